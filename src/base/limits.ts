@@ -1,0 +1,38 @@
+// Every queue, table and loop has its bound here, under a name. What exceeds one is counted, and tested.
+export const Limits = {
+  /** CPUs of one machine. The sleep table has a bit for each. */
+  cpus: 256,
+  /** Entries of an IPI ring: a power of two (DragonFly has 256, had 16 in 2004). */
+  ringEntriesMin: 16,
+  ringEntriesMax: 4096,
+  /** Staged IPIs are published when there are this many: 4 times the rate of one publish each (bench/ring.ts). */
+  ipiBatch: 16,
+  /** Ports that one CPU can create. */
+  portsPerCpu: 1024,
+  /** Threads that one CPU can create. */
+  threadsPerCpu: 1024,
+  /** Messages that a handler port serves before it lets others run (netisr: 32; 512 until 2014 made ACKs late). */
+  portBatch: 32,
+  /** Threads resumed in one turn of the run loop. */
+  threadBatch: 32,
+  /** Packets taken from one device in one turn. */
+  deviceBatch: 64,
+  /** Remote frees staged for one CPU before they are handed over. */
+  freeBatch: 32,
+  /** Named ports of a machine. */
+  names: 1024,
+  nameBytes: 52,
+  /** Hash buckets of the sleep table. */
+  sleepBuckets: 1024,
+  /** Bytes of counter pages for each CPU, next to the hand-off records. */
+  counterBytes: 32768,
+  /** Lock classes that are profiled. */
+  lockClasses: 64,
+  /** IPIs that functions of IPIs may have left in the private queue behind a full ring before it is called a bug. */
+  ipiOverflow: 65536,
+  /** Threads signalled, timers fired and the like in one turn. */
+  timerBatch: 256,
+  /** Smallest and largest machine memory. An address must stay a 31-bit number. */
+  memoryMin: 4 * 1024 * 1024,
+  memoryMax: 2 * 1024 * 1024 * 1024 - 65536,
+} as const

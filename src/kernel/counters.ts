@@ -1,0 +1,145 @@
+// Counters: pages of doubles, one page for each CPU, written only by their CPU and readable live by anyone.
+// A set of counters is declared once, by names; each CPU gives it a place in its page when it first uses it, and
+// writes the set's name there, so that a reader needs no agreement with the writers.
+import { assert } from '../base/assert.ts'
+import { hashName } from '../base/hash.ts'
+import { Limits } from '../base/limits.ts'
+import type { Memory } from './memory.ts'
+
+/** A declared set: `set.index.name` is the place of a counter in the array that `CounterPage.open(set)` gives. */
+export interface CounterSet<N extends string> {
+  readonly name: string
+  readonly counters: readonly N[]
+  readonly index: { readonly [K in N]: number }
+}
+
+const declared = new Map<number, CounterSet<string>>()
+
+/** Declares a set of counters. Once for each name; at module level, because it is code and not state. */
+export function counterSet<const N extends string>(name: string, counters: readonly N[]): CounterSet<N> {
+  const index = Object.fromEntries(counters.map((counter, i) => [counter, i])) as { [K in N]: number }
+  const set = { name, counters, index }
+  assert(!declared.has(hashName(name)), 'each counter set has a name of its own')
+  declared.set(hashName(name), set)
+  return set
+}
+
+/** Each page begins with a directory of pairs {hash of the set's name, instance << 16 | place}, ended by a zero. */
+const DIRECTORY_ENTRIES = 128
+const FIRST_PLACE = DIRECTORY_ENTRIES
+
+/** The counters of one CPU. */
+export class CounterPage {
+  readonly #memory: Memory
+  readonly #page: number
+  #next = FIRST_PLACE
+  #entries = 0
+  readonly #open = new Map<string, Float64Array>()
+
+  constructor(memory: Memory, cpu: number) {
+    this.#memory = memory
+    this.#page = memory.layout.counters + cpu * Limits.counterBytes
+  }
+
+  /**
+   * This CPU's array of the set's counts; the same array each time. `instance` tells apart several of a kind on one CPU
+   * (two hosts' stacks, two devices); it is a number from 0 to 65535.
+   */
+  open<N extends string>(set: CounterSet<N>, instance = 0): Float64Array {
+    const key = `${set.name}:${instance}`
+    const known = this.#open.get(key)
+    if (known !== undefined) return known
+    const count = set.counters.length
+    assert(this.#entries < DIRECTORY_ENTRIES - 1, 'a counter page has room for 127 sets')
+    assert((this.#next + count) * 8 <= Limits.counterBytes, 'the counter page is full: raise Limits.counterBytes')
+    const { u32, f64 } = this.#memory
+    const entry = (this.#page >> 2) + this.#entries++ * 2
+    u32[entry + 1] = (instance << 16) | this.#next
+    u32[entry] = hashName(set.name)
+    const at = (this.#page >> 3) + this.#next
+    this.#next += count
+    const array = f64.subarray(at, at + count)
+    this.#open.set(key, array)
+    return array
+  }
+}
+
+/** One CPU's counts of one set, as read from outside. */
+export interface CounterReading {
+  readonly cpu: number
+  readonly set: string
+  readonly instance: number
+  readonly values: { readonly [counter: string]: number }
+}
+
+/** Reads all pages of a machine, live: each count is whole, but they are not all of one instant. */
+export function readCounters(memory: Memory): CounterReading[] {
+  const readings: CounterReading[] = []
+  for (let cpu = 0; cpu < memory.layout.cpus; cpu++) {
+    const page = memory.layout.counters + cpu * Limits.counterBytes
+    for (let i = 0; i < DIRECTORY_ENTRIES; i++) {
+      const hash = memory.u32[(page >> 2) + i * 2]!
+      if (hash === 0) break
+      const set = declared.get(hash)
+      if (set === undefined) continue
+      const place = memory.u32[(page >> 2) + i * 2 + 1]!
+      const at = (page >> 3) + (place & 0xffff)
+      const values = Object.fromEntries(set.counters.map((name, k) => [name, memory.f64[at + k]!]))
+      readings.push({ cpu, set: set.name, instance: place >>> 16, values })
+    }
+  }
+  return readings
+}
+
+/** The sum over all CPUs and instances of one counter. */
+export function total<N extends string>(memory: Memory, set: CounterSet<N>, counter: N): number {
+  let sum = 0
+  for (const reading of readCounters(memory)) if (reading.set === set.name) sum += reading.values[counter]!
+  return sum
+}
+
+/** What the kernel itself counts of a CPU. Times are µs. */
+export const CpuCounters = counterSet('cpu', [
+  'turns',
+  'busyTurns',
+  'busyUs',
+  'idleUs',
+  'sleepUs',
+  'sleeps',
+  'spuriousWakeups',
+  'doorbellsRung',
+  'doorbellsAvoided',
+  'doorbellsReceived',
+  'ipisSent',
+  'ipisReceived',
+  'ipisPassive',
+  'ipiPublishes',
+  'ipiRingFull',
+  'ipiNested',
+  'messagesSent',
+  'messagesDirect',
+  'messagesPut',
+  'messagesReceived',
+  'messagesReplied',
+  'messagesDropped',
+  'messagesAborted',
+  'messagesForwarded',
+  'threadsStarted',
+  'threadsExited',
+  'threadsMigrated',
+  'contextSwitches',
+  'threadSleeps',
+  'wakeups',
+  'wakeupIpis',
+  'signals',
+  'timersArmed',
+  'timersFired',
+  'timersCancelled',
+  'cpusyncs',
+  'clockTicks',
+  'rollups',
+  'orderViolations',
+] as const)
+export type CpuCounter = (typeof CpuCounters.counters)[number]
+/** Indices into a CPU's `count` array: `cpu.count[K.turns]++`. */
+export const K = CpuCounters.index

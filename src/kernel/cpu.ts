@@ -1,0 +1,245 @@
+// A CPU: the globaldata of one processor of the machine, and its run loop. Nothing that belongs to a CPU is a module
+// variable, so that many can live in one thread of the operating system. Who calls `turn` is the host (src/machine).
+import { assert } from '../base/assert.ts'
+import type { Clock } from '../base/clock.ts'
+import { Limits } from '../base/limits.ts'
+import type { Random } from '../base/random.ts'
+import type { Address } from '../base/struct.ts'
+import { CounterPage, CpuCounters, K } from './counters.ts'
+import { CpuState } from './cpustate.ts'
+import { Cpusync } from './cpusync.ts'
+import { Handoffs } from './handoff.ts'
+import { Ipi } from './ipi.ts'
+import { CpuBlock, MachineHeader } from './layout.ts'
+import { LockCounters } from './lock.ts'
+import type { Memory } from './memory.ts'
+import { Names } from './name.ts'
+import { OrderChecker } from './order.ts'
+import { Ports } from './port.ts'
+import { Signals } from './signal.ts'
+import { Slab } from './slab.ts'
+import { SleepQueue } from './sleep.ts'
+import { Threads } from './thread.ts'
+import { Timers } from './timer.ts'
+
+/** What a CPU needs of whoever runs it. */
+export interface Host {
+  /** Wakes a CPU whose state word was just changed from sleeping to running. */
+  ring(target: number): void
+  /** Called again and again in a busy wait: lets the others get on. */
+  relax(cpu: Cpu): void
+}
+
+/** What the run loop polls: a device's queue, mostly. */
+export interface Pollable {
+  /** Takes in what has come, up to a budget of its own. Returns how much. */
+  poll(): number
+  /** Sends out what was staged. Called at the end of each turn. */
+  flush(): void
+  /** Whether `poll` would find something: the last look before a sleep. */
+  pending(): boolean
+  /** A descriptor that becomes readable, where the sleep can wait for one. */
+  readonly descriptor?: number | undefined
+  close(): void
+}
+
+export interface CpuOptions {
+  /** Prove the order of messages at run time. Default false. */
+  readonly checkOrder?: boolean
+  /** Measure how long locks are held. Default false: counts only. */
+  readonly profileLocks?: boolean
+  /** Histograms of hand-offs. Default true. */
+  readonly histograms?: boolean
+}
+
+export class Cpu {
+  readonly index: number
+  readonly memory: Memory
+  readonly host: Host
+  readonly clock: Clock
+  readonly random: Random
+  /** This CPU's record that others write to. */
+  readonly block: Address
+  readonly counterPage: CounterPage
+  /** Counts of the kernel itself: `count[K.name]`. */
+  readonly count: Float64Array
+  readonly handoffs: Handoffs
+  readonly ipi: Ipi
+  readonly slab: Slab
+  readonly names: Names
+  readonly ports: Ports
+  readonly timers: Timers
+  readonly threads: Threads
+  readonly sleepQueue: SleepQueue
+  readonly signals: Signals
+  readonly cpusync: Cpusync
+  readonly order: OrderChecker | undefined
+  readonly profileLocks: boolean
+  /** The time at the beginning of this turn, µs. */
+  now = 0
+  /** Data of the layers above, one object for each kind and CPU: see `slot`. */
+  readonly #slots = new Map<symbol, unknown>()
+  readonly #pollables: Pollable[] = []
+  readonly #rollups: { readonly priority: number; readonly run: () => void }[] = []
+  readonly #onStop: (() => void)[] = []
+  readonly #stopWord: number
+  readonly #turnsWord: number
+  readonly #lockCounts: Float64Array[] = []
+  #turnBegan = 0
+  #wasBusy = false
+
+  constructor(index: number, memory: Memory, host: Host, clock: Clock, random: Random, options: CpuOptions = {}) {
+    assert(index >= 0 && index < memory.layout.cpus, 'a CPU has a number below the count of CPUs')
+    this.index = index
+    this.memory = memory
+    this.host = host
+    this.clock = clock
+    this.random = random
+    this.block = memory.layout.cpuBlock(index)
+    this.counterPage = new CounterPage(memory, index)
+    this.count = this.counterPage.open(CpuCounters)
+    this.handoffs = new Handoffs(memory, index, options.histograms ?? true)
+    this.order = options.checkOrder === true ? new OrderChecker(this) : undefined
+    this.profileLocks = options.profileLocks ?? false
+    this.ipi = new Ipi(this)
+    this.slab = new Slab(this)
+    this.names = new Names(memory)
+    this.ports = new Ports(this)
+    this.timers = new Timers(this)
+    this.sleepQueue = new SleepQueue(this)
+    this.signals = new Signals(this)
+    this.threads = new Threads(this)
+    this.cpusync = new Cpusync(this)
+    this.#stopWord = (memory.layout.header + MachineHeader.offset.stop) >> 2
+    this.#turnsWord = (this.block + CpuBlock.offset.turns) >> 3
+    this.now = clock.now()
+    this.#turnBegan = this.now
+  }
+
+  /** How many CPUs the machine has. */
+  get cpus(): number {
+    return this.memory.layout.cpus
+  }
+
+  /** One turn of the run loop. Returns how much was done: 0 means that the CPU may sleep. */
+  turn(): number {
+    this.#beginTurn()
+    let work = this.ipi.drain()
+    this.cpusync.atTop()
+    if (this.cpusync.held) {
+      this.ipi.flush()
+      this.#wasBusy = true
+      return work + 1
+    }
+    for (let i = 0; i < this.#pollables.length; i++) work += this.#pollables[i]!.poll()
+    work += this.ports.serve()
+    work += this.threads.run()
+    work += this.timers.fire()
+    if (work > 0) this.#runRollups()
+    for (let i = 0; i < this.#pollables.length; i++) this.#pollables[i]!.flush()
+    this.slab.flush()
+    this.ipi.flush()
+    this.#wasBusy = work > 0
+    if (work > 0) this.count[K.busyTurns]!++
+    return work
+  }
+
+  /** Whether a turn would find something to do now. */
+  busy(): boolean {
+    if (this.ports.hasReady || this.threads.busy || this.cpusync.held || this.ipi.backlogged || this.ipi.pending()) return true
+    for (let i = 0; i < this.#pollables.length; i++) if (this.#pollables[i]!.pending()) return true
+    return false
+  }
+
+  /**
+   * Says "I sleep", and looks once more. From a `true` on, whoever has work for this CPU rings its doorbell;
+   * `false` means that there is work already.
+   */
+  announceSleep(): boolean {
+    const word = (this.block + CpuBlock.offset.state) >> 2
+    Atomics.store(this.memory.i32, word, CpuState.sleeping)
+    if (!this.busy() && !this.stopping()) {
+      this.count[K.sleeps]!++
+      return true
+    }
+    Atomics.store(this.memory.i32, word, CpuState.running)
+    return false
+  }
+
+  /** Back from a sleep: `rung` when a doorbell ended it. */
+  awake(rung: boolean, sleptUs: number): void {
+    Atomics.store(this.memory.i32, (this.block + CpuBlock.offset.state) >> 2, CpuState.running)
+    this.count[K.sleepUs]! += sleptUs
+    if (rung) {
+      this.count[K.doorbellsReceived]!++
+      if (!this.busy()) this.count[K.spuriousWakeups]!++
+    }
+    this.#turnBegan = this.clock.now()
+    this.#wasBusy = false
+  }
+
+  /** The address of the word that sleeping hosts wait on. */
+  get stateWord(): number {
+    return (this.block + CpuBlock.offset.state) >> 2
+  }
+
+  stopping(): boolean {
+    return Atomics.load(this.memory.i32, this.#stopWord) !== 0
+  }
+
+  /** Adds something that the run loop polls each turn. */
+  addPollable(pollable: Pollable): void {
+    this.#pollables.push(pollable)
+  }
+
+  get pollables(): readonly Pollable[] {
+    return this.#pollables
+  }
+
+  /** Runs at the end of each turn in which something was done, lowest priority number first (netisr's roll-ups). */
+  addRollup(priority: number, run: () => void): void {
+    this.#rollups.push({ priority, run })
+    this.#rollups.sort((a, b) => a.priority - b.priority)
+  }
+
+  /** Runs when the machine stops, last added first. */
+  onStop(run: () => void): void {
+    this.#onStop.push(run)
+  }
+
+  /** The end: threads end, what was added is closed. For the host. */
+  shutdown(): void {
+    this.threads.endAll()
+    for (let run = this.#onStop.pop(); run !== undefined; run = this.#onStop.pop()) run()
+    for (const pollable of this.#pollables) pollable.close()
+    this.#pollables.length = 0
+    Atomics.store(this.memory.i32, this.stateWord, CpuState.stopped)
+  }
+
+  /** An object of a layer above that exists once per CPU, made when first asked for. */
+  slot<T>(key: symbol, make: () => T): T {
+    if (!this.#slots.has(key)) this.#slots.set(key, make())
+    return this.#slots.get(key) as T
+  }
+
+  /** This CPU's counts for a class of locks. */
+  lockCounts(lockClass: number): Float64Array {
+    assert(lockClass < Limits.lockClasses, 'there are at most 64 lock classes')
+    this.#lockCounts[lockClass] ??= this.counterPage.open(LockCounters, lockClass)
+    return this.#lockCounts[lockClass]
+  }
+
+  #beginTurn(): void {
+    const now = this.clock.now()
+    const spent = now - this.#turnBegan
+    this.count[this.#wasBusy ? K.busyUs : K.idleUs]! += spent
+    this.#turnBegan = now
+    this.now = now
+    this.memory.f64[this.#turnsWord] = ++this.count[K.turns]!
+  }
+
+  #runRollups(): void {
+    for (let i = 0; i < this.#rollups.length; i++) this.#rollups[i]!.run()
+    this.count[K.rollups]! += this.#rollups.length
+  }
+}

@@ -1,0 +1,154 @@
+// The measurement contract: what is counted wherever something waits for somebody else.
+// A CPU keeps one record for each hand-off point and peer: as the producer it counts what it enqueued for the peer,
+// as the consumer what it took of the peer's. Nobody else writes there, so no count needs an atomic.
+import { assert } from '../base/assert.ts'
+import { bucketOf, Histogram } from '../base/histogram.ts'
+import { HANDOFF_POINTS, type HandoffPoint, HandoffRecord } from './layout.ts'
+import type { Memory } from './memory.ts'
+
+const AT = HandoffRecord.offset
+assert(AT.depth % 4 === 0 && AT.time % 4 === 0 && AT.batch % 4 === 0, 'histograms lie on words')
+
+/** The number of a hand-off point. */
+export const POINT = Object.fromEntries(HANDOFF_POINTS.map((name, i) => [name, i])) as { [K in HandoffPoint]: number }
+
+/**
+ * Where the producer itself enqueues in the consumer's memory, it counts that. At ports the consumer does: a message is
+ * put into a port's queue by the port's own CPU, wherever it came from.
+ */
+const PRODUCER_COUNTS: readonly HandoffPoint[] = ['ring', 'rx', 'tx', 'free']
+
+/** One CPU's hand-off records. Every method is a few adds: they are always on. */
+export class Handoffs {
+  readonly #u32: Uint32Array
+  readonly #f64: Float64Array
+  readonly #base: number
+  readonly #cpus: number
+  readonly #enabled: boolean
+
+  constructor(memory: Memory, cpu: number, enabled = true) {
+    this.#u32 = memory.u32
+    this.#f64 = memory.f64
+    this.#base = memory.layout.handoff(cpu, 0, 0)
+    this.#cpus = memory.layout.cpus
+    this.#enabled = enabled
+  }
+
+  /** Where the record of `point` with `peer` lies: kept by callers that count for one peer again and again. */
+  record(point: number, peer: number): number {
+    return this.#base + (point * this.#cpus + peer) * HandoffRecord.size
+  }
+
+  /** `count` things were enqueued. */
+  enqueued(record: number, count: number): void {
+    this.#f64[(record + AT.enqueued) >> 3]! += count
+  }
+
+  /** The depth that one enqueue found, itself included. */
+  depth(record: number, depth: number): void {
+    if (!this.#enabled) return
+    this.#u32[((record + AT.depth) >> 2) + bucketOf(depth)]!++
+    this.#f64[(record + AT.depthSum) >> 3]! += depth
+    const max = (record + AT.depthMax) >> 2
+    if (depth > this.#u32[max]!) this.#u32[max] = depth
+  }
+
+  /** One thing was taken that had waited `us`. Kept in tenths of a µs. */
+  waited(record: number, us: number): void {
+    if (!this.#enabled) return
+    const tenths = us > 0 ? (us * 10) | 0 : 0
+    this.#u32[((record + AT.time) >> 2) + bucketOf(tenths)]!++
+    this.#f64[(record + AT.timeSumUs) >> 3]! += us > 0 ? us : 0
+  }
+
+  dequeued(record: number, count: number): void {
+    this.#f64[(record + AT.dequeued) >> 3]! += count
+  }
+
+  /** A service of the queue took `count`, and ended because it was empty, or because the limit was reached. */
+  batch(record: number, count: number, reachedLimit: boolean): void {
+    if (!this.#enabled) return
+    this.#f64[(record + AT.batches) >> 3]!++
+    this.#u32[((record + AT.batch) >> 2) + bucketOf(count)]!++
+    this.#f64[(record + (reachedLimit ? AT.endedLimit : AT.endedEmpty)) >> 3]!++
+  }
+
+  dropped(record: number): void {
+    this.#f64[(record + AT.dropped) >> 3]!++
+  }
+
+  doorbell(record: number, rung: boolean): void {
+    this.#f64[(record + (rung ? AT.rung : AT.avoided)) >> 3]!++
+  }
+}
+
+/** A hand-off point between two CPUs, as read from outside: what the producer counted and what the consumer counted. */
+export interface HandoffReading {
+  readonly point: HandoffPoint
+  readonly source: number
+  readonly target: number
+  readonly enqueued: number
+  readonly dequeued: number
+  readonly dropped: number
+  readonly batches: number
+  readonly endedEmpty: number
+  readonly endedLimit: number
+  readonly rung: number
+  readonly avoided: number
+  readonly depthMax: number
+  readonly depthMean: number
+  readonly waitMeanUs: number
+  readonly depth: Histogram
+  /** Tenths of a µs. */
+  readonly wait: Histogram
+  readonly batch: Histogram
+}
+
+/** All hand-offs of a machine where anything was ever enqueued, dropped or taken; live. */
+export function readHandoffs(memory: Memory): HandoffReading[] {
+  const { layout } = memory
+  const readings: HandoffReading[] = []
+  HANDOFF_POINTS.forEach((point, p) => {
+    for (let source = 0; source < layout.cpus; source++) {
+      for (let target = 0; target < layout.cpus; target++) {
+        const reading = readOne(memory, point, p, source, target)
+        if (reading.enqueued + reading.dequeued + reading.dropped > 0) readings.push(reading)
+      }
+    }
+  })
+  return readings
+}
+
+function readOne(memory: Memory, point: HandoffPoint, p: number, source: number, target: number): HandoffReading {
+  const producer = memory.layout.handoff(source, p, target)
+  const consumer = memory.layout.handoff(target, p, source)
+  const number = (record: number, offset: number) => memory.f64[(record + offset) >> 3]!
+  const histogram = (offset: number) => {
+    const h = new Histogram()
+    h.add(memory.u32, (consumer + offset) >> 2)
+    return h
+  }
+  const depth = histogram(AT.depth)
+  const wait = histogram(AT.time)
+  // With itself a CPU has one record for both sides: it is read once.
+  const droppedByConsumer = producer === consumer ? 0 : number(consumer, AT.dropped)
+  return {
+    point,
+    source,
+    target,
+    enqueued: number(PRODUCER_COUNTS.includes(point) ? producer : consumer, AT.enqueued),
+    dequeued: number(consumer, AT.dequeued),
+    dropped: number(producer, AT.dropped) + droppedByConsumer,
+    batches: number(consumer, AT.batches),
+    endedEmpty: number(consumer, AT.endedEmpty),
+    endedLimit: number(consumer, AT.endedLimit),
+    rung: number(producer, AT.rung),
+    avoided: number(producer, AT.avoided),
+    depthMax: memory.u32[(consumer + AT.depthMax) >> 2]!,
+    depthMean: depth.total === 0 ? 0 : number(consumer, AT.depthSum) / depth.total,
+    waitMeanUs: wait.total === 0 ? 0 : number(consumer, AT.timeSumUs) / wait.total,
+    depth,
+    wait,
+    batch: histogram(AT.batch),
+  }
+}

@@ -1,0 +1,92 @@
+// A message is a record in the machine's memory. Only its current owner touches it: the originator before
+// the send and after the reply, the target in between. An mbuf embeds one, so that passing a packet allocates nothing.
+import { assert } from '../base/assert.ts'
+import { hashName } from '../base/hash.ts'
+import { type Address, type Fields, f64, i32, type Struct, struct, u16, u32 } from '../base/struct.ts'
+
+/** Bits of `flags`. An unsent message is DONE. */
+export const MessageFlag = {
+  /** Nobody works on it: never sent, or finished. */
+  DONE: 1 << 0,
+  /** It comes back with an answer. */
+  REPLY: 1 << 1,
+  /** It is in a port's queue. */
+  QUEUED: 1 << 2,
+  /** The originator waits for it (`call`): the reply wakes and does not queue. */
+  SYNC: 1 << 3,
+  /** On its way between two CPUs. */
+  INTRANSIT: 1 << 4,
+  /** The originator's thread is blocked in `waitMessage`. */
+  WAITING: 1 << 5,
+  /** `drop` may take it out of the queue it is in. */
+  DROPABLE: 1 << 6,
+  /** `abort` may be called: `onAbort` says what then runs, on the originating CPU. */
+  ABORTABLE: 1 << 7,
+  /** Served before messages that have it not. */
+  PRIORITY: 1 << 8,
+  /** `onReceipt` runs on the target's CPU when the message has been put, before it can be pulled. */
+  RECEIPT: 1 << 9,
+  USER0: 1 << 12,
+  USER1: 1 << 13,
+  USER2: 1 << 14,
+  USER3: 1 << 15,
+} as const
+
+/** What a handler returns for a message that it answers later, by `reply`, `forward` or `free`. */
+export const EASYNC = -1
+
+const header = {
+  flags: u32, //        0  MessageFlag
+  next: u32, //         4  the next in the queue that it is in
+  port: u32, //         8  where it was sent
+  replyPort: u32, //   12  where its reply goes
+  type: u32, //        16  hash of the type's name
+  error: i32, //       20  the answer: 0 or an errno
+  origin: u16, //      24  the CPU that sent it
+  from: u16, //        26  the CPU that put it where it is now: another than `origin` after a forward
+  sequence: u32, //    28  for the order checker: counts what `from` put on `port`
+  queuedAt: f64, //    32  µs: the time of the put, by the clock of the sender's turn
+  trace: u32, //       40  provenance
+  onAbort: u16, //     44  id of a registered function; 0 again once the abort was asked for
+  onReceipt: u16, //   46  id of a registered function
+}
+
+/** What every message begins with. The type's own fields follow at 48. */
+export const MessageHeader = struct(header)
+assert(MessageHeader.size === 48, 'a message header is 48 bytes, so that one with four words is a cache line')
+
+export type HeaderFields = typeof header
+
+export interface MessageType<F extends Fields> extends Struct<HeaderFields & F> {
+  readonly name: string
+  /** Hash of the name: the same number on every CPU. */
+  readonly type: number
+}
+
+/**
+ * Declares a type of message: `message('add', { a: f64, b: f64, sum: f64 })`.
+ * Read and written through a cursor (`Add.cursor(cpu.memory)`), allocated by `cpu.messages.allocate(Add)`.
+ */
+export function message<F extends Fields>(name: string, fields: F): MessageType<F> {
+  const record = struct({ ...header, ...fields }) as Struct<HeaderFields & F>
+  return { ...record, name, type: hashName(name) }
+}
+
+/** A message that carries nothing but itself. */
+export const Plain = message('plain', {})
+
+const FLAGS = MessageHeader.offset.flags
+/** Makes `address` an unsent message: DONE, no reply port. */
+export function initialize(words: Int32Array, address: Address, type: number, replyPort: number): void {
+  const w = (address + FLAGS) >> 2
+  words[w] = MessageFlag.DONE
+  words[w + 1] = 0
+  words[w + 2] = 0
+  words[w + 3] = replyPort
+  words[w + 4] = type
+  words[w + 5] = 0
+  words[w + 6] = 0
+  words[w + 7] = 0
+  words[w + 10] = 0
+  words[w + 11] = 0
+}

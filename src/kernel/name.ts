@@ -1,0 +1,96 @@
+// The machine's directory of names: which port is called what. Any CPU may add and look up, at any time.
+// An entry is claimed by a compare-and-swap of its hash, filled, and then published by its value.
+import { assert } from '../base/assert.ts'
+import { readText, writeText } from '../base/bytes.ts'
+import { Errno, KernelError } from '../base/errno.ts'
+import { hashName } from '../base/hash.ts'
+import { Limits } from '../base/limits.ts'
+import { bytes, struct, u32 } from '../base/struct.ts'
+import { NAME_BYTES } from './layout.ts'
+import type { Memory } from './memory.ts'
+
+const Name = struct({
+  hash: u32, //    0  0: free
+  value: u32, //   4  0: not published, or withdrawn
+  length: u32, //  8
+  text: bytes(Limits.nameBytes),
+})
+assert(Name.size === NAME_BYTES, 'a name entry is 64 bytes')
+const AT = Name.offset
+
+export class Names {
+  readonly #memory: Memory
+
+  constructor(memory: Memory) {
+    this.#memory = memory
+  }
+
+  /** Publishes `value` (not 0) under `name`. @throws KernelError EEXIST, EINVAL, ENFILE */
+  add(name: string, value: number): void {
+    const length = new TextEncoder().encode(name).length
+    if (length === 0 || length > Limits.nameBytes) {
+      throw new KernelError(Errno.EINVAL, `the name "${name}" has ${length} bytes: give 1 to ${Limits.nameBytes}`, 'port')
+    }
+    const { i32, u8 } = this.#memory
+    const entry = this.#entry(name, true)
+    if (entry === 0) {
+      throw new KernelError(Errno.ENFILE, `the machine has ${Limits.names} named ports already: no room for "${name}"`, 'port')
+    }
+    if (Atomics.load(i32, (entry + AT.value) >> 2) !== 0) {
+      throw new KernelError(Errno.EEXIST, `a port named "${name}" exists already: choose another name`, 'port')
+    }
+    writeText(u8, entry + AT.text, name, Limits.nameBytes)
+    i32[(entry + AT.length) >> 2] = length
+    if (Atomics.compareExchange(i32, (entry + AT.value) >> 2, 0, value) !== 0) {
+      throw new KernelError(Errno.EEXIST, `a port named "${name}" exists already: choose another name`, 'port')
+    }
+  }
+
+  /** The value, or 0 when no such name is published now. */
+  find(name: string): number {
+    const entry = this.#entry(name, false)
+    return entry === 0 ? 0 : Atomics.load(this.#memory.i32, (entry + AT.value) >> 2)
+  }
+
+  remove(name: string): void {
+    const entry = this.#entry(name, false)
+    if (entry !== 0) Atomics.store(this.#memory.i32, (entry + AT.value) >> 2, 0)
+  }
+
+  /** All published names with their values. */
+  list(): { readonly name: string; readonly value: number }[] {
+    const { i32, u8, layout } = this.#memory
+    const found: { name: string; value: number }[] = []
+    for (let i = 0; i < Limits.names; i++) {
+      const entry = layout.names + i * NAME_BYTES
+      const value = Atomics.load(i32, (entry + AT.value) >> 2)
+      if (value !== 0) found.push({ name: readText(u8, entry + AT.text, i32[(entry + AT.length) >> 2]!), value })
+    }
+    return found
+  }
+
+  /** Open addressing from the hash on. A claimed entry keeps its hash for ever: a name can come back, its place does not move. */
+  #entry(name: string, claim: boolean): number {
+    const { i32, layout } = this.#memory
+    const hash = hashName(name) | 0
+    for (let i = 0; i < Limits.names; i++) {
+      const entry = layout.names + ((hash + i) & (Limits.names - 1)) * NAME_BYTES
+      const word = (entry + AT.hash) >> 2
+      let seen = Atomics.load(i32, word)
+      if (seen === 0 && claim) {
+        seen = Atomics.compareExchange(i32, word, 0, hash)
+        if (seen === 0) return entry
+      }
+      if (seen === 0) return 0
+      if (seen === hash && this.#matches(entry, name)) return entry
+    }
+    return 0
+  }
+
+  /** Two names of one hash are told apart by their text, once it is published. */
+  #matches(entry: number, name: string): boolean {
+    const { i32, u8 } = this.#memory
+    const length = i32[(entry + AT.length) >> 2]!
+    return length === 0 || readText(u8, entry + AT.text, length) === name
+  }
+}

@@ -1,0 +1,618 @@
+// Ports: where messages queue (lwkt_msgport.c). A port belongs to a CPU, and only that CPU touches its queue: what
+// others send arrives by IPI. So there is no lock, and the order is that of the sender's ring.
+//
+//   send     asynchronous; the message comes back to its reply port when it is done
+//   begin    the first half of a synchronous call; `Thread.call` is both halves
+//   forward  by its current owner, to another port; the originator does not notice
+//   reply    the answer; a SYNC message is not queued, its waiter is woken
+//   abort    asks for an early end; runs on the originating CPU; the target may ignore it
+//   drop     takes a DROPABLE message out of the queue as if it had never been sent; the queue's owner only
+//
+// Order: messages from one CPU to one port arrive in the order sent. A producer that moves between CPUs first makes
+// sure that what it sent has arrived (Thread.migrate does), or asks for a receipt; a port that moves does so while all
+// CPUs are held (`move`). DragonFly's streams were corrupted until it did likewise.
+import { assert } from '../base/assert.ts'
+import { Errno, KernelError } from '../base/errno.ts'
+import { Limits } from '../base/limits.ts'
+import { type Address, bytes, type Fields, struct, u32 } from '../base/struct.ts'
+import { K } from './counters.ts'
+import type { Cpu } from './cpu.ts'
+import { define, type FunctionId, functionOf } from './function.ts'
+import { POINT } from './handoff.ts'
+import { PUT } from './ipi.ts'
+import { type HandoffPoint, PORT_BYTES } from './layout.ts'
+import { EASYNC, initialize, MessageFlag, MessageHeader, type MessageType } from './message.ts'
+import type { Thread } from './thread.ts'
+
+/** A port's number: the same on every CPU. */
+export type PortId = number
+
+/** No reply is wanted: the message becomes DONE where it is, for whoever polls it. */
+export const NULL_PORT: PortId = 0
+/** As a reply port: the message is freed, wherever it came from. How one-way messages go home. */
+export const FREE_PORT: PortId = 1
+/** Nothing may ever be sent or replied here. */
+export const PANIC_PORT: PortId = 2
+const FIRST_PORT = 16
+
+/** What a port does with a message. */
+export const PortKind = {
+  none: 0,
+  /** Queues; a thread or a handler takes them. */
+  thread: 1,
+  /** Never queues: the handler runs at once, on the sender's CPU. Its code must be registered on every CPU. */
+  putOnly: 2,
+  /** Takes replies only. */
+  replyOnly: 3,
+  panic: 4,
+} as const
+export type PortKind = (typeof PortKind)[keyof typeof PortKind]
+
+const PortRecord = struct({
+  head: u32, //           0
+  tail: u32, //           4
+  priorityHead: u32, //   8
+  priorityTail: u32, //  12
+  depth: u32, //         16
+  thread: u32, //        20  the thread that waits on it, or 0
+  handler: u32, //       24  put-only: the registered function
+  padding: bytes(36),
+})
+assert(PortRecord.size === PORT_BYTES, 'a port record is 64 bytes')
+const AT = PortRecord.offset
+const M = MessageHeader.offset
+const F = MessageFlag
+
+/**
+ * Serves one message. What it returns is the answer (0 or an errno), and the kernel replies at once;
+ * EASYNC says that the handler keeps the message and will `reply`, `forward` or free it.
+ */
+export type Handler = (message: Address) => number
+
+export interface PortOptions {
+  /** Other CPUs find it by this name. */
+  readonly name?: string
+  /** Serves each message, run to completion. A port without one belongs to a thread that waits on it. */
+  readonly handler?: Handler
+  /** Serves each reply that comes to this port. Without it replies queue like messages. */
+  readonly onReply?: (message: Address) => void
+  /** What the waiting here is counted as. Default `port`. */
+  readonly point?: HandoffPoint
+  /** `direct`: a send from this CPU to an idle handler port is a call; `deferred`: it queues all the same. Default `direct`. */
+  readonly dispatch?: 'direct' | 'deferred'
+  /** Messages served before others get their turn. Default 32. */
+  readonly batch?: number
+  /** Replies only: any other message is a bug. */
+  readonly replyOnly?: boolean
+}
+
+/** A port on its own CPU. Elsewhere a port is its number. */
+export class Port {
+  readonly id: PortId
+  readonly name: string | undefined
+  readonly handler: Handler | undefined
+  readonly onReply: ((message: Address) => void) | undefined
+  readonly direct: boolean
+  readonly batch: number
+  readonly point: number
+  /** Address of the record. */
+  readonly record: Address
+  thread: Thread | undefined = undefined
+  /** On the list of ports that the run loop serves. */
+  ready = false
+  /** Its handler is on the stack. */
+  running = false
+  closed = false
+
+  constructor(id: PortId, record: Address, options: PortOptions) {
+    this.id = id
+    this.record = record
+    this.name = options.name
+    this.handler = options.handler
+    this.onReply = options.onReply
+    this.direct = options.dispatch !== 'deferred'
+    this.batch = options.batch ?? Limits.portBatch
+    this.point = POINT[options.point ?? 'port']
+  }
+}
+
+/** One CPU's side of all ports. */
+export class Ports {
+  readonly #cpu: Cpu
+  readonly #i32: Int32Array
+  readonly #u16: Uint16Array
+  readonly #f64: Float64Array
+  readonly #homes: number
+  readonly #records: Address
+  readonly #local = new Map<PortId, Port>()
+  readonly #fast: (Port | undefined)[] = []
+  readonly #firstId: number
+  #nextSlot: number
+  readonly #freeSlots: number[] = []
+  /** Handler ports with messages, in the order in which they became ready. */
+  #ready: Port[] = []
+  #serving: Port[] = []
+  readonly #pointRecords: number[][]
+
+  constructor(cpu: Cpu) {
+    this.#cpu = cpu
+    const { layout, i32, u16, f64 } = cpu.memory
+    this.#i32 = i32
+    this.#u16 = u16
+    this.#f64 = f64
+    this.#homes = layout.portHomes >> 2
+    this.#records = layout.ports
+    this.#firstId = cpu.index * Limits.portsPerCpu
+    this.#nextSlot = cpu.index === 0 ? FIRST_PORT : 0
+    this.#pointRecords = Object.values(POINT).map((point) =>
+      Array.from({ length: layout.cpus }, (_, peer) => cpu.handoffs.record(point, peer)),
+    )
+    if (cpu.index === 0) i32[this.#homes + PANIC_PORT] = PortKind.panic << 16
+  }
+
+  /**
+   * Makes a port on this CPU.
+   * @throws KernelError EEXIST for a name in use, ENFILE when the CPU has 1024 already
+   */
+  create(options: PortOptions = {}): Port {
+    return this.#create(options, options.replyOnly === true ? PortKind.replyOnly : PortKind.thread, 0)
+  }
+
+  /** Makes a put-only port: `run(cpu, message)` is executed by each sender, on the sender's CPU. */
+  createPutOnly(run: FunctionId, name?: string): Port {
+    return this.#create(name === undefined ? {} : { name }, PortKind.putOnly, run)
+  }
+
+  #create(options: PortOptions, kind: PortKind, handler: number): Port {
+    const slot = this.#freeSlots.pop() ?? this.#nextSlot++
+    if (slot >= Limits.portsPerCpu) {
+      const sentence = `cpu ${this.#cpu.index} has ${Limits.portsPerCpu} ports, which is the limit: close some`
+      throw new KernelError(Errno.ENFILE, sentence, 'port')
+    }
+    const id = this.#firstId + slot
+    const record = this.#records + id * PORT_BYTES
+    this.#i32.fill(0, record >> 2, (record + PORT_BYTES) >> 2)
+    this.#i32[(record + AT.handler) >> 2] = handler
+    const port = new Port(id, record, options)
+    if (options.name !== undefined) this.#cpu.names.add(options.name, id)
+    this.#adopt(port)
+    Atomics.store(this.#i32, this.#homes + id, (kind << 16) | this.#cpu.index)
+    return port
+  }
+
+  /** Ends a port. What is queued is answered with ECANCELED. */
+  close(port: Port): void {
+    assert(this.owns(port.id), 'a port is closed on its own CPU')
+    for (let message = this.get(port); message !== 0; message = this.get(port)) {
+      if ((this.#flags(message) & F.REPLY) === 0) this.reply(message, Errno.ECANCELED)
+    }
+    port.closed = true
+    if (port.name !== undefined) this.#cpu.names.remove(port.name)
+    Atomics.store(this.#i32, this.#homes + port.id, 0)
+    this.#local.delete(port.id)
+    if (port.id >= this.#firstId && port.id < this.#firstId + Limits.portsPerCpu) {
+      this.#fast[port.id - this.#firstId] = undefined
+      this.#freeSlots.push(port.id - this.#firstId)
+    }
+  }
+
+  /** The port of this name, on whatever CPU, or undefined. */
+  find(name: string): PortId | undefined {
+    return this.#cpu.names.find(name) || undefined
+  }
+
+  /** @throws KernelError ENOENT, with the names that there are */
+  lookup(name: string): PortId {
+    const id = this.find(name)
+    if (id !== undefined) return id
+    const known = this.#cpu.names.list().map((entry) => `"${entry.name}"`)
+    const there = known.length === 0 ? 'no port has a name yet' : `there are ${known.sort().join(', ')}`
+    throw new KernelError(Errno.ENOENT, `unknown port "${name}": ${there}`, 'lookup')
+  }
+
+  /** The CPU that a port is on. */
+  home(id: PortId): number {
+    return Atomics.load(this.#i32, this.#homes + id) & 0xffff
+  }
+
+  owns(id: PortId): boolean {
+    return this.#localPort(id) !== undefined
+  }
+
+  /** A new message of a type: unsent, its fields not cleared, its reply to `replyPort`. */
+  allocate<T extends Fields>(type: MessageType<T>, replyPort: PortId = FREE_PORT): Address {
+    const address = this.#cpu.slab.allocate(type.size)
+    initialize(this.#i32, address, type.type, replyPort)
+    return address
+  }
+
+  /** Sends. The caller no longer owns the message; it comes back by its reply port, also when the target answers at once. */
+  send(id: PortId, message: Address): void {
+    const code = this.#start(id, message, 0)
+    if (code !== EASYNC) this.#finish(message, code)
+  }
+
+  /**
+   * Starts a synchronous call: returns the answer when the target gave it at once, or EASYNC; then the
+   * message's reply port is where the caller's thread waits.
+   */
+  begin(id: PortId, message: Address): number {
+    const code = this.#start(id, message, F.SYNC)
+    if (code === EASYNC) return EASYNC
+    this.#setError(message, code)
+    this.#i32[message >> 2] = (this.#flags(message) & ~F.SYNC) | F.DONE | F.REPLY
+    return code
+  }
+
+  /** Passes a message on, by its current owner: not queued, not done. */
+  forward(id: PortId, message: Address): void {
+    assert((this.#flags(message) & (F.QUEUED | F.DONE | F.REPLY)) === 0, 'forward is for the owner of a message under way')
+    this.#cpu.count[K.messagesForwarded]!++
+    const code = this.#put(id, message)
+    if (code !== EASYNC) this.#finish(message, code)
+  }
+
+  /** Answers. The caller no longer owns the message. */
+  reply(message: Address, error = 0): void {
+    assert((this.#flags(message) & (F.QUEUED | F.DONE | F.REPLY)) === 0, 'a message is answered once, by its owner')
+    this.#finish(message, error)
+  }
+
+  /** Takes the next message out of the queue, priority first, or 0. The port's CPU only. */
+  get(port: Port): Address {
+    const message = this.#take(port)
+    if (message !== 0) {
+      this.#cpu.handoffs.batch(this.#pointRecords[port.point]![this.#u16[(message + M.from) >> 1]!]!, 1, false)
+    }
+    return message
+  }
+
+  /** What `get` would give, left in the queue. */
+  peek(port: Port): Address {
+    return this.#i32[(port.record + AT.priorityHead) >> 2]! || this.#i32[(port.record + AT.head) >> 2]!
+  }
+
+  /** Messages in the queue. */
+  depth(port: Port): number {
+    return this.#i32[(port.record + AT.depth) >> 2]!
+  }
+
+  isDone(message: Address): boolean {
+    return (this.#flags(message) & F.DONE) !== 0
+  }
+
+  /** The answer of a message that is done. */
+  error(message: Address): number {
+    return this.#i32[(message + M.error) >> 2]!
+  }
+
+  setFlags(message: Address, flags: number): void {
+    this.#i32[message >> 2]! |= flags
+  }
+
+  setReplyPort(message: Address, port: PortId): void {
+    this.#i32[(message + M.replyPort) >> 2] = port
+  }
+
+  /** `run(cpu, message)` is called on the target's CPU when the message has been put, before anybody can take it. */
+  setReceipt(message: Address, run: FunctionId): void {
+    this.#u16[(message + M.onReceipt) >> 1] = run
+    this.#i32[message >> 2]! |= F.RECEIPT
+  }
+
+  /** Makes a message abortable: `run(cpu, message)` is called on the originating CPU when somebody asks for its end. */
+  setAbort(message: Address, run: FunctionId): void {
+    this.#u16[(message + M.onAbort) >> 1] = run
+    this.#i32[message >> 2]! |= F.ABORTABLE
+  }
+
+  /** Asks for a message's early end. Only the originating CPU may; nothing happens when it is done, or was asked already. */
+  abort(message: Address): boolean {
+    const onAbort = (message + M.onAbort) >> 1
+    const run = this.#u16[onAbort]!
+    if (run === 0 || (this.#flags(message) & (F.DONE | F.ABORTABLE)) !== F.ABORTABLE) return false
+    assert(this.#u16[(message + M.origin) >> 1] === this.#cpu.index, 'a message is aborted on the CPU that sent it')
+    // "Asked" is remembered here and not in the flags: those belong to the target while the message is under way.
+    this.#u16[onAbort] = 0
+    this.#cpu.count[K.messagesAborted]!++
+    functionOf(run)(this.#cpu, message, 0, 0, this.#cpu.index)
+    return true
+  }
+
+  /** Un-queues a DROPABLE message as if it had never been sent; on the CPU of the port that it is queued at. */
+  drop(port: Port, message: Address): void {
+    const flags = this.#flags(message)
+    assert((flags & (F.DROPABLE | F.QUEUED)) === (F.DROPABLE | F.QUEUED), 'only a queued, dropable message is dropped')
+    assert(this.owns(port.id), 'a message is dropped on the CPU of its port')
+    const [head, tail] = (flags & F.PRIORITY) !== 0 ? [AT.priorityHead, AT.priorityTail] : [AT.head, AT.tail]
+    const words = this.#i32
+    let previous = 0
+    for (let m = words[(port.record + head) >> 2]!; m !== message; m = words[(m + M.next) >> 2]!) {
+      assert(m !== 0, 'a message is dropped from the port that it is queued at')
+      previous = m
+    }
+    const next = words[(message + M.next) >> 2]!
+    if (previous === 0) words[(port.record + head) >> 2] = next
+    else words[(previous + M.next) >> 2] = next
+    if (next === 0) words[(port.record + tail) >> 2] = previous
+    words[(port.record + AT.depth) >> 2]!--
+    words[message >> 2] = (flags & ~F.QUEUED) | F.DONE
+    this.#cpu.count[K.messagesDropped]!++
+    this.#cpu.handoffs.dropped(this.#pointRecords[port.point]![this.#u16[(message + M.from) >> 1]!]!)
+  }
+
+  /** A message came by IPI. */
+  arrived(message: Address, id: PortId): void {
+    const port = this.#localPort(id)
+    this.#i32[message >> 2]! &= ~F.INTRANSIT
+    if (port !== undefined) this.#enqueue(port, message)
+    else if (id < FIRST_PORT) assert(false, 'a message arrived at a port that is no queue')
+    else this.#stray(id, message)
+  }
+
+  /** The answer of a synchronous call came back by IPI: it wakes its waiter. */
+  completed(message: Address): void {
+    this.#complete(message)
+  }
+
+  /** Serves every ready port once, up to its batch. Returns how many messages. */
+  serve(): number {
+    if (this.#ready.length === 0) return 0
+    const serving = this.#ready
+    this.#ready = this.#serving
+    this.#serving = serving
+    let served = 0
+    for (let i = 0; i < serving.length; i++) served += this.#serve(serving[i]!)
+    serving.length = 0
+    return served
+  }
+
+  get hasReady(): boolean {
+    return this.#ready.length > 0
+  }
+
+  /** A thread's port comes to this CPU, with what is queued at it. While all CPUs are held: see Thread.migrate. */
+  moveIn(id: PortId): Port {
+    const port = new Port(id, this.#records + id * PORT_BYTES, {})
+    this.#adopt(port)
+    Atomics.store(this.#i32, this.#homes + id, (PortKind.thread << 16) | this.#cpu.index)
+    return port
+  }
+
+  /** The other half of `moveIn`, on the CPU that the port leaves. */
+  release(port: Port): void {
+    this.#local.delete(port.id)
+    if (port.id >= this.#firstId && port.id < this.#firstId + Limits.portsPerCpu) this.#fast[port.id - this.#firstId] = undefined
+  }
+
+  /** What is queued at a port, live, from any CPU: first the priority queue. For whoever looks from outside. */
+  queued(id: PortId, limit = 1000): Address[] {
+    const found: Address[] = []
+    const record = this.#records + id * PORT_BYTES
+    for (const head of [AT.priorityHead, AT.head]) {
+      let message = this.#i32[(record + head) >> 2]!
+      while (message !== 0 && found.length < limit) {
+        found.push(message)
+        message = this.#i32[(message + M.next) >> 2]!
+      }
+    }
+    return found
+  }
+
+  #adopt(port: Port): void {
+    this.#local.set(port.id, port)
+    if (port.id >= this.#firstId && port.id < this.#firstId + Limits.portsPerCpu) this.#fast[port.id - this.#firstId] = port
+  }
+
+  #localPort(id: PortId): Port | undefined {
+    const slot = id - this.#firstId
+    return slot >= 0 && slot < Limits.portsPerCpu ? this.#fast[slot] : this.#local.get(id)
+  }
+
+  #flags(message: Address): number {
+    return this.#i32[message >> 2]!
+  }
+
+  #setError(message: Address, error: number): void {
+    this.#i32[(message + M.error) >> 2] = error
+  }
+
+  #start(id: PortId, message: Address, sync: number): number {
+    const flags = this.#flags(message)
+    assert((flags & (F.DONE | F.QUEUED | F.INTRANSIT)) === F.DONE, 'only a message that is done and not queued is sent')
+    this.#i32[message >> 2] = (flags & ~(F.DONE | F.REPLY | F.SYNC)) | sync
+    this.#u16[(message + M.origin) >> 1] = this.#cpu.index
+    this.#cpu.count[K.messagesSent]!++
+    return this.#put(id, message)
+  }
+
+  /** Puts a message at a port: a call, a queue, or a ring. Returns the answer if there is one already. */
+  #put(id: PortId, message: Address): number {
+    const words = this.#i32
+    const home = words[this.#homes + id]!
+    const kind = home >>> 16
+    const { index } = this.#cpu
+    words[(message + M.port) >> 2] = id
+    this.#u16[(message + M.from) >> 1] = index
+    this.#f64[(message + M.queuedAt) >> 3] = this.#cpu.now
+    if (kind !== PortKind.thread) return this.#putSpecial(id, kind, message)
+    const target = home & 0xffff
+    if (this.#cpu.order !== undefined) this.#cpu.order.sent(id, message)
+    if (target === index) {
+      const port = this.#localPort(id)!
+      if (port.direct && port.handler !== undefined && !port.running && words[(port.record + AT.depth) >> 2] === 0) {
+        return this.#call(port, message)
+      }
+      this.#enqueue(port, message)
+      return EASYNC
+    }
+    words[message >> 2]! |= F.INTRANSIT
+    this.#cpu.count[K.messagesPut]!++
+    this.#cpu.ipi.send(target, PUT, message, id)
+    return EASYNC
+  }
+
+  /** A direct call: the sender's own CPU, an idle port, nothing queued before it. */
+  #call(port: Port, message: Address): number {
+    if (this.#cpu.order !== undefined) this.#cpu.order.received(port.id, message)
+    if ((this.#flags(message) & F.RECEIPT) !== 0) this.#receipt(message)
+    this.#cpu.count[K.messagesDirect]!++
+    port.running = true
+    const code = port.handler!(message)
+    port.running = false
+    return code
+  }
+
+  #putSpecial(id: PortId, kind: number, message: Address): number {
+    if (kind === PortKind.putOnly) {
+      const run = this.#i32[(this.#records + id * PORT_BYTES + AT.handler) >> 2]!
+      functionOf(run)(this.#cpu, message, id, 0, this.#cpu.index)
+      return EASYNC
+    }
+    if (id === FREE_PORT || id === NULL_PORT) return 0
+    assert(kind !== PortKind.panic, 'a message was sent to the panic port')
+    assert(kind !== PortKind.replyOnly, 'a message was sent to a port that takes replies only')
+    // The port was closed, or never was: the sender learns it as of a target that refuses.
+    return Errno.ENXIO
+  }
+
+  #finish(message: Address, error: number): void {
+    const words = this.#i32
+    const flags = this.#flags(message)
+    this.#setError(message, error)
+    this.#cpu.count[K.messagesReplied]!++
+    const replyPort = words[(message + M.replyPort) >> 2]!
+    const home = words[this.#homes + replyPort]!
+    if ((flags & F.SYNC) !== 0) {
+      const target = home & 0xffff
+      if (target === this.#cpu.index) this.#complete(message)
+      else this.#cpu.ipi.send(target, COMPLETE, message)
+      return
+    }
+    if (replyPort === FREE_PORT) {
+      words[message >> 2] = F.DONE
+      this.#cpu.slab.free(message)
+      return
+    }
+    if (replyPort === NULL_PORT) {
+      Atomics.store(words, message >> 2, flags | F.DONE | F.REPLY)
+      return
+    }
+    const kind = home >>> 16
+    assert(kind === PortKind.thread || kind === PortKind.replyOnly, 'a reply port exists as long as replies are under way')
+    words[message >> 2] = flags | F.REPLY | F.DONE
+    this.#u16[(message + M.from) >> 1] = this.#cpu.index
+    this.#f64[(message + M.queuedAt) >> 3] = this.#cpu.now
+    const target = home & 0xffff
+    if (target !== this.#cpu.index) {
+      words[message >> 2]! |= F.INTRANSIT
+      this.#cpu.ipi.send(target, PUT, message, replyPort)
+      return
+    }
+    const port = this.#localPort(replyPort)!
+    this.#enqueue(port, message)
+  }
+
+  #complete(message: Address): void {
+    const words = this.#i32
+    words[message >> 2] = (words[message >> 2]! & ~F.SYNC) | F.DONE | F.REPLY
+    const port = this.#localPort(words[(message + M.replyPort) >> 2]!)
+    if (port?.thread !== undefined) this.#cpu.threads.wake(port.thread)
+  }
+
+  #enqueue(port: Port, message: Address): void {
+    const words = this.#i32
+    const flags = words[message >> 2]!
+    const r = port.record >> 2
+    words[(message + M.next) >> 2] = 0
+    if ((flags & F.PRIORITY) === 0) {
+      const tail = words[r + (AT.tail >> 2)]!
+      if (words[r + (AT.head >> 2)] === 0) words[r + (AT.head >> 2)] = message
+      else words[(tail + M.next) >> 2] = message
+      words[r + (AT.tail >> 2)] = message
+    } else {
+      const tail = words[r + (AT.priorityTail >> 2)]!
+      if (words[r + (AT.priorityHead >> 2)] === 0) words[r + (AT.priorityHead >> 2)] = message
+      else words[(tail + M.next) >> 2] = message
+      words[r + (AT.priorityTail >> 2)] = message
+    }
+    words[message >> 2] = flags | F.QUEUED
+    const depth = ++words[r + (AT.depth >> 2)]!
+    const record = this.#pointRecords[port.point]![this.#u16[(message + M.from) >> 1]!]!
+    this.#cpu.handoffs.enqueued(record, 1)
+    this.#cpu.handoffs.depth(record, depth)
+    if ((flags & F.RECEIPT) !== 0 && (flags & F.REPLY) === 0) this.#receipt(message)
+    if (depth === 1) this.#notify(port)
+  }
+
+  #notify(port: Port): void {
+    if (port.handler !== undefined || port.onReply !== undefined) {
+      if (port.ready) return
+      port.ready = true
+      this.#ready.push(port)
+    } else if (port.thread !== undefined) this.#cpu.threads.wake(port.thread)
+  }
+
+  #receipt(message: Address): void {
+    this.#i32[message >> 2]! &= ~F.RECEIPT
+    functionOf(this.#u16[(message + M.onReceipt) >> 1]!)(this.#cpu, message, 0, 0, this.#cpu.index)
+  }
+
+  #take(port: Port): Address {
+    const words = this.#i32
+    const r = port.record >> 2
+    let message = words[r + (AT.priorityHead >> 2)]!
+    if (message !== 0) words[r + (AT.priorityHead >> 2)] = words[(message + M.next) >> 2]!
+    else {
+      message = words[r + (AT.head >> 2)]!
+      if (message === 0) return 0
+      words[r + (AT.head >> 2)] = words[(message + M.next) >> 2]!
+    }
+    words[r + (AT.depth >> 2)]!--
+    words[message >> 2]! &= ~F.QUEUED
+    const record = this.#pointRecords[port.point]![this.#u16[(message + M.from) >> 1]!]!
+    this.#cpu.handoffs.waited(record, this.#cpu.now - this.#f64[(message + M.queuedAt) >> 3]!)
+    this.#cpu.handoffs.dequeued(record, 1)
+    this.#cpu.count[K.messagesReceived]!++
+    if (this.#cpu.order !== undefined && (words[message >> 2]! & F.REPLY) === 0) this.#cpu.order.received(port.id, message)
+    return message
+  }
+
+  #serve(port: Port): number {
+    port.ready = false
+    let served = 0
+    let record = 0
+    port.running = true
+    while (served < port.batch) {
+      const message = this.#take(port)
+      if (message === 0) break
+      served++
+      record = this.#pointRecords[port.point]![this.#u16[(message + M.from) >> 1]!]!
+      if ((this.#flags(message) & F.REPLY) !== 0 && port.onReply !== undefined) port.onReply(message)
+      else {
+        assert(port.handler !== undefined, 'a message that is no reply came to a port with only onReply')
+        const code = port.handler(message)
+        if (code !== EASYNC) this.#finish(message, code)
+      }
+    }
+    port.running = false
+    if (record !== 0) this.#cpu.handoffs.batch(record, served, served === port.batch)
+    if (!port.closed && this.depth(port) > 0) this.#notify(port)
+    return served
+  }
+
+  /** The port is not here: it was closed while the message was under way. */
+  #stray(id: PortId, message: Address): void {
+    const home = this.#i32[this.#homes + id]!
+    if (home >>> 16 !== PortKind.none && (home & 0xffff) !== this.#cpu.index) {
+      // It moved: the message runs after it. Order holds, for `move` waits until nothing is under way.
+      this.#i32[message >> 2]! |= F.INTRANSIT
+      this.#cpu.ipi.send(home & 0xffff, PUT, message, id)
+      return
+    }
+    assert((this.#flags(message) & F.REPLY) === 0, 'a reply port exists as long as replies are under way')
+    this.#finish(message, Errno.ENXIO)
+  }
+}
+
+const COMPLETE = define('port.complete', (cpu, message) => cpu.ports.completed(message))

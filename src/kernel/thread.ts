@@ -1,0 +1,578 @@
+// Threads of the machine: a generator each, run by its CPU until it waits. `yield*` marks every place where a thread
+// may lose the CPU; between two of them nothing else runs there, which is LWKT's critical section for free.
+//
+// A JavaScript stack cannot leave its worker, so what crosses CPUs is a program's name and a number: `start` on
+// another CPU, and `migrate`, after which the same thread, with its port and signals, begins its program anew over there.
+import { assert } from '../base/assert.ts'
+import { Errno, KernelError } from '../base/errno.ts'
+import { hashName } from '../base/hash.ts'
+import { Limits } from '../base/limits.ts'
+import { type Address, bytes, struct, u32 } from '../base/struct.ts'
+import { K } from './counters.ts'
+import type { Cpu } from './cpu.ts'
+import { define } from './function.ts'
+import { MachineHeader, THREAD_BYTES } from './layout.ts'
+import { EASYNC } from './message.ts'
+import type { Port, PortId } from './port.ts'
+import { isPending } from './signal.ts'
+import type { Token } from './token.ts'
+
+/** A thread's number: the same on every CPU, kept when it moves, and used again when it has ended. */
+export type ThreadId = number
+
+/** What a thread runs. It gives up the CPU only at `yield*`. */
+export type Program = (thread: Thread, argument: number) => Generator<void, void, void>
+
+const programs = new Map<number, { readonly name: string; readonly run: Program }>()
+
+/** Registers a program under a name, so that other CPUs can start it and threads that run it can move. At module level. */
+export function program(name: string, run: Program): Program {
+  assert(!programs.has(hashName(name)), 'each program has a name of its own')
+  programs.set(hashName(name), { name, run })
+  return run
+}
+
+/** Seen by all CPUs. */
+const ThreadRecord = struct({
+  home: u32, //      0  1 + the CPU; 0 when it has ended or never was
+  program: u32, //   4
+  port: u32, //      8
+  state: u32, //    12  ThreadState, for who looks from outside
+  channel: u32, //  16
+  switches: u32, // 20
+  waitsFor: u32, // 24  the message of the call that it waits in
+  padding: bytes(36),
+})
+assert(ThreadRecord.size === THREAD_BYTES, 'a thread record is 64 bytes')
+const AT = ThreadRecord.offset
+
+export const ThreadState = { ready: 1, running: 2, waiting: 3, sleeping: 4, polling: 5, ended: 6 } as const
+export type ThreadState = (typeof ThreadState)[keyof typeof ThreadState]
+
+export interface WaitOptions {
+  /** Return early, with 0 or EINTR, when a signal is pending. Default false. */
+  readonly catchSignals?: boolean
+  /** Return early, with 0 or ETIMEDOUT, after so many µs. Default: never. */
+  readonly timeoutUs?: number
+}
+
+export class Thread {
+  readonly cpu: Cpu
+  readonly id: ThreadId
+  readonly name: string
+  readonly port: Port
+  /** 0 (served first) to 3. */
+  readonly priority: number
+  /** Signals that came and were not taken, a bit each. */
+  pending = 0
+  /** Signals that do not interrupt now. */
+  mask = 0
+  state: ThreadState = ThreadState.ready
+  generator: Generator<void, void, void> | undefined = undefined
+  /** It is in a wait that a signal may end. */
+  interruptible = false
+  /** It is on a channel's queue. */
+  sleepsOn: number | undefined = undefined
+  /** Held while it runs; given up whenever it waits. */
+  readonly tokens: Token[] = []
+  readonly #record: Address
+
+  constructor(cpu: Cpu, id: ThreadId, name: string, port: Port, priority: number) {
+    this.cpu = cpu
+    this.id = id
+    this.name = name
+    this.port = port
+    this.priority = priority
+    this.#record = cpu.memory.layout.threads + id * THREAD_BYTES
+  }
+
+  /** Lets the other threads of this CPU run. */
+  *pause(): Generator<void, void, void> {
+    this.cpu.threads.makeReady(this)
+    yield
+  }
+
+  /** Runs again when `condition` holds; it is looked at once a turn, so that the CPU does not sleep meanwhile. */
+  *until(condition: () => boolean): Generator<void, void, void> {
+    while (!condition()) {
+      this.state = ThreadState.polling
+      this.cpu.threads.poll(this)
+      yield
+    }
+  }
+
+  /** Lets `us` microseconds pass. */
+  *delay(us: number): Generator<void, void, void> {
+    let over = false
+    this.cpu.timers.after(us, () => {
+      over = true
+      this.cpu.threads.wake(this)
+    })
+    while (!over) yield* this.#block(ThreadState.waiting)
+  }
+
+  /** The next message at `port` (default: the thread's own), waiting for it. 0 when a signal or the time ended the wait. */
+  *wait(options: WaitOptions = {}, port: Port = this.port): Generator<void, Address, void> {
+    port.thread = this
+    const timer = this.#timeout(options)
+    for (;;) {
+      const message = this.cpu.ports.get(port)
+      if (message !== 0 || timer.over || (options.catchSignals === true && isPending(this))) {
+        timer.cancel()
+        return message
+      }
+      this.interruptible = options.catchSignals === true
+      yield* this.#block(ThreadState.waiting)
+      this.interruptible = false
+    }
+  }
+
+  /** The next message at the thread's port if there is one, else 0. */
+  get(): Address {
+    return this.cpu.ports.get(this.port)
+  }
+
+  /**
+   * Calls: sends and waits for the answer, 0 or an errno; the message is then the caller's again. With `catchSignals` a
+   * signal asks once for the message's abort; the wait then goes on until the target has answered, whatever it does.
+   */
+  *call(port: PortId, message: Address, options: WaitOptions = {}): Generator<void, number, void> {
+    this.cpu.ports.setReplyPort(message, this.port.id)
+    this.port.thread = this
+    const code = this.cpu.ports.begin(port, message)
+    return code === EASYNC ? yield* this.waitMessage(message, options) : code
+  }
+
+  /** Waits until `message`, which this thread sent, is done. Returns its error. */
+  *waitMessage(message: Address, options: WaitOptions = {}): Generator<void, number, void> {
+    const { ports } = this.cpu
+    let aborted = false
+    this.cpu.memory.i32[(this.#record + AT.waitsFor) >> 2] = message
+    while (!ports.isDone(message)) {
+      if (!aborted && options.catchSignals === true && isPending(this)) {
+        aborted = true
+        ports.abort(message)
+        continue
+      }
+      this.interruptible = options.catchSignals === true && !aborted
+      yield* this.#block(ThreadState.waiting)
+      this.interruptible = false
+    }
+    this.cpu.memory.i32[(this.#record + AT.waitsFor) >> 2] = 0
+    return ports.error(message)
+  }
+
+  /** Puts the thread on the channel's queue before it sleeps: a wakeup from here on ends the sleep that follows. */
+  interlock(channel: number): void {
+    this.#leaveChannel()
+    this.sleepsOn = channel
+    this.cpu.memory.i32[(this.#record + AT.channel) >> 2] = channel
+    this.cpu.sleepQueue.add(this, channel)
+  }
+
+  /**
+   * Sleeps until `wakeup(channel)`. Returns 0, EINTR or ETIMEDOUT. After `interlock` on the same channel it returns at
+   * once when the wakeup has come already.
+   */
+  *sleep(channel: number, options: WaitOptions = {}): Generator<void, number, void> {
+    const interlocked = this.cpu.memory.i32[(this.#record + AT.channel) >> 2] === channel
+    if (this.sleepsOn !== channel && !interlocked) this.interlock(channel)
+    this.cpu.count[K.threadSleeps]!++
+    const timer = this.#timeout(options)
+    let result = 0
+    while (this.sleepsOn !== undefined) {
+      if (options.catchSignals === true && isPending(this)) result = Errno.EINTR
+      else if (timer.over) result = Errno.ETIMEDOUT
+      if (result !== 0) {
+        this.#leaveChannel()
+        break
+      }
+      this.interruptible = options.catchSignals === true
+      yield* this.#block(ThreadState.sleeping)
+      this.interruptible = false
+    }
+    timer.cancel()
+    this.cpu.memory.i32[(this.#record + AT.channel) >> 2] = 0
+    return result
+  }
+
+  /** Takes back an `interlock` that no sleep follows. */
+  disinterlock(): void {
+    this.#leaveChannel()
+    this.cpu.memory.i32[(this.#record + AT.channel) >> 2] = 0
+  }
+
+  /** Takes the lowest pending signal, or returns -1. */
+  takeSignal(): number {
+    const bits = this.pending & ~this.mask
+    if (bits === 0) return -1
+    const number = 31 - Math.clz32(bits & -bits)
+    this.pending &= ~(1 << number)
+    return number
+  }
+
+  /**
+   * Waits until every IPI that this CPU has sent so far has been carried out, on all CPUs: what a producer does
+   * before it goes on elsewhere.
+   */
+  *synchronize(): Generator<void, void, void> {
+    const { ipi, memory, index } = this.cpu
+    const marks: { target: number; mark: number }[] = []
+    for (let target = 0; target < memory.layout.cpus; target++) {
+      if (target === index) continue
+      const mark = ipi.mark(target)
+      if (!ipi.done(target, mark)) marks.push({ target, mark })
+    }
+    if (marks.length === 0) return
+    ipi.flush()
+    for (const { target } of marks) ipi.flushTo(target)
+    yield* this.until(() => marks.every(({ target, mark }) => ipi.done(target, mark)))
+  }
+
+  /** Runs a registered function on `target` and waits until it has returned (a blocking IPI). */
+  *run(target: number, id: number, a = 0, b = 0, c = 0): Generator<void, void, void> {
+    const { ipi, index } = this.cpu
+    ipi.send(target, id, a, b, c)
+    if (target === index) return
+    const mark = ipi.mark(target)
+    ipi.flush()
+    yield* this.until(() => ipi.done(target, mark))
+  }
+
+  /**
+   * Goes on as the same thread on `target`: its program begins anew there, with `argument`, which is how its state
+   * travels (an address). Its port moves with it, in order, while all CPUs are held. Use as `return yield* thread.migrate(…)`:
+   * nothing after it runs.
+   * @throws KernelError EINVAL where the thread's program has no registered name, or there is no such CPU
+   */
+  *migrate(target: number, argument: number): Generator<void, void, void> {
+    const { cpu } = this
+    const { threads } = cpu
+    if (!(target >= 0 && target < cpu.memory.layout.cpus)) {
+      throw new KernelError(Errno.EINVAL, `there is no cpu ${target}: this machine has 0 to ${cpu.memory.layout.cpus - 1}`, 'migrate')
+    }
+    if (!threads.isRegistered(this.name)) {
+      const sentence = `thread "${this.name}" cannot move: its program is not registered by program(name, …)`
+      throw new KernelError(Errno.EINVAL, sentence, 'migrate')
+    }
+    if (target === cpu.index) return threads.restart(this, argument)
+    assert(this.tokens.length === 0, 'a thread holds no token when it moves')
+    // What it has sent must be there before what it will send: the lesson of order.
+    yield* this.synchronize()
+    yield* cpu.cpusync.hold(this)
+    // Nothing is under way to the port now. It changes its home, and the thread goes after it.
+    threads.leave(this, target, argument)
+    yield* cpu.cpusync.release()
+    cpu.threads.departed(this)
+  }
+
+  toString(): string {
+    return `thread ${this.id} "${this.name}"`
+  }
+
+  *#block(state: ThreadState): Generator<void, void, void> {
+    this.state = state
+    yield
+  }
+
+  #leaveChannel(): void {
+    if (this.sleepsOn !== undefined) this.cpu.sleepQueue.remove(this, this.sleepsOn)
+    this.sleepsOn = undefined
+  }
+
+  #timeout(options: WaitOptions): { over: boolean; cancel: () => void } {
+    if (options.timeoutUs === undefined) return NO_TIMEOUT
+    const timer = { over: false, cancel: () => {} }
+    const cancel = this.cpu.timers.after(options.timeoutUs, () => {
+      timer.over = true
+      timer.cancel = () => {}
+      this.cpu.threads.wake(this)
+    })
+    timer.cancel = cancel
+    return timer
+  }
+}
+
+const NO_TIMEOUT = { over: false, cancel: () => {} }
+
+/** One CPU's threads and their run queues. */
+export class Threads {
+  readonly #cpu: Cpu
+  readonly #i32: Int32Array
+  readonly #local = new Map<ThreadId, Thread>()
+  readonly #ready: Thread[][] = [[], [], [], []]
+  #readyCount = 0
+  #polling: Thread[] = []
+  #current: Thread | undefined = undefined
+  readonly #freeIds: ThreadId[] = []
+
+  constructor(cpu: Cpu) {
+    this.#cpu = cpu
+    this.#i32 = cpu.memory.i32
+  }
+
+  /** The thread that runs now, if one does. */
+  get current(): Thread | undefined {
+    return this.#current
+  }
+
+  get size(): number {
+    return this.#local.size
+  }
+
+  /** All threads of this CPU. */
+  list(): readonly Thread[] {
+    return [...this.#local.values()]
+  }
+
+  /** Starts a thread here. Its program need not be registered, but then it cannot move. */
+  start(name: string, run: Program, argument = 0, priority = 1): Thread {
+    const id = this.#newId()
+    const thread = this.#make(id, name, this.#cpu.ports.create({}), priority)
+    this.#cpu.count[K.threadsStarted]!++
+    this.#begin(thread, run, argument)
+    return thread
+  }
+
+  /**
+   * Starts a registered program on any CPU. Returns the new thread's number.
+   * @throws KernelError ENOENT where no program has this name here
+   */
+  startOn(target: number, name: string, argument = 0): ThreadId {
+    const hash = hashName(name)
+    if (!programs.has(hash)) {
+      const known = [...programs.values()].map((entry) => `"${entry.name}"`).join(', ') || 'none'
+      throw new KernelError(Errno.ENOENT, `unknown program "${name}": registered are ${known}`, 'start')
+    }
+    if (target === this.#cpu.index) return this.start(name, programs.get(hash)!.run, argument).id
+    const id = this.#newId()
+    Atomics.store(this.#i32, this.#word(id, AT.home), 1 + target)
+    this.#cpu.ipi.send(target, START, id, hash, argument)
+    return id
+  }
+
+  /** Makes a thread run again that waits, on whatever CPU it is. */
+  schedule(id: ThreadId): void {
+    const home = this.home(id)
+    if (home >= 0) this.#cpu.ipi.send(home, SCHEDULE, id)
+  }
+
+  /** The CPU that a thread is on, or -1 when it has ended. */
+  home(id: ThreadId): number {
+    return Atomics.load(this.#i32, this.#word(id, AT.home)) - 1
+  }
+
+  local(id: ThreadId): Thread | undefined {
+    return this.#local.get(id)
+  }
+
+  isRegistered(name: string): boolean {
+    return programs.has(hashName(name))
+  }
+
+  /** Resumes ready threads, one time slice each, highest priority first. Returns how many. */
+  run(): number {
+    if (this.#polling.length > 0) this.#wakePolling()
+    let count = 0
+    const limit = Math.min(this.#readyCount, Limits.threadBatch)
+    while (count < limit) {
+      const thread = this.#next()
+      if (thread === undefined) break
+      count++
+      this.#resume(thread)
+    }
+    return count
+  }
+
+  /** Whether a thread could run now, or asks each turn whether it could. */
+  get busy(): boolean {
+    return this.#readyCount > 0 || this.#polling.length > 0
+  }
+
+  makeReady(thread: Thread): void {
+    if (thread.state === ThreadState.ready || thread.state === ThreadState.ended) return
+    thread.state = ThreadState.ready
+    this.#ready[thread.priority]!.push(thread)
+    this.#readyCount++
+  }
+
+  /** Something happened that the thread may wait for. It looks at its condition itself. */
+  wake(thread: Thread): void {
+    if (thread.state === ThreadState.waiting || thread.state === ThreadState.sleeping) this.makeReady(thread)
+  }
+
+  /** A wakeup took the thread off its channel. */
+  wokenUp(thread: Thread): void {
+    thread.sleepsOn = undefined
+    this.wake(thread)
+  }
+
+  /** A signal came: ends a wait that may be ended. */
+  interrupt(thread: Thread): void {
+    if (thread.interruptible) this.wake(thread)
+  }
+
+  poll(thread: Thread): void {
+    this.#polling.push(thread)
+  }
+
+  /** A thread comes here: started from elsewhere, or moving. */
+  arrive(id: ThreadId, hash: number, argument: number): void {
+    const entry = programs.get(hash)
+    assert(entry !== undefined, 'a thread was started with a program that is not registered on this CPU')
+    const thread = this.#make(id, entry.name, this.#cpu.ports.create({}), 1)
+    this.#cpu.count[K.threadsStarted]!++
+    this.#begin(thread, entry.run, argument)
+  }
+
+  /** The thread that moves away gives up its port; both go to `target`. While all CPUs are held. */
+  leave(thread: Thread, target: number, argument: number): void {
+    const { port } = thread
+    this.#cpu.ports.release(port)
+    Atomics.store(this.#i32, this.#word(thread.id, AT.home), 1 + target)
+    this.#i32[this.#word(thread.id, AT.state)] = argument
+    this.#i32[this.#word(thread.id, AT.switches)] = thread.pending
+    this.#i32[this.#word(thread.id, AT.channel)] = thread.mask
+    this.#local.delete(thread.id)
+    this.#cpu.count[K.threadsMigrated]!++
+    this.#cpu.ipi.send(target, MOVE, thread.id, hashName(thread.name), port.id)
+  }
+
+  /** The other end of `leave`. */
+  moveIn(id: ThreadId, hash: number, portId: PortId): void {
+    const entry = programs.get(hash)
+    assert(entry !== undefined, 'a thread moved to a CPU where its program is not registered')
+    const port = this.#cpu.ports.moveIn(portId)
+    const thread = this.#make(id, entry.name, port, 1)
+    const argument = this.#i32[this.#word(id, AT.state)]!
+    thread.pending = this.#i32[this.#word(id, AT.switches)]!
+    thread.mask = this.#i32[this.#word(id, AT.channel)]!
+    this.#i32[this.#word(id, AT.switches)] = 0
+    this.#i32[this.#word(id, AT.channel)] = 0
+    this.#begin(thread, entry.run, argument)
+  }
+
+  /** Begins the thread's program anew on the same CPU. */
+  restart(thread: Thread, argument: number): void {
+    const entry = programs.get(hashName(thread.name))
+    assert(entry !== undefined, 'only a registered program begins anew')
+    thread.generator = entry.run(thread, argument)
+    thread.state = ThreadState.waiting
+    this.makeReady(thread)
+  }
+
+  /** The generator of a thread that has moved away is over. */
+  departed(thread: Thread): void {
+    thread.state = ThreadState.ended
+    thread.generator = undefined
+  }
+
+  /** Ends all threads: their `finally` blocks run. For the machine's stop. */
+  endAll(): void {
+    for (const thread of this.#local.values()) {
+      const { generator } = thread
+      thread.generator = undefined
+      if (thread !== this.#current) generator?.return()
+    }
+  }
+
+  #make(id: ThreadId, name: string, port: Port, priority: number): Thread {
+    assert(priority >= 0 && priority < this.#ready.length, 'a priority is 0 to 3')
+    const thread = new Thread(this.#cpu, id, name, port, priority)
+    this.#local.set(id, thread)
+    this.#i32[this.#word(id, AT.port)] = port.id
+    this.#i32[this.#word(id, AT.program)] = hashName(name)
+    Atomics.store(this.#i32, this.#word(id, AT.home), 1 + this.#cpu.index)
+    return thread
+  }
+
+  #begin(thread: Thread, run: Program, argument: number): void {
+    thread.port.thread = thread
+    thread.generator = run(thread, argument)
+    thread.state = ThreadState.waiting
+    this.makeReady(thread)
+  }
+
+  #next(): Thread | undefined {
+    for (const queue of this.#ready) {
+      const thread = queue.shift()
+      if (thread !== undefined) {
+        this.#readyCount--
+        return thread
+      }
+    }
+    return undefined
+  }
+
+  #resume(thread: Thread): void {
+    if (!this.#takeTokens(thread)) {
+      thread.state = ThreadState.waiting
+      this.makeReady(thread)
+      return
+    }
+    const { generator } = thread
+    thread.state = ThreadState.running
+    this.#current = thread
+    this.#cpu.count[K.contextSwitches]!++
+    this.#i32[this.#word(thread.id, AT.switches)]!++
+    const { done } = generator!.next()
+    this.#current = undefined
+    for (let i = thread.tokens.length - 1; i >= 0; i--) thread.tokens[i]!.suspend(this.#cpu)
+    // `restart` has given it another generator: only the one that was run can be over.
+    if (done === true && thread.generator === generator) this.#end(thread)
+    this.#i32[this.#word(thread.id, AT.state)] = thread.state
+  }
+
+  /** Tokens were given up when the thread waited: it runs again only with all of them. */
+  #takeTokens(thread: Thread): boolean {
+    for (let i = 0; i < thread.tokens.length; i++) {
+      if (thread.tokens[i]!.resume(this.#cpu)) continue
+      for (let k = i - 1; k >= 0; k--) thread.tokens[k]!.suspend(this.#cpu)
+      return false
+    }
+    return true
+  }
+
+  #end(thread: Thread): void {
+    assert(thread.tokens.length === 0, 'a thread gives back its tokens before it ends')
+    thread.state = ThreadState.ended
+    this.#local.delete(thread.id)
+    this.#cpu.ports.close(thread.port)
+    this.#cpu.count[K.threadsExited]!++
+    Atomics.store(this.#i32, this.#word(thread.id, AT.home), 0)
+    this.#freeIds.push(thread.id)
+  }
+
+  #wakePolling(): void {
+    const polling = this.#polling
+    this.#polling = []
+    for (const thread of polling) {
+      thread.state = ThreadState.waiting
+      this.makeReady(thread)
+    }
+  }
+
+  #newId(): ThreadId {
+    const free = this.#freeIds.pop()
+    if (free !== undefined) return free
+    const { layout } = this.#cpu.memory
+    const id = Atomics.add(this.#i32, (layout.header + MachineHeader.offset.nextThread) >> 2, 1)
+    if (id >= layout.cpus * Limits.threadsPerCpu) {
+      const sentence = `the machine has ${layout.cpus * Limits.threadsPerCpu} threads, which is the limit: end some`
+      throw new KernelError(Errno.ENFILE, sentence, 'start')
+    }
+    return id
+  }
+
+  #word(id: ThreadId, offset: number): number {
+    return (this.#cpu.memory.layout.threads + id * THREAD_BYTES + offset) >> 2
+  }
+}
+
+const START = define('thread.start', (cpu, id, hash, argument) => cpu.threads.arrive(id, hash >>> 0, argument))
+const MOVE = define('thread.move', (cpu, id, hash, port) => cpu.threads.moveIn(id, hash >>> 0, port))
+const SCHEDULE = define('thread.schedule', (cpu, id) => {
+  const thread = cpu.threads.local(id)
+  if (thread !== undefined) cpu.threads.wake(thread)
+  else cpu.threads.schedule(id)
+})
