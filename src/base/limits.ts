@@ -17,8 +17,6 @@ export const Limits = {
   threadBatch: 32,
   /** Packets taken from one device in one turn. */
   deviceBatch: 64,
-  /** Remote frees staged for one CPU before they are handed over. */
-  freeBatch: 32,
   /** Named ports of a machine. */
   names: 1024,
   nameBytes: 52,

@@ -118,7 +118,6 @@ export const CpuCounters = counterSet('cpu', [
   'ipiNested',
   'messagesSent',
   'messagesDirect',
-  'messagesPut',
   'messagesReceived',
   'messagesReplied',
   'messagesDropped',

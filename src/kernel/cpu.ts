@@ -30,6 +30,15 @@ export interface Host {
   relax(cpu: Cpu): void
 }
 
+/** Another way to sleep than on the state word: a CPU with devices blocks in poll(2). */
+export interface Sleeper {
+  /** Blocks until something is to be read, the descriptor `doorbell` is written to, or the time is over. */
+  sleep(timeoutMs: number): void
+  /** The eventfd that others write to. */
+  readonly doorbell: number
+  close(): void
+}
+
 /** What the run loop polls: a device's queue, mostly. */
 export interface Pollable {
   /** Takes in what has come, up to a budget of its own. Returns how much. */
@@ -77,6 +86,7 @@ export class Cpu {
   readonly profileLocks: boolean
   /** The time at the beginning of this turn, µs. */
   now = 0
+  #sleeper: Sleeper | undefined = undefined
   /** Data of the layers above, one object for each kind and CPU: see `slot`. */
   readonly #slots = new Map<symbol, unknown>()
   readonly #pollables: Pollable[] = []
@@ -178,9 +188,20 @@ export class Cpu {
     this.#wasBusy = false
   }
 
-  /** The address of the word that sleeping hosts wait on. */
+  /** The index, among 32-bit words, of the word that sleeping hosts wait on. */
   get stateWord(): number {
     return (this.block + CpuBlock.offset.state) >> 2
+  }
+
+  get sleeper(): Sleeper | undefined {
+    return this.#sleeper
+  }
+
+  /** From now on this CPU sleeps by `sleeper`, and is woken by its descriptor. */
+  setSleeper(sleeper: Sleeper): void {
+    assert(this.#sleeper === undefined, 'a CPU has one way to sleep')
+    this.#sleeper = sleeper
+    Atomics.store(this.memory.i32, (this.block + CpuBlock.offset.doorbell) >> 2, 1 + sleeper.doorbell)
   }
 
   stopping(): boolean {
@@ -213,7 +234,19 @@ export class Cpu {
     for (let run = this.#onStop.pop(); run !== undefined; run = this.#onStop.pop()) run()
     for (const pollable of this.#pollables) pollable.close()
     this.#pollables.length = 0
+    Atomics.store(this.memory.i32, (this.block + CpuBlock.offset.doorbell) >> 2, 0)
+    this.#sleeper?.close()
+    this.#sleeper = undefined
     Atomics.store(this.memory.i32, this.stateWord, CpuState.stopped)
+  }
+
+  /** What runs on this CPU now, in words, for the report of a failure. */
+  running(): string {
+    const thread = this.threads.current
+    if (thread !== undefined) return `in ${thread}`
+    const port = this.ports.running()
+    if (port === undefined) return 'in its run loop'
+    return port.name === undefined ? `in the handler of port ${port.id}` : `in the handler of port "${port.name}"`
   }
 
   /** An object of a layer above that exists once per CPU, made when first asked for. */

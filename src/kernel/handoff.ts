@@ -7,7 +7,12 @@ import { HANDOFF_POINTS, type HandoffPoint, HandoffRecord } from './layout.ts'
 import type { Memory } from './memory.ts'
 
 const AT = HandoffRecord.offset
-assert(AT.depth % 4 === 0 && AT.time % 4 === 0 && AT.batch % 4 === 0, 'histograms lie on words')
+// Constants of this module, because the compiler folds those (see port.ts).
+const ENQUEUED = AT.enqueued >> 3
+const DEQUEUED = AT.dequeued >> 3
+const DEPTH = AT.depth >> 3
+const TIME = AT.time >> 3
+assert(AT.depth % 8 === 0 && HandoffRecord.size % 64 === 0, 'histograms lie on doubles, records on lines')
 
 /** The number of a hand-off point. */
 export const POINT = Object.fromEntries(HANDOFF_POINTS.map((name, i) => [name, i])) as { [K in HandoffPoint]: number }
@@ -20,14 +25,12 @@ const PRODUCER_COUNTS: readonly HandoffPoint[] = ['ring', 'rx', 'tx', 'free']
 
 /** One CPU's hand-off records. Every method is a few adds: they are always on. */
 export class Handoffs {
-  readonly #u32: Uint32Array
   readonly #f64: Float64Array
   readonly #base: number
   readonly #cpus: number
   readonly #enabled: boolean
 
   constructor(memory: Memory, cpu: number, enabled = true) {
-    this.#u32 = memory.u32
     this.#f64 = memory.f64
     this.#base = memory.layout.handoff(cpu, 0, 0)
     this.#cpus = memory.layout.cpus
@@ -41,35 +44,24 @@ export class Handoffs {
 
   /** `count` things were enqueued. */
   enqueued(record: number, count: number): void {
-    this.#f64[(record + AT.enqueued) >> 3]! += count
+    this.#f64[(record >> 3) + ENQUEUED]! += count
   }
 
   /** The depth that one enqueue found, itself included. */
   depth(record: number, depth: number): void {
-    if (!this.#enabled) return
-    this.#u32[((record + AT.depth) >> 2) + bucketOf(depth)]!++
-    this.#f64[(record + AT.depthSum) >> 3]! += depth
-    const max = (record + AT.depthMax) >> 2
-    if (depth > this.#u32[max]!) this.#u32[max] = depth
+    if (this.#enabled) this.#f64[(record >> 3) + DEPTH + bucketOf(depth)]!++
   }
 
   /** One thing was taken that had waited `us`. Kept in tenths of a µs. */
   waited(record: number, us: number): void {
-    if (!this.#enabled) return
-    const tenths = us > 0 ? (us * 10) | 0 : 0
-    this.#u32[((record + AT.time) >> 2) + bucketOf(tenths)]!++
-    this.#f64[(record + AT.timeSumUs) >> 3]! += us > 0 ? us : 0
-  }
-
-  dequeued(record: number, count: number): void {
-    this.#f64[(record + AT.dequeued) >> 3]! += count
+    if (this.#enabled) this.#f64[(record >> 3) + TIME + bucketOf(us > 0 ? (us * 10) | 0 : 0)]!++
   }
 
   /** A service of the queue took `count`, and ended because it was empty, or because the limit was reached. */
-  batch(record: number, count: number, reachedLimit: boolean): void {
+  served(record: number, count: number, reachedLimit: boolean): void {
+    this.#f64[(record >> 3) + DEQUEUED]! += count
     if (!this.#enabled) return
-    this.#f64[(record + AT.batches) >> 3]!++
-    this.#u32[((record + AT.batch) >> 2) + bucketOf(count)]!++
+    this.#f64[((record + AT.batch) >> 3) + bucketOf(count)]!++
     this.#f64[(record + (reachedLimit ? AT.endedLimit : AT.endedEmpty)) >> 3]!++
   }
 
@@ -95,11 +87,9 @@ export interface HandoffReading {
   readonly endedLimit: number
   readonly rung: number
   readonly avoided: number
-  readonly depthMax: number
-  readonly depthMean: number
-  readonly waitMeanUs: number
+  /** Depth that an enqueue found; at a ring, that a drain found. */
   readonly depth: Histogram
-  /** Tenths of a µs. */
+  /** Tenths of a µs, by the clocks of the two turns; at a ring, of the oldest entry of each drain. */
   readonly wait: Histogram
   readonly batch: Histogram
 }
@@ -125,11 +115,10 @@ function readOne(memory: Memory, point: HandoffPoint, p: number, source: number,
   const number = (record: number, offset: number) => memory.f64[(record + offset) >> 3]!
   const histogram = (offset: number) => {
     const h = new Histogram()
-    h.add(memory.u32, (consumer + offset) >> 2)
+    h.add(memory.f64, (consumer + offset) >> 3)
     return h
   }
-  const depth = histogram(AT.depth)
-  const wait = histogram(AT.time)
+  const batch = histogram(AT.batch)
   // With itself a CPU has one record for both sides: it is read once.
   const droppedByConsumer = producer === consumer ? 0 : number(consumer, AT.dropped)
   return {
@@ -139,16 +128,13 @@ function readOne(memory: Memory, point: HandoffPoint, p: number, source: number,
     enqueued: number(PRODUCER_COUNTS.includes(point) ? producer : consumer, AT.enqueued),
     dequeued: number(consumer, AT.dequeued),
     dropped: number(producer, AT.dropped) + droppedByConsumer,
-    batches: number(consumer, AT.batches),
+    batches: batch.total,
     endedEmpty: number(consumer, AT.endedEmpty),
     endedLimit: number(consumer, AT.endedLimit),
     rung: number(producer, AT.rung),
     avoided: number(producer, AT.avoided),
-    depthMax: memory.u32[(consumer + AT.depthMax) >> 2]!,
-    depthMean: depth.total === 0 ? 0 : number(consumer, AT.depthSum) / depth.total,
-    waitMeanUs: wait.total === 0 ? 0 : number(consumer, AT.timeSumUs) / wait.total,
-    depth,
-    wait,
-    batch: histogram(AT.batch),
+    depth: histogram(AT.depth),
+    wait: histogram(AT.time),
+    batch,
   }
 }

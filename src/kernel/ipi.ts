@@ -13,6 +13,7 @@
 // drain within a drain, as deep as the rings are long): it has the other half of the ring, and behind it a private queue.
 import { assert } from '../base/assert.ts'
 import { Limits } from '../base/limits.ts'
+import type { Address } from '../base/struct.ts'
 import { K } from './counters.ts'
 import type { Cpu } from './cpu.ts'
 import { CpuState } from './cpustate.ts'
@@ -20,8 +21,26 @@ import { type FunctionId, functionOf } from './function.ts'
 import { POINT } from './handoff.ts'
 import { CpuBlock, RING_ENTRY_BYTES, RingHeader } from './layout.ts'
 
-/** Entry: function u16 | sequence, a, b, c, time f64 at 16. */
-const ENTRY_TIME = 16
+// Constants of this module, because the compiler folds those (see port.ts).
+const BATCH = Limits.ipiBatch
+const ENTRY_BYTES = RING_ENTRY_BYTES
+const SLEEPING = CpuState.sleeping
+const RUNNING = CpuState.running
+const AVOIDED = K.doorbellsAvoided
+const RECEIVED = K.ipisReceived
+const PUBLISHES = K.ipiPublishes
+const SENT = K.ipisSent
+/**
+ * An entry, in words: {function, a, b, c, time (a double), source's use, d}. A put of messages is function 0, and
+ * carries up to four of one port: {0, first, second, third, time, port, fourth}, 0 where there is none.
+ */
+const TIME = 4 >> 1
+const PORT = 6
+const FOURTH = 7
+/** The number of the one function that is called without the table: messages arrive. No defined function has it. */
+const PUT: FunctionId = 0
+const OVERFLOW_NUMBERS = 6
+
 /** The sending side of a ring. */
 interface Out {
   readonly target: number
@@ -38,7 +57,11 @@ interface Out {
   /** Something other than passive entries is staged or was published without a doorbell. */
   active: boolean
   onList: boolean
-  /** What IPI functions sent while the ring was full, five numbers each {id, a, b, c, active}, from `overflowRead` on. */
+  /** The last entry is not published, and puts messages at this port; 0 when it is full or something else. */
+  openPort: number
+  /** The word of that entry where the next message goes. */
+  openWord: number
+  /** What IPI functions sent while the ring was full, six numbers each {id, a, b, c, active, port}, from `overflowRead` on. */
   readonly overflow: number[]
   overflowRead: number
 }
@@ -65,7 +88,8 @@ export class Ipi {
   readonly #out: Out[] = []
   readonly #in: In[] = []
   /** Rings with staged entries. */
-  #staged: Out[] = []
+  readonly #staged: (Out | undefined)[]
+  #stagedCount = 0
   /** How many drains are on the stack. */
   #draining = 0
 
@@ -78,6 +102,7 @@ export class Ipi {
     this.#mask = layout.ringEntries - 1
     this.#high = layout.ringEntries >> 1
     this.#low = layout.ringEntries >> 2
+    this.#staged = new Array(layout.cpus).fill(undefined)
     for (let peer = 0; peer < layout.cpus; peer++) {
       const record = cpu.handoffs.record(POINT.ring, peer)
       const out = layout.ring(cpu.index, peer)
@@ -94,6 +119,8 @@ export class Ipi {
         consumed: 0,
         active: false,
         onList: false,
+        openPort: 0,
+        openWord: 0,
         overflow: [],
         overflowRead: 0,
       })
@@ -130,6 +157,23 @@ export class Ipi {
     }
   }
 
+  /** Puts a message at a port of `target`: in the last entry, where that has room for one more of the same port. */
+  put(target: number, port: number, message: Address): void {
+    const out = this.#out[target]!
+    if (out.openPort === port) {
+      const words = this.#i32
+      const word = out.openWord
+      words[word] = message
+      // After the first, second and third comes the fourth, behind the time and the port.
+      const place = word & 7
+      if (place === 2) out.openWord = word + 1
+      else if (place === 3) out.openWord = word + FOURTH - 3
+      else out.openPort = 0
+      return
+    }
+    this.#push(out, PUT, message, 0, 0, true, port)
+  }
+
   /** Sends to each CPU for which `includes` says so, beginning at this one and going upward, so that no CPU is always first. */
   sendMask(includes: (cpu: number) => boolean, id: FunctionId, a = 0, b = 0, c = 0): void {
     const { index } = this.#cpu
@@ -143,7 +187,7 @@ export class Ipi {
   /** Entries sent to `target` so far: what `done` is asked about. */
   mark(target: number): number {
     const out = this.#out[target]!
-    return (out.staged + (out.overflow.length - out.overflowRead) / 5) | 0
+    return (out.staged + (out.overflow.length - out.overflowRead) / OVERFLOW_NUMBERS) | 0
   }
 
   /** Whether the functions of all entries up to `mark` have returned on `target`. */
@@ -155,21 +199,20 @@ export class Ipi {
   /** Publishes all that is staged. Called at the end of each turn, and before any wait. */
   flush(): void {
     const list = this.#staged
-    if (list.length === 0) return
     let kept = 0
-    for (let i = 0; i < list.length; i++) {
+    for (let i = 0; i < this.#stagedCount; i++) {
       const out = list[i]!
       if (out.overflow.length > 0) this.#refill(out)
       if (out.staged !== out.published) this.#publish(out)
       if (out.overflow.length > 0) list[kept++] = out
       else out.onList = false
     }
-    list.length = kept
+    this.#stagedCount = kept
   }
 
   /** Whether something is left that `flush` could not publish, because a ring is full. */
   get backlogged(): boolean {
-    return this.#staged.length > 0
+    return this.#stagedCount > 0
   }
 
   /** Publishes and makes sure that `target` is awake, also for passive entries. */
@@ -213,45 +256,62 @@ export class Ipi {
     const words = this.#i32
     const cpu = this.#cpu
     const count = (windex - ring.read) | 0
-    const first = ring.entries + (ring.read & this.#mask) * RING_ENTRY_BYTES
+    const first = ring.entries + (ring.read & this.#mask) * ENTRY_BYTES
     cpu.handoffs.depth(ring.record, count)
-    cpu.handoffs.waited(ring.record, cpu.now - this.#f64[(first + ENTRY_TIME) >> 3]!)
+    cpu.handoffs.waited(ring.record, cpu.now - this.#f64[(first >> 3) + TIME]!)
+    this.#touch(ring, count)
     let run = 0
     let toPublish = 0
     // A function that waits for a full ring drains again, from where this loop is: hence the index is looked at anew.
     while (((windex - ring.read) | 0) > 0) {
-      const entry = (ring.entries + (ring.read & this.#mask) * RING_ENTRY_BYTES) >> 2
+      const entry = (ring.entries + (ring.read & this.#mask) * ENTRY_BYTES) >> 2
       const id = words[entry]!
       const a = words[entry + 1]!
       const b = words[entry + 2]!
       const c = words[entry + 3]!
       ring.read = (ring.read + 1) | 0
       run++
-      if (++toPublish === Limits.ipiBatch) {
+      if (++toPublish === BATCH) {
         Atomics.store(words, ring.rindex, ring.read)
         toPublish = 0
       }
-      if (id === PUT) cpu.ports.arrived(a, b)
+      if (id === 0) cpu.ports.arrived(words[entry + PORT]!, a, b, c, words[entry + FOURTH]!)
       else functionOf(id)(cpu, a, b, c, ring.source)
     }
     Atomics.store(words, ring.rindex, ring.read)
     if (this.#draining === 1) Atomics.store(words, ring.xindex, ring.read)
-    cpu.handoffs.dequeued(ring.record, run)
-    cpu.handoffs.batch(ring.record, run, false)
-    cpu.count[K.ipisReceived]! += run
+    cpu.handoffs.served(ring.record, run, false)
+    cpu.count[RECEIVED]! += run
     return run
   }
 
-  #push(out: Out, id: FunctionId, a: number, b: number, c: number, active: boolean): void {
+  /**
+   * Reads a word of each message that arrives. The lines lie in the sender's cache: asked for together they come
+   * together; asked for one by one, each when it is handled, every message would wait for its own.
+   */
+  #touch(ring: In, count: number): number {
+    const words = this.#i32
+    let sum = 0
+    for (let i = 0; i < count; i++) {
+      const entry = (ring.entries + ((ring.read + i) & this.#mask) * ENTRY_BYTES) >> 2
+      if (words[entry] !== 0) continue
+      // A word that carries no message is 0, and reads the memory's first word.
+      sum += words[words[entry + 1]! >> 2]! + words[words[entry + 2]! >> 2]!
+      sum += words[words[entry + 3]! >> 2]! + words[words[entry + FOURTH]! >> 2]!
+    }
+    return sum
+  }
+
+  #push(out: Out, id: FunctionId, a: number, b: number, c: number, active: boolean, port = 0): void {
     if (this.#draining === 0) {
       if (((out.staged - out.consumed) | 0) >= this.#high || out.overflow.length > 0) this.#waitForRoom(out)
     } else if (!this.#hasRoom(out)) {
-      assert(out.overflow.length < Limits.ipiOverflow * 5, 'IPI functions send more IPIs than they are sent, without end')
-      out.overflow.push(id, a, b, c, active ? 1 : 0)
+      assert(out.overflow.length < Limits.ipiOverflow * OVERFLOW_NUMBERS, 'IPI functions send more IPIs than they are sent, without end')
+      out.overflow.push(id, a, b, c, active ? 1 : 0, port)
       this.#list(out)
       return
     }
-    this.#write(out, id, a, b, c, active)
+    this.#write(out, id, a, b, c, active, port)
   }
 
   /** Whether an IPI function may write to the ring now. */
@@ -270,8 +330,8 @@ export class Ipi {
     out.consumed = Atomics.load(this.#i32, out.rindex)
     let at = out.overflowRead
     while (at < overflow.length && ((out.staged - out.consumed) | 0) < this.#size) {
-      this.#write(out, overflow[at]!, overflow[at + 1]!, overflow[at + 2]!, overflow[at + 3]!, overflow[at + 4] === 1)
-      at += 5
+      this.#write(out, overflow[at]!, overflow[at + 1]!, overflow[at + 2]!, overflow[at + 3]!, overflow[at + 4] === 1, overflow[at + 5]!)
+      at += OVERFLOW_NUMBERS
     }
     out.overflowRead = at
     if (at === overflow.length) {
@@ -283,21 +343,24 @@ export class Ipi {
   #list(out: Out): void {
     if (out.onList) return
     out.onList = true
-    this.#staged.push(out)
+    this.#staged[this.#stagedCount++] = out
   }
 
-  #write(out: Out, id: FunctionId, a: number, b: number, c: number, active: boolean): void {
+  #write(out: Out, id: FunctionId, a: number, b: number, c: number, active: boolean, port: number): void {
     const words = this.#i32
-    const at = out.entries + (out.staged & this.#mask) * RING_ENTRY_BYTES
-    const entry = at >> 2
+    const entry = (out.entries + (out.staged & this.#mask) * ENTRY_BYTES) >> 2
     words[entry] = id
     words[entry + 1] = a
     words[entry + 2] = b
     words[entry + 3] = c
-    this.#f64[(at + ENTRY_TIME) >> 3] = this.#cpu.now
+    this.#f64[(entry >> 1) + TIME] = this.#cpu.now
+    words[entry + PORT] = port
+    words[entry + FOURTH] = 0
+    out.openPort = port
+    out.openWord = entry + 2
     out.staged = (out.staged + 1) | 0
     if (active) out.active = true
-    if (((out.staged - out.published) | 0) >= Limits.ipiBatch) this.#publish(out)
+    if (((out.staged - out.published) | 0) >= BATCH) this.#publish(out)
     else this.#list(out)
   }
 
@@ -307,10 +370,11 @@ export class Ipi {
     const count = (out.staged - out.published) | 0
     if (count > 0) {
       out.published = out.staged
+      out.openPort = 0
       // Also the fence between the entries and the look at the target's state below.
       Atomics.store(words, out.windex, out.staged)
-      cpu.count[K.ipiPublishes]!++
-      cpu.count[K.ipisSent]! += count
+      cpu.count[PUBLISHES]!++
+      cpu.count[SENT]! += count
       cpu.handoffs.enqueued(out.record, count)
       if (!out.active) {
         out.consumed = Atomics.load(words, out.rindex)
@@ -330,12 +394,14 @@ export class Ipi {
     out.consumed = Atomics.load(words, out.rindex)
     if (((out.staged - out.consumed) | 0) < this.#high && out.overflow.length === 0) return
     cpu.count[K.ipiRingFull]!++
+    out.active = true
+    this.#publish(out)
     for (;;) {
-      this.#refill(out)
-      out.active = true
-      this.#publish(out)
       out.consumed = Atomics.load(words, out.rindex)
-      if (((out.staged - out.consumed) | 0) <= this.#low && out.overflow.length === 0) return
+      if (out.overflow.length > 0) {
+        this.#refill(out)
+        this.#publish(out)
+      } else if (((out.staged - out.consumed) | 0) <= this.#low) return
       if (cpu.stopping()) throw new MachineStopping()
       if (this.drain() === 0) cpu.host.relax(cpu)
     }
@@ -347,12 +413,12 @@ export function ringDoorbell(cpu: Cpu, target: number, stateWord: number): boole
   const words = cpu.memory.i32
   // A plain look first: a busy CPU's word then stays shared in all caches.
   const sleeping =
-    Atomics.load(words, stateWord) === CpuState.sleeping &&
-    Atomics.compareExchange(words, stateWord, CpuState.sleeping, CpuState.running) === CpuState.sleeping
+    Atomics.load(words, stateWord) === SLEEPING &&
+    Atomics.compareExchange(words, stateWord, SLEEPING, RUNNING) === SLEEPING
   if (sleeping) {
     cpu.count[K.doorbellsRung]!++
     cpu.host.ring(target)
-  } else cpu.count[K.doorbellsAvoided]!++
+  } else cpu.count[AVOIDED]!++
   return sleeping
 }
 
@@ -363,6 +429,3 @@ export class MachineStopping extends Error {
     super('the machine is stopping')
   }
 }
-
-/** The number of the one function that is called without the table: a message arrives. Below all defined numbers' use. */
-export const PUT: FunctionId = 0

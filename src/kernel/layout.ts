@@ -23,7 +23,8 @@ export const MachineHeader = struct({
 /** What others write of a CPU. Each line has one kind of writer, so that a busy CPU's own line stays in its cache. */
 export const CpuBlock = struct({
   state: atomic, //          0  CpuState; written by the CPU and by whoever wakes it
-  padding0: bytes(60),
+  doorbell: atomic, //       4  0: sleeps on the word above; else 1 + the descriptor (eventfd) that wakes it from poll(2)
+  padding0: bytes(56),
   remoteFree: atomic, //    64  objects freed by others, linked through their first word
   padding1: bytes(60),
   turns: f64, //           128  turns of the run loop, for whoever watches for a stuck CPU
@@ -45,19 +46,14 @@ export const HandoffRecord = struct({
   enqueued: f64,
   dequeued: f64,
   dropped: f64,
-  batches: f64,
   endedEmpty: f64,
   endedLimit: f64,
   rung: f64,
   avoided: f64,
-  depthSum: f64,
-  timeSumUs: f64,
-  depthMax: u32,
-  padding0: bytes(44),
+  padding: f64,
   depth: bytes(HISTOGRAM_BYTES),
   time: bytes(HISTOGRAM_BYTES),
   batch: bytes(HISTOGRAM_BYTES),
-  padding1: bytes(128),
 })
 
 /** The hand-off points of a packet's way (DESIGN: a packet's way). `port` is any message port that has no other name. */

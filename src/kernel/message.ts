@@ -10,14 +10,10 @@ export const MessageFlag = {
   DONE: 1 << 0,
   /** It comes back with an answer. */
   REPLY: 1 << 1,
-  /** It is in a port's queue. */
+  /** It was sent and not yet taken: it is in a port's queue, or on its way there. */
   QUEUED: 1 << 2,
   /** The originator waits for it (`call`): the reply wakes and does not queue. */
   SYNC: 1 << 3,
-  /** On its way between two CPUs. */
-  INTRANSIT: 1 << 4,
-  /** The originator's thread is blocked in `waitMessage`. */
-  WAITING: 1 << 5,
   /** `drop` may take it out of the queue it is in. */
   DROPABLE: 1 << 6,
   /** `abort` may be called: `onAbort` says what then runs, on the originating CPU. */
@@ -75,18 +71,15 @@ export function message<F extends Fields>(name: string, fields: F): MessageType<
 /** A message that carries nothing but itself. */
 export const Plain = message('plain', {})
 
-const FLAGS = MessageHeader.offset.flags
-/** Makes `address` an unsent message: DONE, no reply port. */
+const { DONE } = MessageFlag
+
+/** Makes `address` an unsent message: DONE, no reply yet, nothing to abort. What its first send sets is left as it is. */
 export function initialize(words: Int32Array, address: Address, type: number, replyPort: number): void {
-  const w = (address + FLAGS) >> 2
-  words[w] = MessageFlag.DONE
-  words[w + 1] = 0
-  words[w + 2] = 0
+  const w = address >> 2
+  words[w] = DONE
   words[w + 3] = replyPort
   words[w + 4] = type
   words[w + 5] = 0
-  words[w + 6] = 0
-  words[w + 7] = 0
   words[w + 10] = 0
   words[w + 11] = 0
 }

@@ -1,0 +1,21 @@
+// A CPU threw: the machine stops, and says which one and why.
+import type { Cpu } from '../kernel/cpu.ts'
+
+export class CpuFailure extends Error {
+  override readonly name = 'CpuFailure'
+  /** Which CPU it was. */
+  readonly cpu: number
+
+  constructor(cpu: number, where: string, cause: unknown) {
+    super(`cpu ${cpu} threw ${where}: ${reason(cause)}`, { cause })
+    this.cpu = cpu
+  }
+
+  static of(cpu: Cpu, cause: unknown): CpuFailure {
+    return new CpuFailure(cpu.index, cpu.running(), cause)
+  }
+}
+
+function reason(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause)
+}

@@ -1,0 +1,85 @@
+// The inline host: all CPUs on the caller's event loop, in memory that is not shared. For small programs, and for
+// places without worker threads.
+import { type Clock, epoch, monotonicClock } from '../base/clock.ts'
+import { Random, systemSeed } from '../base/random.ts'
+import { Cpu } from '../kernel/cpu.ts'
+import { MachineHeader } from '../kernel/layout.ts'
+import { Memory } from '../kernel/memory.ts'
+import { EventLoopDriver } from './eventloop.ts'
+import { Ending } from './ending.ts'
+import { CpuFailure } from './failure.ts'
+import { type Machine, MachineView } from './machine.ts'
+import type { CpuProgram, MachineOptions } from './options.ts'
+import { startProgram } from './program.ts'
+
+export class InlineMachine extends MachineView implements Machine {
+  readonly cpus: readonly Cpu[]
+  readonly #clock: Clock = monotonicClock(epoch())
+  readonly #driver: EventLoopDriver
+  #stopped = false
+  readonly #ending = new Ending()
+
+  constructor(options: MachineOptions, program: CpuProgram | undefined) {
+    super(Memory.create(options, false))
+    const random = new Random(options.seed ?? systemSeed())
+    const host = {
+      ring: () => this.#driver.schedule(true),
+      relax: (cpu: Cpu) => {
+        for (const other of this.cpus) if (other !== cpu) other.ipi.drain()
+      },
+    }
+    this.cpus = Array.from(
+      { length: this.layout.cpus },
+      (_, i) => new Cpu(i, this.memory, host, this.#clock, random.fork(i), options),
+    )
+    this.#driver = new EventLoopDriver(this.cpus, this.#clock, (cpu, error) => this.#fail(CpuFailure.of(cpu, error)))
+    for (const cpu of this.cpus) {
+      try {
+        if (program !== undefined) startProgram(cpu, program, options.data)
+      } catch (error) {
+        this.#fail(CpuFailure.of(cpu, error))
+        return
+      }
+    }
+    this.#driver.schedule()
+  }
+
+  /** The first CPU: the caller's program works with it. */
+  get cpu(): Cpu {
+    return this.cpus[0]!
+  }
+
+  /** To be called after work was given to a CPU from outside of its turns. */
+  kick(): void {
+    this.#driver.schedule()
+  }
+
+  get done(): Promise<void> {
+    return this.#ending.done
+  }
+
+  get settled(): Promise<void> {
+    return this.#ending.settled
+  }
+
+  stop(): Promise<void> {
+    if (!this.#stopped) {
+      this.#end()
+      this.#ending.well()
+    }
+    return this.done
+  }
+
+  #fail(failure: CpuFailure): void {
+    if (this.#stopped) return
+    this.#end()
+    this.#ending.badly(failure)
+  }
+
+  #end(): void {
+    this.#stopped = true
+    Atomics.store(this.memory.i32, (this.layout.header + MachineHeader.offset.stop) >> 2, 1)
+    this.#driver.end()
+    for (const cpu of this.cpus) cpu.shutdown()
+  }
+}

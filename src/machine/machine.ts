@@ -1,0 +1,52 @@
+// A machine that runs, as its owner sees it; what the three hosts have in common.
+import type { Cpu } from '../kernel/cpu.ts'
+import { type CounterReading, readCounters } from '../kernel/counters.ts'
+import { type HandoffReading, readHandoffs } from '../kernel/handoff.ts'
+import type { Layout } from '../kernel/layout.ts'
+import { type LockReading, readLocks } from '../kernel/lock.ts'
+import type { Memory } from '../kernel/memory.ts'
+
+export interface Machine {
+  readonly memory: Memory
+  /** Where everything lies; prints itself. */
+  readonly layout: Layout
+  /** The CPU on the caller's own thread, where there is one. */
+  readonly cpu: Cpu | undefined
+  /** Settles when the machine has stopped: rejects with a CpuFailure when a CPU threw. */
+  readonly done: Promise<void>
+  /** Settles when the machine has stopped, well or not. */
+  readonly settled: Promise<void>
+  /** Stops all CPUs in order and frees all that the machine had. May be called again; rejects as `done` does. */
+  stop(): Promise<void>
+  /** Every CPU's counters, live. */
+  counters(): CounterReading[]
+  /** Every hand-off between two CPUs, live. */
+  handoffs(): HandoffReading[]
+  /** Every class of locks, live. */
+  locks(): LockReading[]
+}
+
+/** The part of a Machine that only reads its memory. */
+export class MachineView {
+  readonly memory: Memory
+
+  constructor(memory: Memory) {
+    this.memory = memory
+  }
+
+  get layout(): Layout {
+    return this.memory.layout
+  }
+
+  counters(): CounterReading[] {
+    return readCounters(this.memory)
+  }
+
+  handoffs(): HandoffReading[] {
+    return readHandoffs(this.memory)
+  }
+
+  locks(): LockReading[] {
+    return readLocks(this.memory)
+  }
+}

@@ -1,0 +1,188 @@
+// The sim host: all CPUs in one thread, in virtual time. A seeded generator chooses which CPU takes the next turn, and
+// stalls one now and then, so that every interleaving of turns has its chance; the same seed gives the same run.
+import { assert } from '../base/assert.ts'
+import { VirtualClock } from '../base/clock.ts'
+import { Random, systemSeed } from '../base/random.ts'
+import { Cpu } from '../kernel/cpu.ts'
+import { MachineHeader } from '../kernel/layout.ts'
+import { MachineStopping } from '../kernel/ipi.ts'
+import { Memory } from '../kernel/memory.ts'
+import { Ending } from './ending.ts'
+import { CpuFailure } from './failure.ts'
+import { type Machine, MachineView } from './machine.ts'
+import type { CpuProgram, MachineOptions } from './options.ts'
+import { startProgram } from './program.ts'
+
+export interface SimOptions extends MachineOptions {
+  readonly program?: CpuProgram
+  /** What a turn takes, in µs of virtual time. Default 1. */
+  readonly turnUs?: number
+  /** The chance of each turn that the CPU then stands still for up to 100 turns of the others, as one that the operating system has taken away. Default 0.01. */
+  readonly stall?: number
+}
+
+const Awake = { yes: 0, no: 1 } as const
+
+export class SimMachine extends MachineView implements Machine {
+  readonly clock = new VirtualClock()
+  readonly cpus: readonly Cpu[]
+  readonly cpu: Cpu | undefined = undefined
+  readonly seed: number
+  readonly #random: Random
+  readonly #turnUs: number
+  readonly #stall: number
+  /** CPUs that are awake, by index into `cpus`; which place a CPU has is part of the seeded run. */
+  readonly #awake: number[] = []
+  readonly #state: Uint8Array
+  readonly #stalledUntil: Float64Array
+  readonly #sleptAt: Float64Array
+  #steps = 0
+  #hash = 0x811c9dc5
+  #stopped = false
+  readonly #ending = new Ending()
+
+  constructor(options: SimOptions) {
+    super(Memory.create(options, false))
+    this.seed = options.seed ?? systemSeed()
+    this.#random = new Random(this.seed)
+    this.#turnUs = options.turnUs ?? 1
+    this.#stall = options.stall ?? 0.01
+    const { cpus: count } = this.layout
+    this.#state = new Uint8Array(count)
+    this.#stalledUntil = new Float64Array(count)
+    this.#sleptAt = new Float64Array(count)
+    // A caller that never looks at `done` gets the error from `run`.
+    this.done.catch(() => {})
+    const host = { ring: (target: number) => this.#wake(target, true), relax: (cpu: Cpu) => this.#relax(cpu) }
+    this.cpus = Array.from(
+      { length: count },
+      (_, i) => new Cpu(i, this.memory, host, this.clock, this.#random.fork(i), options),
+    )
+    for (const cpu of this.cpus) {
+      this.#awake.push(cpu.index)
+      if (options.program !== undefined) this.#guard(cpu, () => startProgram(cpu, options.program!, options.data))
+    }
+  }
+
+  /** Turns taken so far. */
+  get steps(): number {
+    return this.#steps
+  }
+
+  /** A hash over all that happened: which CPU, when, how much it did. Two runs of one seed have the same. */
+  get traceHash(): number {
+    return this.#hash >>> 0
+  }
+
+  /**
+   * Runs until `until` holds, the time `untilUs` is reached, or nothing is left that could happen.
+   * Returns why it ended.
+   * @throws CpuFailure when a CPU threw; Error after `maxSteps` turns (default 10 million), which is a livelock
+   */
+  run(options: { until?: () => boolean; untilUs?: number; maxSteps?: number } = {}): 'until' | 'time' | 'idle' {
+    assert(!this.#stopped, 'a stopped machine does not run')
+    const last = this.#steps + (options.maxSteps ?? 10_000_000)
+    const untilUs = options.untilUs ?? Number.POSITIVE_INFINITY
+    while (options.until === undefined || !options.until()) {
+      if (this.clock.now() >= untilUs) return 'time'
+      if (this.#awake.length === 0 && !this.#skipTo(untilUs)) return this.clock.now() >= untilUs ? 'time' : 'idle'
+      if (this.#steps >= last) throw new Error(`the simulation (seed ${this.seed}) has not ended after ${this.#steps} turns`)
+      this.#step()
+    }
+    return 'until'
+  }
+
+  get done(): Promise<void> {
+    return this.#ending.done
+  }
+
+  get settled(): Promise<void> {
+    return this.#ending.settled
+  }
+
+  stop(): Promise<void> {
+    if (this.#stopped) return this.done
+    this.#stopped = true
+    Atomics.store(this.memory.i32, (this.layout.header + MachineHeader.offset.stop) >> 2, 1)
+    for (const cpu of this.cpus) cpu.shutdown()
+    this.#ending.well()
+    return this.done
+  }
+
+  #step(): void {
+    this.#steps++
+    const place = this.#random.below(this.#awake.length)
+    const index = this.#awake[place]!
+    if (this.#stalledUntil[index]! > this.#steps && this.#awake.length > 1) return
+    const cpu = this.cpus[index]!
+    this.clock.advanceTo(this.clock.now() + this.#turnUs)
+    const work = this.#guard(cpu, () => cpu.turn())
+    this.#note(index, work)
+    if (this.#random.chance(this.#stall)) this.#stalledUntil[index] = this.#steps + this.#random.below(100)
+    if (work === 0 && cpu.announceSleep()) {
+      this.#state[index] = Awake.no
+      this.#sleptAt[index] = this.clock.now()
+      this.#awake[place] = this.#awake[this.#awake.length - 1]!
+      this.#awake.pop()
+    }
+  }
+
+  #guard<T>(cpu: Cpu, run: () => T): T {
+    try {
+      return run()
+    } catch (error) {
+      if (error instanceof MachineStopping) throw error
+      const failure = CpuFailure.of(cpu, error)
+      this.#ending.badly(failure)
+      this.stop()
+      throw failure
+    }
+  }
+
+  #note(index: number, work: number): void {
+    for (const value of [index, work, this.clock.now()]) this.#hash = Math.imul(this.#hash ^ value, 0x01000193)
+  }
+
+  #wake(index: number, rung: boolean): void {
+    if (this.#state[index] !== Awake.no) return
+    this.#state[index] = Awake.yes
+    this.cpus[index]!.awake(rung, this.clock.now() - this.#sleptAt[index]!)
+    this.#awake.push(index)
+  }
+
+  /** All sleep: on to the next timer, but not beyond `untilUs`. */
+  #skipTo(untilUs: number): boolean {
+    let next = Number.POSITIVE_INFINITY
+    // A CPU's clock stands at its last turn: its timers are counted from now.
+    for (const cpu of this.cpus) {
+      cpu.now = this.clock.now()
+      next = Math.min(next, this.clock.now() + cpu.timers.untilNext())
+    }
+    if (next === Number.POSITIVE_INFINITY) {
+      if (untilUs < Number.POSITIVE_INFINITY) this.clock.advanceTo(untilUs)
+      return false
+    }
+    if (next > untilUs) {
+      this.clock.advanceTo(untilUs)
+      return false
+    }
+    this.clock.advanceTo(next)
+    for (const cpu of this.cpus) {
+      cpu.now = this.clock.now()
+      if (cpu.timers.untilNext() < 0.001) this.#wake(cpu.index, false)
+    }
+    return true
+  }
+
+  /** A CPU spins: one of the others serves its IPIs meanwhile, as it would on a processor of its own. */
+  #relax(cpu: Cpu): void {
+    this.clock.advanceTo(this.clock.now() + this.#turnUs)
+    const other = this.cpus[this.#random.below(this.cpus.length)]!
+    if (other !== cpu) other.ipi.drain()
+  }
+}
+
+/** Boots a simulated machine. Nothing runs until `run`. */
+export function simulate(options: SimOptions): SimMachine {
+  return new SimMachine(options)
+}

@@ -1,0 +1,154 @@
+// The threads host: a worker thread for each CPU over one shared memory. The caller's thread may join as the last CPU.
+import { Worker } from 'node:worker_threads'
+import { type Epoch, epoch, monotonicClock } from '../base/clock.ts'
+import { Errno, KernelError } from '../base/errno.ts'
+import { Random, systemSeed } from '../base/random.ts'
+import { Cpu } from '../kernel/cpu.ts'
+import { CpuState } from '../kernel/cpustate.ts'
+import { CpuBlock, MachineHeader } from '../kernel/layout.ts'
+import { Memory } from '../kernel/memory.ts'
+import { EventLoopDriver } from './eventloop.ts'
+import { Ending } from './ending.ts'
+import { CpuFailure } from './failure.ts'
+import { type Machine, MachineView } from './machine.ts'
+import type { BootOptions, MachineOptions } from './options.ts'
+import { ringThread, type WorkerReport, type WorkerStart } from './worker.ts'
+
+const WORKER = new URL(`./worker${import.meta.url.slice(import.meta.url.lastIndexOf('.'))}`, import.meta.url)
+
+export class ThreadsMachine extends MachineView implements Machine {
+  readonly cpu: Cpu | undefined
+  readonly #workers: Worker[] = []
+  readonly #driver: EventLoopDriver | undefined
+  readonly #stopTimeoutMs: number
+  #running = 0
+  #starting = 0
+  #failure: CpuFailure | undefined
+  #stopping = false
+  readonly #ending = new Ending()
+  #started: { resolve: () => void; reject: (error: unknown) => void } | undefined
+
+  private constructor(options: BootOptions) {
+    super(Memory.create(options, true))
+    this.#stopTimeoutMs = options.stopTimeoutMs ?? 2000
+    const since = epoch()
+    const seed = options.seed ?? systemSeed()
+    const joined = options.join === true ? this.layout.cpus - 1 : -1
+    if (joined >= 0) {
+      const clock = monotonicClock(since)
+      const host = { ring: (target: number) => ringThread(this.memory, target), relax: () => {} }
+      this.cpu = new Cpu(joined, this.memory, host, clock, new Random(seed).fork(joined), options)
+      this.#driver = new EventLoopDriver([this.cpu], clock, (cpu, error) => this.#fail(CpuFailure.of(cpu, error)))
+    }
+    const workers = joined >= 0 ? joined : this.layout.cpus
+    this.#starting = workers
+    for (let index = 0; index < workers; index++) this.#startWorker(index, options, since, seed, joined)
+    if (this.#starting === 0) this.#workerEnded()
+  }
+
+  /** Resolves when every CPU has run its program. Rejects, with nothing left behind, when one of them threw. */
+  static async boot(options: BootOptions): Promise<ThreadsMachine> {
+    if (typeof options.program === 'function') {
+      const sentence =
+        'on host "threads" the program is a module, which each worker loads: give its URL, as new URL("./program.js", import.meta.url)'
+      throw new KernelError(Errno.EINVAL, sentence, 'boot')
+    }
+    const machine = new ThreadsMachine(options)
+    try {
+      await new Promise<void>((resolve, reject) => {
+        machine.#started = { resolve, reject }
+        if (machine.#starting === 0) resolve()
+      })
+    } catch (error) {
+      await machine.stop().catch(() => {})
+      throw error
+    }
+    machine.#driver?.schedule()
+    return machine
+  }
+
+  /** To be called after work was given to the joined CPU from outside of its turns. */
+  kick(): void {
+    this.#driver?.schedule()
+  }
+
+  get done(): Promise<void> {
+    return this.#ending.done
+  }
+
+  get settled(): Promise<void> {
+    return this.#ending.settled
+  }
+
+  stop(): Promise<void> {
+    if (!this.#stopping) this.#begin()
+    return this.done
+  }
+
+  #startWorker(index: number, options: BootOptions, since: Epoch, seed: number, joined: number): void {
+    const start: WorkerStart = {
+      index,
+      memory: this.memory.wasm,
+      options: cloneableOptions(options),
+      epoch: since,
+      seed,
+      program: options.program === undefined ? undefined : String(options.program),
+      spinTurns: options.spinTurns ?? 2000,
+      joined,
+    }
+    const worker = new Worker(WORKER, { workerData: start, name: `cpu ${index}` })
+    this.#workers.push(worker)
+    this.#running++
+    worker.on('message', (report: WorkerReport) => this.#onReport(index, report))
+    worker.on('error', (error) => this.#fail(new CpuFailure(index, 'outside of its run loop', error)))
+    worker.on('exit', () => this.#workerEnded())
+  }
+
+  #onReport(index: number, report: WorkerReport): void {
+    if (report.kind === 'ring') this.#driver?.schedule(true)
+    else if (report.kind === 'failed') this.#fail(new CpuFailure(index, report.where, report.error))
+    else if (report.kind === 'started' && --this.#starting === 0) this.#started?.resolve()
+  }
+
+  #fail(failure: CpuFailure): void {
+    this.#failure ??= failure
+    this.#started?.reject(this.#failure)
+    if (!this.#stopping) this.#begin()
+  }
+
+  /** The order of the stop: the word that all look at, everybody awake, the own CPU, then the workers one by one as they end. */
+  #begin(): void {
+    this.#stopping = true
+    Atomics.store(this.memory.i32, (this.layout.header + MachineHeader.offset.stop) >> 2, 1)
+    for (let cpu = 0; cpu < this.#workers.length; cpu++) {
+      const state = (this.layout.cpuBlock(cpu) + CpuBlock.offset.state) >> 2
+      Atomics.compareExchange(this.memory.i32, state, CpuState.sleeping, CpuState.running)
+      ringThread(this.memory, cpu)
+    }
+    this.#driver?.end()
+    this.cpu?.shutdown()
+    const force = setTimeout(() => {
+      for (const worker of this.#workers) void worker.terminate()
+    }, this.#stopTimeoutMs)
+    void this.settled.then(() => clearTimeout(force))
+    if (this.#running === 0) this.#end()
+  }
+
+  #workerEnded(): void {
+    if (this.#running > 0) this.#running--
+    if (this.#running > 0) return
+    if (!this.#stopping) this.#begin()
+    else this.#end()
+  }
+
+  #end(): void {
+    if (this.#failure === undefined) this.#ending.well()
+    else this.#ending.badly(this.#failure)
+  }
+}
+
+/** What a worker needs of the options: functions and URLs do not travel. */
+function cloneableOptions(options: BootOptions): MachineOptions {
+  const { program: _program, ...rest } = options
+  return rest
+}

@@ -1,0 +1,169 @@
+// A worker thread of a threads machine: one CPU, from its program to the end of its run loop.
+// Started by threads.ts only.
+import { writeSync } from 'node:fs'
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
+import { type Epoch, monotonicClock } from '../base/clock.ts'
+import { Random } from '../base/random.ts'
+import { Cpu, type Host } from '../kernel/cpu.ts'
+import { CpuState } from '../kernel/cpustate.ts'
+import { MachineStopping } from '../kernel/ipi.ts'
+import { CpuBlock } from '../kernel/layout.ts'
+import { Memory } from '../kernel/memory.ts'
+import { CpuFailure } from './failure.ts'
+import type { MachineOptions } from './options.ts'
+import { loadProgram, startProgram } from './program.ts'
+
+/** What threads.ts hands to each worker. */
+export interface WorkerStart {
+  readonly index: number
+  readonly memory: WebAssembly.Memory
+  readonly options: MachineOptions
+  readonly epoch: Epoch
+  readonly seed: number
+  readonly program: string | undefined
+  readonly spinTurns: number
+  /** The CPU on the caller's event loop, woken by a message; -1 when there is none. */
+  readonly joined: number
+}
+
+/** What a worker tells its parent. */
+export type WorkerReport =
+  | { readonly kind: 'started' }
+  | { readonly kind: 'ring' }
+  | { readonly kind: 'failed'; readonly where: string; readonly error: unknown }
+  | { readonly kind: 'ended' }
+
+/** The run loop gives the worker's own event loop a turn so often: console output and the like need it. */
+const YIELD_US = 20_000
+/** A sleeping CPU looks up now and then for the same reason. */
+const SLEEP_MS_MAX = 100
+
+/** The doorbell of `target`: a descriptor where it sleeps in poll(2), else its state word. */
+export function ringThread(memory: Memory, target: number): void {
+  const block = memory.layout.cpuBlock(target)
+  const doorbell = Atomics.load(memory.i32, (block + CpuBlock.offset.doorbell) >> 2)
+  if (doorbell !== 0) ringDescriptor(doorbell - 1)
+  else Atomics.notify(memory.i32, (block + CpuBlock.offset.state) >> 2)
+}
+
+const ONE = new Uint8Array(new BigUint64Array([1n]).buffer)
+
+function ringDescriptor(descriptor: number): void {
+  try {
+    writeSync(descriptor, ONE)
+  } catch (error) {
+    // EAGAIN: the eventfd's count is full, so it is readable; EBADF: that CPU has just closed it and is stopping.
+    const { code } = error as NodeJS.ErrnoException
+    if (code !== 'EAGAIN' && code !== 'EBADF') throw error
+  }
+}
+
+class WorkerCpu {
+  readonly #cpu: Cpu
+  readonly #parent: MessagePort
+  readonly #spinTurns: number
+  #idleTurns = 0
+
+  constructor(start: WorkerStart, parent: MessagePort) {
+    const memory = new Memory(start.memory, start.options, true)
+    const ring = { kind: 'ring' } satisfies WorkerReport
+    const host: Host = {
+      ring: (target) => (target === start.joined ? parent.postMessage(ring) : ringThread(memory, target)),
+      relax: () => {},
+    }
+    const random = new Random(start.seed).fork(start.index)
+    this.#cpu = new Cpu(start.index, memory, host, monotonicClock(start.epoch), random, start.options)
+    this.#parent = parent
+    this.#spinTurns = start.spinTurns
+  }
+
+  async begin(program: string | undefined, data: unknown): Promise<void> {
+    try {
+      if (program !== undefined) startProgram(this.#cpu, await loadProgram(program), data)
+    } catch (error) {
+      this.#fail(error)
+      return
+    }
+    this.#report({ kind: 'started' })
+    this.#slice()
+  }
+
+  #slice(): void {
+    const cpu = this.#cpu
+    try {
+      const until = cpu.clock.now() + YIELD_US
+      do {
+        if (cpu.turn() > 0) this.#idleTurns = 0
+        else if (++this.#idleTurns > this.#spinTurns) {
+          this.#sleep()
+          break
+        }
+      } while (cpu.now < until && !cpu.stopping())
+    } catch (error) {
+      if (!(error instanceof MachineStopping)) {
+        this.#fail(error)
+        return
+      }
+    }
+    if (cpu.stopping()) this.#end()
+    else setImmediate(() => this.#slice())
+  }
+
+  #sleep(): void {
+    const cpu = this.#cpu
+    this.#idleTurns = 0
+    if (!cpu.announceSleep()) return
+    const began = cpu.clock.now()
+    const timeoutMs = Math.min(SLEEP_MS_MAX, Math.ceil(cpu.timers.untilNext() / 1000))
+    const { sleeper, memory, stateWord } = cpu
+    let rung: boolean
+    if (sleeper !== undefined) {
+      sleeper.sleep(timeoutMs)
+      rung = Atomics.load(memory.i32, stateWord) === CpuState.running
+    } else rung = Atomics.wait(memory.i32, stateWord, CpuState.sleeping, timeoutMs) !== 'timed-out'
+    cpu.awake(rung, cpu.clock.now() - began)
+  }
+
+  #fail(error: unknown): void {
+    const where = this.#cpu.running()
+    this.#shutdown()
+    this.#report({ kind: 'failed', where, error: cloneable(error) })
+    this.#parent.close()
+  }
+
+  #end(): void {
+    this.#shutdown()
+    this.#report({ kind: 'ended' })
+    this.#parent.close()
+  }
+
+  #shutdown(): void {
+    try {
+      this.#cpu.shutdown()
+    } catch (error) {
+      this.#report({ kind: 'failed', where: 'while it stopped', error: cloneable(error) })
+    }
+  }
+
+  #report(report: WorkerReport): void {
+    this.#parent.postMessage(report)
+  }
+}
+
+/** An error loses its class on the way between threads, and what cannot be cloned would lose it all. */
+function cloneable(error: unknown): unknown {
+  if (!(error instanceof Error)) return String(error)
+  const copy = new Error(error.message)
+  copy.name = error.name
+  if (error.stack !== undefined) copy.stack = error.stack
+  return error instanceof CpuFailure ? copy : Object.assign(copy, codeOf(error))
+}
+
+function codeOf(error: Error): { code?: unknown } {
+  return 'code' in error && typeof error.code === 'string' ? { code: error.code } : {}
+}
+
+if (parentPort !== null) {
+  const start = workerData as WorkerStart
+  void new WorkerCpu(start, parentPort).begin(start.program, start.options.data)
+}
