@@ -1,0 +1,69 @@
+// The one interface to whatever carries packets. A device has queues; each queue belongs to one CPU, which alone
+// receives and transmits there. Devices wrap devices (fault, capture) behind the same interface.
+import type { Address } from '../base/struct.ts'
+import { counterSet } from '../kernel/counters.ts'
+import type { Cpu } from '../kernel/cpu.ts'
+
+/** What a frame begins with: an Ethernet header, or at once the IP header. */
+export type Framing = 'ethernet' | 'ip'
+
+/** A device as it is described in a host's configuration: plain data, so that each CPU can open its own queue of it. */
+export interface DeviceInfo {
+  readonly name: string
+  readonly framing: Framing
+  /** Largest IP packet, in bytes. */
+  readonly mtu: number
+  /** The link address, 6 bytes, where frames are Ethernet. */
+  readonly address?: readonly number[]
+  /** The CPUs that have a queue, in the order of the queues. */
+  readonly cpus: readonly number[]
+}
+
+/** Takes a packet that came in. It owns the packet. */
+export type Deliver = (packet: Address) => void
+
+/** One queue of a device, on its CPU. */
+export interface DeviceQueue {
+  readonly info: DeviceInfo
+  /**
+   * Takes in up to `budget` packets: each is a new mbuf whose data is the frame, its `arrivedAt` set.
+   * Returns how many; frames that were dropped here (no mbuf, too long) are counted.
+   */
+  receive(budget: number, deliver: Deliver): number
+  /**
+   * Takes a packet to send: data is the frame. It is staged until `flush`. The device owns the packet in every case;
+   * false says that it was dropped, and counted, because the device is full.
+   */
+  transmit(packet: Address): boolean
+  /** Sends out what was staged, with as few system calls and doorbells as it takes. */
+  flush(): void
+  /** Whether `receive` would find something: the CPU's last look before it sleeps. */
+  pending(): boolean
+  /** Readable when there is something, where the device is a descriptor. */
+  readonly descriptor?: number | undefined
+  close(): void
+}
+
+/** What every device counts: identity `received = delivered + dropped…` on the way in, the same on the way out. */
+export const DeviceCounters = counterSet('device', [
+  'received',
+  'receivedBytes',
+  'receiveNoMbuf',
+  'receiveTooLong',
+  'receiveEmpty',
+  'receiveErrors',
+  'transmitted',
+  'transmittedBytes',
+  'transmitFull',
+  'transmitTooLong',
+  'transmitErrors',
+  'systemCalls',
+] as const)
+
+/** The next number for a device's counters on this CPU: each queue that is opened has counts of its own. */
+export function deviceCounts(cpu: Cpu): Float64Array {
+  const instance = cpu.slot(INSTANCE, () => ({ next: 0 }))
+  return cpu.counterPage.open(DeviceCounters, instance.next++)
+}
+
+const INSTANCE = Symbol('device instance')
