@@ -1,8 +1,10 @@
 // The one interface to whatever carries packets. A device has queues; each queue belongs to one CPU, which alone
 // receives and transmits there. Devices wrap devices (fault, capture) behind the same interface.
+import { Limits } from '../base/limits.ts'
 import type { Address } from '../base/struct.ts'
 import { counterSet } from '../kernel/counters.ts'
 import type { Cpu } from '../kernel/cpu.ts'
+import type { Memory } from '../kernel/memory.ts'
 
 /** What a frame begins with: an Ethernet header, or at once the IP header. */
 export type Framing = 'ethernet' | 'ip'
@@ -19,8 +21,22 @@ export interface DeviceInfo {
   readonly cpus: readonly number[]
 }
 
+/** Bytes of the link's header, which a frame begins with. */
+export const LINK_HEADER_BYTES: { readonly [F in Framing]: number } = { ethernet: 14, ip: 0 }
+
+/** Bytes of the longest frame that a device takes. */
+export function frameBytes(info: DeviceInfo): number {
+  return info.mtu + LINK_HEADER_BYTES[info.framing]
+}
+
 /** Takes a packet that came in. It owns the packet. */
 export type Deliver = (packet: Address) => void
+
+/**
+ * Gives the flow hash of a frame: 32 bits, signed or not, or 0 for what belongs to no flow. The network layer has it, and
+ * hands it to devices that choose among several queues as a card does.
+ */
+export type Steer = (memory: Memory, packet: Address) => number
 
 /** One queue of a device, on its CPU. */
 export interface DeviceQueue {
@@ -42,6 +58,20 @@ export interface DeviceQueue {
   /** Readable when there is something, where the device is a descriptor. */
   readonly descriptor?: number | undefined
   close(): void
+}
+
+/**
+ * Has the CPU's run loop serve a queue: `deliver` gets what it receives, at most `budget` packets a turn. The queue is
+ * closed when the CPU stops.
+ */
+export function attachQueue(cpu: Cpu, queue: DeviceQueue, deliver: Deliver, budget: number = Limits.deviceBatch): void {
+  cpu.addPollable({
+    poll: () => queue.receive(budget, deliver),
+    flush: () => queue.flush(),
+    pending: () => queue.pending(),
+    descriptor: queue.descriptor,
+    close: () => queue.close(),
+  })
 }
 
 /** What every device counts: identity `received = delivered + dropped…` on the way in, the same on the way out. */

@@ -7,10 +7,10 @@
 // A packet longer than one mbuf is a chain through `part`; `total` in its first mbuf is the length of all parts.
 import { assert } from '../base/assert.ts'
 import { type Address, bytes, f64, u8, u16, u32 } from '../base/struct.ts'
+import { counterSet } from '../kernel/counters.ts'
 import type { Cpu } from '../kernel/cpu.ts'
 import { MessageFlag, message } from '../kernel/message.ts'
 import { FREE_PORT, type PortId } from '../kernel/port.ts'
-import { counterSet } from '../kernel/counters.ts'
 
 export const Mbuf = message('mbuf', {
   data: u32, //         48  address of the first byte
@@ -33,7 +33,7 @@ export const Mbuf = message('mbuf', {
   trafficClass: u8, // 103
   socket: u32, //      104  the PCB that it goes to
   link: u32, //        108  next in a queue that is no port
-  padding: bytes(16),
+  nextHop: bytes(16), // 112  on the way to another CPU's queue of a device
 })
 assert(Mbuf.size === 128, 'an mbuf header is two cache lines')
 

@@ -4,7 +4,7 @@ import { assert } from '../base/assert.ts'
 import { hashName } from '../base/hash.ts'
 import { type Address, type Fields, f64, i32, type Struct, struct, u16, u32 } from '../base/struct.ts'
 
-/** Bits of `flags`. An unsent message is DONE. */
+/** Bits of `state`. An unsent message is DONE. */
 export const MessageFlag = {
   /** Nobody works on it: never sent, or finished. */
   DONE: 1 << 0,
@@ -32,9 +32,9 @@ export const MessageFlag = {
 export const EASYNC = -1
 
 const header = {
-  flags: u32, //        0  MessageFlag
+  state: u32, //        0  MessageFlag
   next: u32, //         4  the next in the queue that it is in
-  port: u32, //         8  where it was sent
+  sentTo: u32, //       8  the port
   replyPort: u32, //   12  where its reply goes
   type: u32, //        16  hash of the type's name
   error: i32, //       20  the answer: 0 or an errno
@@ -64,6 +64,7 @@ export interface MessageType<F extends Fields> extends Struct<HeaderFields & F> 
  * Read and written through a cursor (`Add.cursor(cpu.memory)`), allocated by `cpu.messages.allocate(Add)`.
  */
 export function message<F extends Fields>(name: string, fields: F): MessageType<F> {
+  for (const own of Object.keys(fields)) assert(!(own in header), "a message's own field has a name that its header has")
   const record = struct({ ...header, ...fields }) as Struct<HeaderFields & F>
   return { ...record, name, type: hashName(name) }
 }

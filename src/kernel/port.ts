@@ -62,9 +62,9 @@ const AT = PortRecord.offset
 const M = MessageHeader.offset
 // Word and half-word offsets as constants of this module: the compiler folds them, as it does not fold the properties
 // of an imported object (52 → 30 ns a message for the sender, 63 → 35 for the receiver; bench/message.ts).
-const FLAGS = M.flags >> 2
+const FLAGS = M.state >> 2
 const NEXT = M.next >> 2
-const TARGET = M.port >> 2
+const TARGET = M.sentTo >> 2
 const REPLY_PORT = M.replyPort >> 2
 const ERROR = M.error >> 2
 const ORIGIN = M.origin >> 1

@@ -9,6 +9,8 @@ import type { Thread, ThreadId } from './thread.ts'
 
 export class Signals {
   readonly #cpu: Cpu
+  /** Signals for threads that are on their way here: what another CPU sent was faster than the thread. */
+  readonly #early = new Map<ThreadId, number>()
 
   constructor(cpu: Cpu) {
     this.#cpu = cpu
@@ -28,12 +30,20 @@ export class Signals {
     if (thread === undefined) {
       // It has moved since: the signal runs after it. A thread that ended has no home.
       const home = this.#cpu.threads.home(id)
-      if (home >= 0 && home !== this.#cpu.index) this.#cpu.ipi.send(home, SIGNAL, id, number)
+      if (home === this.#cpu.index) this.#early.set(id, (this.#early.get(id) ?? 0) | (1 << number))
+      else if (home >= 0) this.#cpu.ipi.send(home, SIGNAL, id, number)
       return
     }
     this.#cpu.count[K.signals]!++
     thread.pending |= 1 << number
     if (isPending(thread)) this.#cpu.threads.interrupt(thread)
+  }
+
+  /** The signals that came here before their thread did. */
+  takeEarly(id: ThreadId): number {
+    const bits = this.#early.get(id) ?? 0
+    this.#early.delete(id)
+    return bits
   }
 }
 

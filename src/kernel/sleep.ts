@@ -62,10 +62,16 @@ export class SleepQueue {
   }
 
   /** Wakes every sleeper on the channel, or with `one` a single one: of this CPU if there is any. */
-  wakeup(on: number, one = false): void {
+  wakeup(channel: number, one = false): void {
+    const on = channel | 0
     this.#cpu.count[K.wakeups]!++
     if (this.wakeLocal(on, one) > 0 && one) return
     const base = this.#masks + bucketOf(on) * this.#maskWords
+    if (one) {
+      // From the highest candidate down: each is asked by the one before it, which had no such sleeper.
+      this.passOn(on, nextCandidate(this.#words, base, this.#maskWords, Number.POSITIVE_INFINITY))
+      return
+    }
     for (let w = 0; w < this.#maskWords; w++) {
       let bits = Atomics.load(this.#words, base + w)
       while (bits !== 0) {
@@ -73,12 +79,7 @@ export class SleepQueue {
         bits &= ~(1 << (target & 31))
         if (target === this.#cpu.index) continue
         this.#cpu.count[K.wakeupIpis]!++
-        if (!one) this.#cpu.ipi.send(target, WAKEUP, on)
-        else {
-          // The next candidate is asked only by the one that had no such sleeper.
-          this.#cpu.ipi.send(target, WAKEUP_ONE, on, nextCandidate(this.#words, base, this.#maskWords, target))
-          return
-        }
+        this.#cpu.ipi.send(target, WAKEUP, on)
       }
     }
   }
@@ -94,7 +95,7 @@ export class SleepQueue {
     return woken.length
   }
 
-  /** Passes a wakeup of one sleeper on to the next CPU below `target` that may have any. */
+  /** Passes a wakeup of one sleeper on to `target`, which passes it on to the next CPU below that may have any; -1 ends it. */
   passOn(on: number, target: number): void {
     if (target < 0) return
     const base = this.#masks + bucketOf(on) * this.#maskWords

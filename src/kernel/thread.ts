@@ -11,9 +11,10 @@ import { type Address, bytes, struct, u32 } from '../base/struct.ts'
 import { K } from './counters.ts'
 import type { Cpu } from './cpu.ts'
 import { define } from './function.ts'
-import { MachineHeader, THREAD_BYTES } from './layout.ts'
+import { THREAD_BYTES } from './layout.ts'
 import { EASYNC } from './message.ts'
 import type { Port, PortId } from './port.ts'
+import { PortKind } from './port.ts'
 import { isPending } from './signal.ts'
 import type { Token } from './token.ts'
 
@@ -41,7 +42,11 @@ const ThreadRecord = struct({
   channel: u32, //  16
   switches: u32, // 20
   waitsFor: u32, // 24  the message of the call that it waits in
-  padding: bytes(36),
+  argument: u32, // 28  from here on: what a thread that moves takes with it
+  pending: u32, //  32
+  mask: u32, //     36
+  priority: u32, // 40
+  padding: bytes(20),
 })
 assert(ThreadRecord.size === THREAD_BYTES, 'a thread record is 64 bytes')
 const AT = ThreadRecord.offset
@@ -75,6 +80,8 @@ export class Thread {
   sleepsOn: number | undefined = undefined
   /** Held while it runs; given up whenever it waits. */
   readonly tokens: Token[] = []
+  /** The channel of an `interlock` that no sleep has followed yet, also when its wakeup has come. */
+  #interlocked: number | undefined = undefined
   readonly #record: Address
 
   constructor(cpu: Cpu, id: ThreadId, name: string, port: Port, priority: number) {
@@ -165,9 +172,12 @@ export class Thread {
   /** Puts the thread on the channel's queue before it sleeps: a wakeup from here on ends the sleep that follows. */
   interlock(channel: number): void {
     this.#leaveChannel()
-    this.sleepsOn = channel
-    this.cpu.memory.i32[(this.#record + AT.channel) >> 2] = channel
-    this.cpu.sleepQueue.add(this, channel)
+    // As it travels in an IPI: the same number on every CPU.
+    const on = channel | 0
+    this.sleepsOn = on
+    this.#interlocked = on
+    this.cpu.memory.i32[(this.#record + AT.channel) >> 2] = on
+    this.cpu.sleepQueue.add(this, on)
   }
 
   /**
@@ -175,8 +185,7 @@ export class Thread {
    * once when the wakeup has come already.
    */
   *sleep(channel: number, options: WaitOptions = {}): Generator<void, number, void> {
-    const interlocked = this.cpu.memory.i32[(this.#record + AT.channel) >> 2] === channel
-    if (this.sleepsOn !== channel && !interlocked) this.interlock(channel)
+    if (this.#interlocked !== (channel | 0)) this.interlock(channel)
     this.cpu.count[K.threadSleeps]!++
     const timer = this.#timeout(options)
     let result = 0
@@ -192,6 +201,7 @@ export class Thread {
       this.interruptible = false
     }
     timer.cancel()
+    this.#interlocked = undefined
     this.cpu.memory.i32[(this.#record + AT.channel) >> 2] = 0
     return result
   }
@@ -199,6 +209,7 @@ export class Thread {
   /** Takes back an `interlock` that no sleep follows. */
   disinterlock(): void {
     this.#leaveChannel()
+    this.#interlocked = undefined
     this.cpu.memory.i32[(this.#record + AT.channel) >> 2] = 0
   }
 
@@ -249,7 +260,11 @@ export class Thread {
     const { cpu } = this
     const { threads } = cpu
     if (!(target >= 0 && target < cpu.memory.layout.cpus)) {
-      throw new KernelError(Errno.EINVAL, `there is no cpu ${target}: this machine has 0 to ${cpu.memory.layout.cpus - 1}`, 'migrate')
+      throw new KernelError(
+        Errno.EINVAL,
+        `there is no cpu ${target}: this machine has 0 to ${cpu.memory.layout.cpus - 1}`,
+        'migrate',
+      )
     }
     if (!threads.isRegistered(this.name)) {
       const sentence = `thread "${this.name}" cannot move: its program is not registered by program(name, …)`
@@ -260,8 +275,12 @@ export class Thread {
     // What it has sent must be there before what it will send: the lesson of order.
     yield* this.synchronize()
     yield* cpu.cpusync.hold(this)
-    // Nothing is under way to the port now. It changes its home, and the thread goes after it.
+    // Nothing is under way to the port now. It changes its home, and the thread goes after it. The others are let go when
+    // it is there: what they then send would else overtake it.
     threads.leave(this, target, argument)
+    const mark = cpu.ipi.mark(target)
+    cpu.ipi.flush()
+    yield* this.until(() => cpu.ipi.done(target, mark))
     yield* cpu.cpusync.release()
     cpu.threads.departed(this)
   }
@@ -304,11 +323,14 @@ export class Threads {
   #readyCount = 0
   #polling: Thread[] = []
   #current: Thread | undefined = undefined
+  /** Each CPU has numbers of its own to give; they come back to it, wherever the thread ends. */
   readonly #freeIds: ThreadId[] = []
+  #nextId: ThreadId
 
   constructor(cpu: Cpu) {
     this.#cpu = cpu
     this.#i32 = cpu.memory.i32
+    this.#nextId = cpu.index * Limits.threadsPerCpu
   }
 
   /** The thread that runs now, if one does. */
@@ -336,13 +358,17 @@ export class Threads {
 
   /**
    * Starts a registered program on any CPU. Returns the new thread's number.
-   * @throws KernelError ENOENT where no program has this name here
+   * @throws KernelError ENOENT where no program has this name here, EINVAL where there is no such CPU
    */
   startOn(target: number, name: string, argument = 0): ThreadId {
     const hash = hashName(name)
     if (!programs.has(hash)) {
       const known = [...programs.values()].map((entry) => `"${entry.name}"`).join(', ') || 'none'
       throw new KernelError(Errno.ENOENT, `unknown program "${name}": registered are ${known}`, 'start')
+    }
+    const { cpus } = this.#cpu.memory.layout
+    if (!(target >= 0 && target < cpus)) {
+      throw new KernelError(Errno.EINVAL, `there is no cpu ${target}: this machine has 0 to ${cpus - 1}`, 'start')
     }
     if (target === this.#cpu.index) return this.start(name, programs.get(hash)!.run, argument).id
     const id = this.#newId()
@@ -374,12 +400,14 @@ export class Threads {
   run(): number {
     if (this.#polling.length > 0) this.#wakePolling()
     let count = 0
-    const limit = Math.min(this.#readyCount, Limits.threadBatch)
-    while (count < limit) {
-      const thread = this.#next()
-      if (thread === undefined) break
-      count++
-      this.#resume(thread)
+    for (const queue of this.#ready) {
+      // Who becomes ready again meanwhile has its turn in the next one: a thread that only pauses, for a token perhaps,
+      // leaves time to those below it.
+      for (let left = queue.length; left > 0 && count < Limits.threadBatch; left--) {
+        this.#readyCount--
+        count++
+        this.#resume(queue.shift()!)
+      }
     }
     return count
   }
@@ -421,6 +449,7 @@ export class Threads {
     const entry = programs.get(hash)
     assert(entry !== undefined, 'a thread was started with a program that is not registered on this CPU')
     const thread = this.#make(id, entry.name, this.#cpu.ports.create({}), 1)
+    thread.pending = this.#cpu.signals.takeEarly(id)
     this.#cpu.count[K.threadsStarted]!++
     this.#begin(thread, entry.run, argument)
   }
@@ -429,10 +458,13 @@ export class Threads {
   leave(thread: Thread, target: number, argument: number): void {
     const { port } = thread
     this.#cpu.ports.release(port)
+    // What this CPU sends to both from here on goes after them, by the same ring.
+    Atomics.store(this.#i32, (this.#cpu.memory.layout.portHomes >> 2) + port.id, (PortKind.thread << 16) | target)
     Atomics.store(this.#i32, this.#word(thread.id, AT.home), 1 + target)
-    this.#i32[this.#word(thread.id, AT.state)] = argument
-    this.#i32[this.#word(thread.id, AT.switches)] = thread.pending
-    this.#i32[this.#word(thread.id, AT.channel)] = thread.mask
+    this.#i32[this.#word(thread.id, AT.argument)] = argument
+    this.#i32[this.#word(thread.id, AT.pending)] = thread.pending
+    this.#i32[this.#word(thread.id, AT.mask)] = thread.mask
+    this.#i32[this.#word(thread.id, AT.priority)] = thread.priority
     this.#local.delete(thread.id)
     this.#cpu.count[K.threadsMigrated]!++
     this.#cpu.ipi.send(target, MOVE, thread.id, hashName(thread.name), port.id)
@@ -443,13 +475,10 @@ export class Threads {
     const entry = programs.get(hash)
     assert(entry !== undefined, 'a thread moved to a CPU where its program is not registered')
     const port = this.#cpu.ports.moveIn(portId)
-    const thread = this.#make(id, entry.name, port, 1)
-    const argument = this.#i32[this.#word(id, AT.state)]!
-    thread.pending = this.#i32[this.#word(id, AT.switches)]!
-    thread.mask = this.#i32[this.#word(id, AT.channel)]!
-    this.#i32[this.#word(id, AT.switches)] = 0
-    this.#i32[this.#word(id, AT.channel)] = 0
-    this.#begin(thread, entry.run, argument)
+    const thread = this.#make(id, entry.name, port, this.#i32[this.#word(id, AT.priority)]!)
+    thread.pending = this.#i32[this.#word(id, AT.pending)]! | this.#cpu.signals.takeEarly(id)
+    thread.mask = this.#i32[this.#word(id, AT.mask)]!
+    this.#begin(thread, entry.run, this.#i32[this.#word(id, AT.argument)]!)
   }
 
   /** Begins the thread's program anew on the same CPU. */
@@ -467,13 +496,20 @@ export class Threads {
     thread.generator = undefined
   }
 
-  /** Ends all threads: their `finally` blocks run. For the machine's stop. */
+  /** Ends all threads: their `finally` blocks run. For the machine's stop. What the first of them threw is thrown when all have run. */
   endAll(): void {
+    const thrown: unknown[] = []
     for (const thread of this.#local.values()) {
       const { generator } = thread
       thread.generator = undefined
-      if (thread !== this.#current) generator?.return()
+      if (thread === this.#current) continue
+      try {
+        generator?.return()
+      } catch (error) {
+        thrown.push(error)
+      }
     }
+    if (thrown.length > 0) throw thrown[0]
   }
 
   #make(id: ThreadId, name: string, port: Port, priority: number): Thread {
@@ -493,34 +529,26 @@ export class Threads {
     this.makeReady(thread)
   }
 
-  #next(): Thread | undefined {
-    for (const queue of this.#ready) {
-      const thread = queue.shift()
-      if (thread !== undefined) {
-        this.#readyCount--
-        return thread
-      }
-    }
-    return undefined
-  }
-
   #resume(thread: Thread): void {
+    const { generator } = thread
+    // The machine was stopped from within this turn.
+    if (generator === undefined) return
     if (!this.#takeTokens(thread)) {
       thread.state = ThreadState.waiting
       this.makeReady(thread)
       return
     }
-    const { generator } = thread
     thread.state = ThreadState.running
     this.#current = thread
     this.#cpu.count[K.contextSwitches]!++
-    this.#i32[this.#word(thread.id, AT.switches)]!++
-    const { done } = generator!.next()
+    if (this.#local.get(thread.id) === thread) this.#i32[this.#word(thread.id, AT.switches)]!++
+    const { done } = generator.next()
     this.#current = undefined
     for (let i = thread.tokens.length - 1; i >= 0; i--) thread.tokens[i]!.suspend(this.#cpu)
     // `restart` has given it another generator: only the one that was run can be over.
     if (done === true && thread.generator === generator) this.#end(thread)
-    this.#i32[this.#word(thread.id, AT.state)] = thread.state
+    // The record of a thread that has moved is its new CPU's.
+    if (this.#local.get(thread.id) === thread) this.#i32[this.#word(thread.id, AT.state)] = thread.state
   }
 
   /** Tokens were given up when the thread waited: it runs again only with all of them. */
@@ -539,8 +567,16 @@ export class Threads {
     this.#local.delete(thread.id)
     this.#cpu.ports.close(thread.port)
     this.#cpu.count[K.threadsExited]!++
+    this.#i32[this.#word(thread.id, AT.state)] = ThreadState.ended
     Atomics.store(this.#i32, this.#word(thread.id, AT.home), 0)
-    this.#freeIds.push(thread.id)
+    const giver = Math.floor(thread.id / Limits.threadsPerCpu)
+    if (giver === this.#cpu.index) this.#freeIds.push(thread.id)
+    else this.#cpu.ipi.sendPassive(giver, FREE_ID, thread.id)
+  }
+
+  /** A number that this CPU gave is free again. */
+  freeId(id: ThreadId): void {
+    this.#freeIds.push(id)
   }
 
   #wakePolling(): void {
@@ -555,13 +591,11 @@ export class Threads {
   #newId(): ThreadId {
     const free = this.#freeIds.pop()
     if (free !== undefined) return free
-    const { layout } = this.#cpu.memory
-    const id = Atomics.add(this.#i32, (layout.header + MachineHeader.offset.nextThread) >> 2, 1)
-    if (id >= layout.cpus * Limits.threadsPerCpu) {
-      const sentence = `the machine has ${layout.cpus * Limits.threadsPerCpu} threads, which is the limit: end some`
+    if (this.#nextId === (this.#cpu.index + 1) * Limits.threadsPerCpu) {
+      const sentence = `cpu ${this.#cpu.index} has started ${Limits.threadsPerCpu} threads that have not ended, which is the limit: end some`
       throw new KernelError(Errno.ENFILE, sentence, 'start')
     }
-    return id
+    return this.#nextId++
   }
 
   #word(id: ThreadId, offset: number): number {
@@ -574,5 +608,7 @@ const MOVE = define('thread.move', (cpu, id, hash, port) => cpu.threads.moveIn(i
 const SCHEDULE = define('thread.schedule', (cpu, id) => {
   const thread = cpu.threads.local(id)
   if (thread !== undefined) cpu.threads.wake(thread)
-  else cpu.threads.schedule(id)
+  // It has moved: after it. One that is still on its way here begins ready.
+  else if (cpu.threads.home(id) !== cpu.index) cpu.threads.schedule(id)
 })
+const FREE_ID = define('thread.freeId', (cpu, id) => cpu.threads.freeId(id))

@@ -5,7 +5,7 @@
 //   level 0: 8 ms   1: 0.5 s   2: 33 s   3: 36 min   4: 38 h          later deadlines wait in the last slot and go round
 import { assert } from '../base/assert.ts'
 import { Limits } from '../base/limits.ts'
-import { type Address, f64, struct, u16, u32 } from '../base/struct.ts'
+import { type Address, bytes, f64, struct, u16, u32 } from '../base/struct.ts'
 import { K } from './counters.ts'
 import type { Cpu } from './cpu.ts'
 import { define, type FunctionId, functionOf } from './function.ts'
@@ -20,7 +20,7 @@ export const Timer = struct({
   slot: u16, //      18  1 + level * 64 + slot while armed
   argument: u32, //  20
   armed: u32, //     24  0, or 1 + the CPU whose wheel it is in
-  expires: u32, //   28  tick
+  padding: bytes(4),
 })
 assert(Timer.size === 32, 'a timer is 32 bytes')
 const AT = Timer.offset
@@ -74,7 +74,6 @@ export class Timers {
     this.#f64[(timer + AT.deadline) >> 3] = deadline
     this.#u16[(timer + AT.run) >> 1] = run
     this.#i32[(timer + AT.argument) >> 2] = argument
-    this.#i32[(timer + AT.expires) >> 2] = Math.max(this.#tick, Math.floor(deadline / TICK_US) + 1)
     this.#link(timer)
     this.#cpu.count[K.timersArmed]!++
   }
@@ -94,7 +93,9 @@ export class Timers {
     const timer = this.#cpu.slab.allocate(64)
     this.#cpu.memory.u8.fill(0, timer + 8, timer + 8 + Timer.size)
     const index = this.#freeClosures.pop() ?? this.#closures.length
+    let pending = true
     const release = () => {
+      pending = false
       this.#closures[index] = undefined
       this.#freeClosures.push(index)
       this.#cpu.slab.free(timer)
@@ -106,7 +107,10 @@ export class Timers {
     // The slab owns an object's first words while it is free: the record stands behind them.
     this.arm(timer + 8, delayUs, RUN_CLOSURE, index)
     return () => {
-      if (this.cancel(timer + 8)) release()
+      // Once it has run, or was cancelled, the record is somebody else's.
+      if (!pending) return
+      this.cancel(timer + 8)
+      release()
     }
   }
 
@@ -144,10 +148,14 @@ export class Timers {
     this.#closures[index]!()
   }
 
+  /** The tick at which it fires: the first that begins after the deadline. More than 31 bits after three days. */
+  #expires(timer: Address): number {
+    return Math.floor(this.#f64[(timer + AT.deadline) >> 3]! / TICK_US) + 1
+  }
+
   #link(timer: Address): void {
     const words = this.#i32
-    const expires = words[(timer + AT.expires) >> 2]!
-    const distance = Math.min(expires - this.#tick, LAST)
+    const distance = Math.min(Math.max(this.#expires(timer) - this.#tick, 0), LAST)
     const target = this.#tick + distance
     let level = 0
     while (distance >= SPANS[level + 1]!) level++
@@ -225,13 +233,19 @@ export class Timers {
     let fired = 0
     // The head is read anew each time: what fires may cancel its neighbours.
     for (let timer = words[head]!; timer !== 0; timer = words[head]!) {
-      assert(words[(timer + AT.expires) >> 2]! <= tick, 'a timer fires at its time')
+      assert(this.#expires(timer) <= tick, 'a timer fires at its time')
       this.#unlink(timer)
       words[(timer + AT.armed) >> 2] = 0
       this.#armed--
       fired++
       this.#cpu.count[K.timersFired]!++
-      functionOf(this.#u16[(timer + AT.run) >> 1]!)(this.#cpu, words[(timer + AT.argument) >> 2]!, timer, 0, this.#cpu.index)
+      functionOf(this.#u16[(timer + AT.run) >> 1]!)(
+        this.#cpu,
+        words[(timer + AT.argument) >> 2]!,
+        timer,
+        0,
+        this.#cpu.index,
+      )
     }
     return fired
   }

@@ -1,0 +1,32 @@
+// What each CPU of `damselfly up` runs: its part of every host, and the services and loads on them.
+import type { Cpu } from '../kernel/cpu.ts'
+import type { HostConfig } from '../net/config.ts'
+import { echo } from '../service/echo.ts'
+import { Load, type LoadOptions } from '../service/load.ts'
+import { Stack } from '../stack.ts'
+
+export interface UpData {
+  readonly hosts: readonly {
+    readonly config: HostConfig
+    /** The UDP port of the echo service, if the host has one. */
+    readonly echoPort?: number
+    /** What the host asks of another's echo service. */
+    readonly load?: LoadOptions
+  }[]
+}
+
+export default function up(cpu: Cpu, data: UpData): void {
+  for (const { config, echoPort, load } of data.hosts) {
+    if (!config.cpus.includes(cpu.index)) continue
+    const stack = new Stack(cpu, config)
+    cpu.threads.start(`${config.name} starts`, function* (thread) {
+      yield* stack.start(thread)
+      if (echoPort !== undefined) {
+        echo(stack, echoPort, (error) => {
+          if (error !== undefined) throw error
+        })
+      }
+      if (load !== undefined) new Load(stack, load)
+    })
+  }
+}

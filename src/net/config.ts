@@ -1,0 +1,32 @@
+// How a host is described: plain data, the same on every CPU, from which each builds its part of the host.
+import type { DeviceSpec } from '../device/spec.ts'
+
+export interface InterfaceConfig {
+  /** As it shows in tables: `wire0`, `df0`. */
+  readonly name: string
+  readonly device: DeviceSpec
+  /** Addresses with their prefix length: `10.77.0.2/24`. */
+  readonly addresses: readonly string[]
+}
+
+export interface RouteConfig {
+  /** `0.0.0.0/0` is the default route. */
+  readonly prefix: string
+  /** The next router; without it the prefix is on the link itself. */
+  readonly gateway?: string
+  /** The interface's name. */
+  readonly interface: string
+}
+
+export interface HostConfig {
+  readonly name: string
+  /** Numbers the hosts of a machine, from 0. */
+  readonly index: number
+  /** The CPUs that the host's connections are spread over. The first is its control CPU. */
+  readonly cpus: readonly number[]
+  readonly interfaces: readonly InterfaceConfig[]
+  /** Besides the routes to the interfaces' own prefixes. */
+  readonly routes?: readonly RouteConfig[]
+  /** Verify and compute checksums in software. Default true. */
+  readonly checksums?: boolean
+}

@@ -1,0 +1,127 @@
+// What the network layers count. Every packet that comes in is delivered, dropped under a name, or still held:
+// the identities beside the sets are checked by tests.
+import { counterSet } from '../kernel/counters.ts'
+
+/** received = ip + arp + dropped… */
+export const EtherCounters = counterSet('ether', [
+  'received',
+  'ip',
+  'arp',
+  'transmitted',
+  'droppedRunt',
+  'droppedSource',
+  'droppedType',
+  'droppedUnknownType',
+  'droppedNotOurs',
+  'droppedNoQueue',
+] as const)
+
+/** received = replied + learned + ignored + dropped… (a request that is answered may also be learned: counted as replied) */
+export const ArpCounters = counterSet('arp', [
+  'received',
+  'requestsAnswered',
+  'repliesUsed',
+  'ignored',
+  'droppedMalformed',
+  'droppedSender',
+  'droppedUnsolicited',
+  'requestsSent',
+  'repliesSent',
+  'probesSent',
+  'resolved',
+  'failed',
+  'evicted',
+  'updates',
+  'packetsHeld',
+  'packetsReleased',
+  'packetsDropped',
+] as const)
+
+/** received + reassembled = delivered + fragments + notOurs + dropped… */
+export const IpCounters = counterSet('ip', [
+  'received',
+  'delivered',
+  'fragments',
+  'reassembled',
+  'droppedShort',
+  'droppedVersion',
+  'droppedHeaderLength',
+  'droppedTotalLength',
+  'droppedTruncated',
+  'droppedChecksum',
+  'droppedOption',
+  'droppedSourceRoute',
+  'droppedSource',
+  'droppedTtl',
+  'droppedNotOurs',
+  'droppedProtocol',
+  'droppedLayout',
+  'sent',
+  'sentFragments',
+  'sentDatagramsFragmented',
+  'sendNoRoute',
+  'sendNoAddress',
+  'sendNoMbuf',
+  'sendTooLong',
+  'sendDeviceFull',
+  'sendNotAllowed',
+] as const)
+
+/** fragments = reassembledFragments + dropped… + held */
+export const ReassemblyCounters = counterSet('reassembly', [
+  'fragments',
+  'reassembledFragments',
+  'reassembled',
+  'droppedLayout',
+  'droppedOverlap',
+  'droppedDuplicate',
+  'droppedTimeout',
+  'droppedLimit',
+  'droppedTiny',
+  'held',
+] as const)
+
+/** received = echoReplies (sent for requests) + echoAnswers (to us) + errors + ignored + dropped… */
+export const IcmpCounters = counterSet('icmp', [
+  'received',
+  'echoRequests',
+  'echoReplies',
+  'errors',
+  'errorsUnmatched',
+  'ignored',
+  'droppedShort',
+  'droppedQuote',
+  'droppedChecksum',
+  'droppedBroadcast',
+  'droppedNoMbuf',
+  'sentErrors',
+  'errorsNotAllowed',
+  'errorsRateLimited',
+] as const)
+
+/** received = delivered + noPort + dropped… */
+export const UdpCounters = counterSet('udp', [
+  'received',
+  'delivered',
+  'noPort',
+  'droppedShort',
+  'droppedLength',
+  'droppedTruncated',
+  'droppedPort',
+  'droppedChecksum',
+  'sent',
+] as const)
+
+/** queued = received (by the program) + droppedClosed + still queued; full is counted before. */
+export const SocketCounters = counterSet('socket', [
+  'queued',
+  'received',
+  'droppedFull',
+  'droppedClosed',
+  'notifications',
+  'sent',
+  'sendErrors',
+] as const)
+
+/** steered = direct + handedOff */
+export const DispatchCounters = counterSet('dispatch', ['steered', 'direct', 'handedOff', 'rehashed'] as const)

@@ -1,0 +1,120 @@
+// Dispatch: which CPU owns a packet, and its way there. A packet of a flow goes to the CPU that the flow's hash names;
+// there everything above runs without a lock. Already there: a call. Elsewhere: a message to that CPU's netisr port.
+import type { Address } from '../../base/struct.ts'
+import { type MbufCursor, MbufFlag } from '../../device/mbuf.ts'
+import { EASYNC } from '../../kernel/message.ts'
+import type { PortId } from '../../kernel/port.ts'
+import { Family } from '../address.ts'
+import type { NetContext } from '../context.ts'
+import { DispatchCounters } from '../counters.ts'
+import { isIcmpError } from '../icmp/header.ts'
+import { addressHash, flowHash } from '../toeplitz.ts'
+
+const C = DispatchCounters.index
+const { HASHED } = MbufFlag
+const TCP = 6
+const UDP = 17
+const ICMP = 1
+const FRAGMENT = 0x3fff
+
+/** Called on the owner's CPU: the packet's data begins with the IP header. */
+export type NetisrHandler = (packet: Address) => void
+
+export class Dispatch {
+  readonly #context: NetContext
+  readonly #m: MbufCursor
+  readonly #count: Float64Array
+  readonly #u8: Uint8Array
+  readonly #input: NetisrHandler
+  /** The netisr port of each CPU of the host; 0 until it is known. */
+  readonly #ports: PortId[] = []
+
+  constructor(context: NetContext, input: NetisrHandler) {
+    this.#context = context
+    this.#m = context.mbuf()
+    this.#u8 = context.u8
+    this.#count = context.count(DispatchCounters)
+    this.#input = input
+    context.cpu.ports.create({
+      name: context.portName('netisr', context.cpu.index),
+      point: 'netisr',
+      dispatch: 'deferred',
+      handler: (packet) => {
+        this.#input(packet)
+        return EASYNC
+      },
+    })
+  }
+
+  /** Sends an IP packet to its owner; on the owner's CPU that is a call. */
+  steer(packet: Address): void {
+    const m = this.#m
+    m.at = packet
+    if ((m.flags & HASHED) === 0) {
+      m.hash = this.hash(m.data, m.length)
+      m.flags |= HASHED
+    }
+    this.#count[C.steered]!++
+    const owner = this.#context.owner(m.hash)
+    if (owner === this.#context.cpu.index) {
+      this.#count[C.direct]!++
+      this.#input(packet)
+    } else this.#handOff(owner, packet)
+  }
+
+  /** As `steer`, but never a call: for packets that this CPU has just sent to itself. */
+  defer(packet: Address): void {
+    const m = this.#m
+    m.at = packet
+    m.hash = this.hash(m.data, m.length)
+    m.flags |= HASHED
+    this.#count[C.steered]!++
+    this.#handOff(this.#context.owner(m.hash), packet)
+  }
+
+  /** Put together out of fragments: only now its ports are known, and with them its owner. */
+  rehash(packet: Address): void {
+    this.#count[C.rehashed]!++
+    const m = this.#m
+    m.at = packet
+    m.flags &= ~HASHED
+    this.steer(packet)
+  }
+
+  /**
+   * The hash of the flow that an IP packet belongs to, 0 to 65535; symmetric. Fragments and protocols without ports
+   * are hashed by addresses; an ICMP error by the packet that it quotes, so that it reaches whom it is about.
+   * Looks at `length` bytes only, and believes none of them.
+   */
+  hash(address: Address, length: number): number {
+    const u8 = this.#u8
+    if (length < 20 || u8[address]! >>> 4 !== 4) return 0
+    const headerBytes = (u8[address]! & 15) << 2
+    const protocol = u8[address + 9]!
+    const isFragment = (((u8[address + 6]! << 8) | u8[address + 7]!) & FRAGMENT) !== 0
+    if (!isFragment && length >= headerBytes + 8) {
+      const ports = address + headerBytes
+      if (protocol === UDP || protocol === TCP) {
+        const sourcePort = (u8[ports]! << 8) | u8[ports + 1]!
+        const targetPort = (u8[ports + 2]! << 8) | u8[ports + 3]!
+        return flowHash(u8, Family.inet, address + 12, address + 16, sourcePort, targetPort)
+      }
+      const quoted = headerBytes + 8
+      // A quote within a quote is nobody's: one level is looked at.
+      if (protocol === ICMP && isIcmpError(u8[ports]!) && u8[address + quoted + 9] !== ICMP) {
+        return this.hash(address + quoted, length - quoted)
+      }
+    }
+    return addressHash(u8, Family.inet, address + 12, address + 16)
+  }
+
+  #handOff(owner: number, packet: Address): void {
+    this.#count[C.handedOff]!++
+    this.#context.mbufs.handOff(this.#port(owner), packet)
+  }
+
+  #port(cpu: number): PortId {
+    this.#ports[cpu] ||= this.#context.cpu.ports.lookup(this.#context.portName('netisr', cpu))
+    return this.#ports[cpu]
+  }
+}

@@ -1,0 +1,75 @@
+// Ethernet out: puts the header in front and gives the frame to this CPU's queue of the device.
+import type { Address } from '../../base/struct.ts'
+import { type Family, isBroadcast, isMulticast } from '../address.ts'
+import type { NetContext } from '../context.ts'
+import { EtherCounters } from '../counters.ts'
+import type { Interface } from '../interface.ts'
+import type { Arp } from './arp.ts'
+import { EtherHeader, EtherType } from './header.ts'
+
+const C = EtherCounters.index
+const HEADER = EtherHeader.size
+
+export class EtherOutput {
+  readonly #context: NetContext
+  readonly #count: Float64Array
+  /** Set by stack.ts. */
+  arp: Arp | undefined
+
+  constructor(context: NetContext) {
+    this.#context = context
+    this.#count = context.count(EtherCounters)
+  }
+
+  /**
+   * Sends an IP packet to `nextHop`, the address of its bytes. It owns the packet, which may have to wait for ARP.
+   * False when the device was full.
+   */
+  output(iface: Interface, packet: Address, family: Family, nextHop: Address, broadcast: boolean): boolean {
+    const { u8 } = this.#context
+    if (broadcast || isBroadcast(u8, family, nextHop)) return this.#sendTo(iface, packet, BROADCAST_HIGH, BROADCAST_LOW)
+    if (isMulticast(u8, family, nextHop)) {
+      const group = ((u8[nextHop + 1]! & 0x7f) << 16) | (u8[nextHop + 2]! << 8) | u8[nextHop + 3]!
+      return this.#sendTo(iface, packet, 0x0100, (0x5e000000 | group) >>> 0)
+    }
+    const link = this.arp!.resolve(iface, nextHop, packet)
+    // Held until the address is known, or dropped there.
+    if (link === 0) return true
+    return this.frame(iface, packet, link, EtherType.ipv4)
+  }
+
+  /** Frames a packet for the 6 bytes at `link`. */
+  frame(iface: Interface, packet: Address, link: Address, type: EtherType): boolean {
+    const { view } = this.#context
+    return this.#send(iface, packet, view.getUint16(link), view.getUint32(link + 2), type)
+  }
+
+  /** Frames a packet as a broadcast. */
+  broadcast(iface: Interface, packet: Address, type: EtherType): boolean {
+    return this.#send(iface, packet, BROADCAST_HIGH, BROADCAST_LOW, type)
+  }
+
+  #sendTo(iface: Interface, packet: Address, high: number, low: number): boolean {
+    return this.#send(iface, packet, high, low, EtherType.ipv4)
+  }
+
+  #send(iface: Interface, packet: Address, high: number, low: number, type: EtherType): boolean {
+    const { u8, view, mbufs } = this.#context
+    const { queue } = iface
+    if (queue === undefined) {
+      this.#count[C.droppedNoQueue]!++
+      mbufs.free(packet)
+      return false
+    }
+    const frame = mbufs.prepend(packet, HEADER)
+    view.setUint16(frame, high)
+    view.setUint32(frame + 2, low)
+    for (let i = 0; i < 6; i++) u8[frame + 6 + i] = u8[iface.linkAddress + i]!
+    view.setUint16(frame + 12, type)
+    this.#count[C.transmitted]!++
+    return queue.transmit(packet)
+  }
+}
+
+const BROADCAST_HIGH = 0xffff
+const BROADCAST_LOW = 0xffffffff

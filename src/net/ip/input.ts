@@ -1,0 +1,147 @@
+// IPv4 in (RFC 791, RFC 1122 3.2). Runs on the CPU that owns the packet's flow; for fragments, on the one that owns the
+// pair of addresses. Every packet is delivered, kept as a fragment, or dropped under a name.
+import type { Address } from '../../base/struct.ts'
+import { type MbufCursor, MbufFlag } from '../../device/mbuf.ts'
+import { Family, isBroadcast, isLoopback, isMulticast, isUnspecified } from '../address.ts'
+import type { NetContext } from '../context.ts'
+import { IpCounters } from '../counters.ts'
+import { checkIpHeader, IpDrop, IpFragment, IpHeader, IpProtocol, ipHeaderBytes, walkOptions } from './header.ts'
+import type { Reassembly } from './reassembly.ts'
+
+const C = IpCounters.index
+const AT = IpHeader.offset
+const { LINK_BROADCAST, LOOPBACK } = MbufFlag
+const INET = Family.inet
+const UDP = IpProtocol.udp
+const ICMP = IpProtocol.icmp
+
+/** Takes a packet whose data begins with the transport header, and whose mbuf names addresses, protocol and the rest. */
+export type TransportInput = (packet: Address, isBroadcast: boolean) => void
+
+export class IpInput {
+  readonly #context: NetContext
+  readonly #m: MbufCursor
+  readonly #count: Float64Array
+  readonly #reassembly: Reassembly
+  /** Set by stack.ts. */
+  onUdp: TransportInput = () => {}
+  onIcmp: TransportInput = () => {}
+  /** A protocol that nobody here speaks: the packet is still whole, its data at the IP header. It owns the packet. */
+  onUnknownProtocol: (packet: Address) => void = () => {}
+
+  constructor(context: NetContext, reassembly: Reassembly) {
+    this.#context = context
+    this.#m = context.mbuf()
+    this.#count = context.count(IpCounters)
+    this.#reassembly = reassembly
+  }
+
+  /** A packet came; its data begins with the IP header. */
+  input(packet: Address): void {
+    const { u8, mbufs } = this.#context
+    const m = this.#m
+    m.at = packet
+    const reassembled = (m.flags & MbufFlag.REASSEMBLED) !== 0
+    if (!reassembled) this.#count[C.received]!++
+    const header = m.data
+    const drop = checkIpHeader(u8, header, m.total)
+    if (drop !== IpDrop.none) return this.#drop(packet, REASONS[drop]!)
+    const headerBytes = ipHeaderBytes(u8, header)
+    // Headers lie in one piece: a packet that splits its own has come from nobody's device.
+    if (m.length < headerBytes) return this.#drop(packet, C.droppedLayout)
+    if (headerBytes > IpHeader.size) {
+      const bad = walkOptions(u8, header, headerBytes)
+      if (bad !== IpDrop.none) return this.#drop(packet, REASONS[bad]!)
+    }
+    // The link pads short frames: what is behind the packet's own length is not part of it.
+    const total = (u8[header + AT.totalLength]! << 8) | u8[header + AT.totalLength + 1]!
+    if (total < m.total) mbufs.trimTo(packet, total)
+    if (u8[header + AT.timeToLive] === 0) return this.#drop(packet, C.droppedTtl)
+    const source = header + AT.source
+    const target = header + AT.destination
+    if (!this.#isGoodSource(m, source)) return this.#drop(packet, C.droppedSource)
+    const broadcast = this.#isOurs(m, target)
+    if (broadcast < 0) return this.#drop(packet, C.droppedNotOurs)
+
+    const flagsAndOffset = (u8[header + AT.flagsAndOffset]! << 8) | u8[header + AT.flagsAndOffset + 1]!
+    if ((flagsAndOffset & IpFragment.mask) !== 0) {
+      this.#count[C.fragments]!++
+      this.#reassembly.input(packet, headerBytes)
+      return
+    }
+    m.at = packet
+    m.network = header
+    m.transport = header + headerBytes
+    m.source = source
+    m.target = target
+    m.family = INET
+    m.ttl = u8[header + AT.timeToLive]!
+    m.trafficClass = u8[header + AT.service]!
+    const protocol = u8[header + AT.protocol]!
+    m.protocol = protocol
+    if (reassembled) this.#count[C.reassembled]!++
+    if (protocol === UDP) {
+      this.#count[C.delivered]!++
+      mbufs.trimFront(packet, headerBytes)
+      this.onUdp(packet, broadcast > 0)
+    } else if (protocol === ICMP) {
+      this.#count[C.delivered]!++
+      mbufs.trimFront(packet, headerBytes)
+      this.onIcmp(packet, broadcast > 0)
+    } else {
+      this.#count[C.droppedProtocol]!++
+      if (broadcast === 0) this.onUnknownProtocol(packet)
+      else mbufs.free(packet)
+    }
+  }
+
+  /** Nobody sends from a group, a broadcast address or nowhere; nobody else from our own or the loopback addresses (RFC 1122 3.2.1.3). */
+  #isGoodSource(m: MbufCursor, source: Address): boolean {
+    const { u8, interfaces } = this.#context
+    if (isUnspecified(u8, INET, source) || isMulticast(u8, INET, source) || isBroadcast(u8, INET, source)) return false
+    // 240/4 is reserved and 0/8 is "this network": neither is anybody's source.
+    if (u8[source]! >= 240 || u8[source] === 0) return false
+    if ((m.flags & LOOPBACK) !== 0) return true
+    if (isLoopback(u8, INET, source)) return false
+    for (let i = 0; i < interfaces.length; i++) {
+      const iface = interfaces[i]!
+      if (iface.has(u8, INET, source) || iface.isBroadcast(u8, INET, source)) return false
+    }
+    return true
+  }
+
+  /** 0: to one of our addresses; 1: to a broadcast or multicast that we take; -1: not to us. */
+  #isOurs(m: MbufCursor, target: Address): -1 | 0 | 1 {
+    const { u8, interfaces } = this.#context
+    // All of 127/8 is this host, to itself.
+    if (u8[target] === 127) return (m.flags & LOOPBACK) !== 0 ? 0 : -1
+    for (let i = 0; i < interfaces.length; i++) {
+      const iface = interfaces[i]!
+      if (iface.has(u8, INET, target)) {
+        // A unicast in a broadcast frame is a trick (RFC 1122 3.3.6).
+        return (m.flags & LINK_BROADCAST) === 0 ? 0 : -1
+      }
+    }
+    const came = interfaces[m.interfaceIndex]
+    if (isBroadcast(u8, INET, target) || came?.isBroadcast(u8, INET, target)) return 1
+    // All systems on this link (RFC 1112 4); other groups when sockets have joined them.
+    if (u8[target] === 224 && u8[target + 1] === 0 && u8[target + 2] === 0 && u8[target + 3] === 1) return 1
+    return -1
+  }
+
+  #drop(packet: Address, counter: number): void {
+    this.#count[counter]!++
+    this.#context.mbufs.free(packet)
+  }
+}
+
+const REASONS: { readonly [drop: number]: number } = {
+  [IpDrop.short]: C.droppedShort,
+  [IpDrop.version]: C.droppedVersion,
+  [IpDrop.headerLength]: C.droppedHeaderLength,
+  [IpDrop.totalLength]: C.droppedTotalLength,
+  [IpDrop.truncated]: C.droppedTruncated,
+  [IpDrop.checksum]: C.droppedChecksum,
+  [IpDrop.option]: C.droppedOption,
+  [IpDrop.sourceRoute]: C.droppedSourceRoute,
+}

@@ -1,0 +1,257 @@
+// IPv4 out (RFC 791, RFC 1122 3.3): finds the way, writes the header, cuts what is too long for the link, and gives it to
+// the interface. Runs on any CPU of the host: routes are replicated, and each CPU has a queue of its own.
+import { Errno } from '../../base/errno.ts'
+import type { Address } from '../../base/struct.ts'
+import { HEADROOM, Mbuf, type MbufCursor, MbufFlag } from '../../device/mbuf.ts'
+import { EASYNC } from '../../kernel/message.ts'
+import type { PortId } from '../../kernel/port.ts'
+import { Family, isBroadcast, isMulticast } from '../address.ts'
+import type { NetContext } from '../context.ts'
+import { IpCounters } from '../counters.ts'
+import type { EtherOutput } from '../ether/output.ts'
+import type { Interface } from '../interface.ts'
+import { IpFragment, IpHeader, ipHeaderSum } from './header.ts'
+
+const C = IpCounters.index
+const AT = IpHeader.offset
+const HEADER = IpHeader.size
+const INET = Family.inet
+const NEXT_HOP = Mbuf.offset.nextHop
+/** RFC 1122 3.2.1.7: at least 40; 64 is what IANA recommends. */
+export const DEFAULT_TTL = 64
+
+/** What the sender of a packet may ask for. */
+export interface IpSendOptions {
+  /** Refuse to cut it: EMSGSIZE when it is too long. Default false. */
+  readonly dontFragment?: boolean
+  /** May go to a broadcast address. Default false: EACCES. */
+  readonly broadcast?: boolean
+}
+
+const NO_OPTIONS: IpSendOptions = {}
+
+export class IpOutput {
+  readonly #context: NetContext
+  readonly #m: MbufCursor
+  readonly #count: Float64Array
+  readonly #ether: EtherOutput
+  /** CPUs count on, interleaved, from a place nobody knows: no two packets under way have the same (RFC 6864 only asks that of fragments). */
+  #identification: number
+  /** Where the bytes of the next hop lie while a packet is sent. */
+  readonly #nextHop: Address
+  readonly #txPorts: PortId[] = []
+  /** Set by stack.ts: a packet to ourselves; it owns the packet. */
+  onLocal: (packet: Address) => void = () => {}
+
+  constructor(context: NetContext, ether: EtherOutput) {
+    this.#context = context
+    this.#m = context.mbuf()
+    this.#count = context.count(IpCounters)
+    this.#ether = ether
+    this.#identification = context.cpu.random.below(256) * context.cpu.cpus + context.cpu.index
+    this.#nextHop = context.cpu.slab.allocate(64) + 16
+    context.cpu.onStop(() => context.cpu.slab.free(this.#nextHop - 16))
+    context.cpu.ports.create({
+      name: context.portName('tx', context.cpu.index),
+      point: 'tx',
+      handler: (packet) => {
+        this.#transmitHere(packet)
+        return EASYNC
+      },
+    })
+  }
+
+  /**
+   * Sends a packet whose data begins with the transport header, and whose mbuf names `source`, `target` (where their bytes
+   * lie), `protocol`, `ttl` and `trafficClass`. It owns the
+   * packet. Returns 0 or an errno.
+   */
+  output(packet: Address, options: IpSendOptions = NO_OPTIONS): number {
+    const { u8, interfaces } = this.#context
+    const m = this.#m
+    m.at = packet
+    const target = m.target
+    const route = this.#context.routes.lookup(u8, INET, target)
+    if (route === undefined) {
+      if (this.#isOwn(target)) return this.#local(packet)
+      return this.#fail(packet, C.sendNoRoute, Errno.ENETUNREACH)
+    }
+    const iface = interfaces[route.interfaceIndex]!
+    const toBroadcast = isBroadcast(u8, INET, target) || iface.isBroadcast(u8, INET, target)
+    if (toBroadcast && options.broadcast !== true) return this.#fail(packet, C.sendNotAllowed, Errno.EACCES)
+    if (this.#isOwn(target)) return this.#local(packet)
+    if (m.total + HEADER > 65535) return this.#fail(packet, C.sendTooLong, Errno.EMSGSIZE)
+    // The header may be written over the bytes that these point to (a packet that is turned round): read first.
+    if (route.gateway === undefined) u8.copyWithin(this.#nextHop, target, target + 4)
+    else u8.set(route.gateway, this.#nextHop)
+    if (m.total + HEADER > iface.info.mtu) {
+      if (options.dontFragment === true) return this.#fail(packet, C.sendTooLong, Errno.EMSGSIZE)
+      return this.#fragment(iface, packet, toBroadcast)
+    }
+    this.#writeHeader(packet, options.dontFragment === true ? IpFragment.dontFragment : 0, this.#nextIdentification())
+    this.#count[C.sent]!++
+    if (this.#transmit(iface, packet, toBroadcast)) return 0
+    this.#count[C.sendDeviceFull]!++
+    return Errno.ENOBUFS
+  }
+
+  /** Puts the header in front. */
+  #writeHeader(packet: Address, flagsAndOffset: number, identification: number): void {
+    const { view, u8, mbufs } = this.#context
+    const m = this.#m
+    m.at = packet
+    const source = view.getUint32(m.source)
+    const target = view.getUint32(m.target)
+    const header = mbufs.prepend(packet, HEADER)
+    view.setUint16(header, 0x4500 | m.trafficClass)
+    view.setUint16(header + AT.totalLength, m.total)
+    view.setUint16(header + AT.identification, identification)
+    view.setUint16(header + AT.flagsAndOffset, flagsAndOffset)
+    u8[header + AT.timeToLive] = m.ttl
+    u8[header + AT.protocol] = m.protocol
+    view.setUint16(header + AT.checksum, 0)
+    view.setUint32(header + AT.source, source)
+    view.setUint32(header + AT.destination, target)
+    view.setUint16(header + AT.checksum, ~ipHeaderSum(u8, header, HEADER) & 0xffff)
+    m.network = header
+  }
+
+  /** Cuts a packet into fragments, copies each, and sends all or none of them. */
+  #fragment(iface: Interface, packet: Address, toBroadcast: boolean): number {
+    const { mbufs } = this.#context
+    const m = this.#m
+    m.at = packet
+    const { total, source, target, protocol, ttl, trafficClass } = m
+    const each = (iface.info.mtu - HEADER) & ~7
+    const identification = this.#nextIdentification()
+    let first = 0
+    let last = 0
+    for (let offset = 0; offset < total; offset += each) {
+      const length = Math.min(each, total - offset)
+      const fragment = mbufs.copySlice(packet, offset, length, HEADROOM)
+      if (fragment === 0) {
+        this.#freeList(first)
+        return this.#fail(packet, C.sendNoMbuf, Errno.ENOBUFS)
+      }
+      m.at = fragment
+      m.source = source
+      m.target = target
+      m.protocol = protocol
+      m.ttl = ttl
+      m.trafficClass = trafficClass
+      m.family = INET
+      m.link = 0
+      const more = offset + length < total ? IpFragment.moreFragments : 0
+      this.#writeHeader(fragment, more | (offset >> 3), identification)
+      if (first === 0) first = fragment
+      else {
+        m.at = last
+        m.link = fragment
+      }
+      last = fragment
+    }
+    mbufs.free(packet)
+    this.#count[C.sentDatagramsFragmented]!++
+    let sent = true
+    for (let fragment = first; fragment !== 0; ) {
+      m.at = fragment
+      const next = m.link
+      this.#count[C.sentFragments]!++
+      sent = this.#transmit(iface, fragment, toBroadcast) && sent
+      fragment = next
+    }
+    if (sent) return 0
+    this.#count[C.sendDeviceFull]!++
+    return Errno.ENOBUFS
+  }
+
+  /** To the interface's queue of this CPU, or to a CPU that has one. */
+  #transmit(iface: Interface, packet: Address, toBroadcast: boolean): boolean {
+    if (iface.queue === undefined) return this.#transmitElsewhere(iface, packet, toBroadcast)
+    if (iface.info.framing === 'ip') return iface.queue.transmit(packet)
+    const { u8 } = this.#context
+    return this.#ether.output(iface, packet, INET, this.#nextHop, toBroadcast || isMulticast(u8, INET, this.#nextHop))
+  }
+
+  /** The next hop travels with the packet, in what the mbuf's header leaves free. */
+  #transmitElsewhere(iface: Interface, packet: Address, toBroadcast: boolean): boolean {
+    const { cpus } = iface.info
+    const m = this.#m
+    m.at = packet
+    m.interfaceIndex = iface.index
+    m.flags = toBroadcast ? MbufFlag.LINK_BROADCAST : 0
+    this.#context.u8.copyWithin(packet + NEXT_HOP, this.#nextHop, this.#nextHop + 4)
+    const cpu = cpus[this.#context.cpu.index % cpus.length]!
+    this.#txPorts[cpu] ||= this.#context.cpu.ports.lookup(this.#context.portName('tx', cpu))
+    this.#context.mbufs.handOff(this.#txPorts[cpu], packet)
+    return true
+  }
+
+  #transmitHere(packet: Address): void {
+    const m = this.#m
+    m.at = packet
+    const iface = this.#context.interfaces[m.interfaceIndex]!
+    const toBroadcast = (m.flags & MbufFlag.LINK_BROADCAST) !== 0
+    m.flags = 0
+    this.#context.u8.copyWithin(this.#nextHop, packet + NEXT_HOP, packet + NEXT_HOP + 4)
+    if (!this.#transmit(iface, packet, toBroadcast)) this.#count[C.sendDeviceFull]!++
+  }
+
+  /** To ourselves: in again, through the queue of whoever owns the flow. */
+  #local(packet: Address): number {
+    const m = this.#m
+    m.at = packet
+    if (m.total + HEADER > 65535) return this.#fail(packet, C.sendTooLong, Errno.EMSGSIZE)
+    this.#writeHeader(packet, 0, this.#nextIdentification())
+    m.flags = MbufFlag.LOOPBACK
+    m.interfaceIndex = 0
+    this.#count[C.sent]!++
+    this.onLocal(packet)
+    return 0
+  }
+
+  #isOwn(target: Address): boolean {
+    const { u8, interfaces } = this.#context
+    for (let i = 0; i < interfaces.length; i++) {
+      const iface = interfaces[i]!
+      if (iface.has(u8, INET, target)) return true
+      if (iface.loopback && u8[target] === 127) return true
+    }
+    return false
+  }
+
+  /** The source that a packet to `target` will have, as an address of its bytes; 0 when there is no way, or no address. */
+  sourceTo(target: Address): Address {
+    const { u8, interfaces } = this.#context
+    for (let i = 0; i < interfaces.length; i++) {
+      const iface = interfaces[i]!
+      for (const own of iface.addresses) {
+        if (own.family === INET && this.#context.view.getUint32(own.address) === this.#context.view.getUint32(target)) return own.address
+      }
+    }
+    const route = this.#context.routes.lookup(u8, INET, target)
+    return route === undefined ? 0 : interfaces[route.interfaceIndex]!.sourceFor(INET)
+  }
+
+  #nextIdentification(): number {
+    this.#identification = (this.#identification + this.#context.cpu.cpus) & 0xffff
+    return this.#identification
+  }
+
+  #freeList(first: Address): void {
+    const m = this.#m
+    for (let packet = first; packet !== 0; ) {
+      m.at = packet
+      const next = m.link
+      this.#context.mbufs.free(packet)
+      packet = next
+    }
+  }
+
+  #fail(packet: Address, counter: number, errno: number): number {
+    this.#count[counter]!++
+    this.#context.mbufs.free(packet)
+    return errno
+  }
+}
+

@@ -1,0 +1,53 @@
+// UDP out (RFC 768). Runs on the sender's CPU: a datagram has no state that another CPU would own.
+import { finishUdp, pseudoHeaderSum } from '../../base/checksum.ts'
+import type { Address } from '../../base/struct.ts'
+import type { MbufCursor } from '../../device/mbuf.ts'
+import { addressBytes, Family } from '../address.ts'
+import type { NetContext } from '../context.ts'
+import { UdpCounters } from '../counters.ts'
+import { IpProtocol } from '../ip/header.ts'
+import type { IpOutput, IpSendOptions } from '../ip/output.ts'
+import { sumPacket } from '../ip/sum.ts'
+import { UdpHeader } from './header.ts'
+
+const C = UdpCounters.index
+const AT = UdpHeader.offset
+const UDP = IpProtocol.udp
+
+export class UdpOutput {
+  readonly #context: NetContext
+  readonly #m: MbufCursor
+  readonly #count: Float64Array
+  readonly #ip: IpOutput
+
+  constructor(context: NetContext, ip: IpOutput) {
+    this.#context = context
+    this.#m = context.mbuf()
+    this.#count = context.count(UdpCounters)
+    this.#ip = ip
+  }
+
+  /**
+   * Sends a packet whose data is the payload, between the addresses and ports that its mbuf names (`source`, `target`,
+   * `sourcePort`, `targetPort`, `ttl`, `trafficClass`). It owns the packet. Returns 0 or an errno.
+   */
+  output(packet: Address, options?: IpSendOptions): number {
+    const { view, mbufs, routines } = this.#context
+    const m = this.#m
+    m.at = packet
+    m.family = Family.inet
+    m.protocol = UDP
+    const { source, target, sourcePort, targetPort } = m
+    // The addresses may lie where the header is about to be written, in a packet that is turned round: summed first.
+    const length = m.total + UdpHeader.size
+    const pseudo = this.#context.checksums ? pseudoHeaderSum(routines, source, target, addressBytes(Family.inet), UDP, length) : 0
+    const header = mbufs.prepend(packet, UdpHeader.size)
+    view.setUint16(header, sourcePort)
+    view.setUint16(header + AT.destinationPort, targetPort)
+    view.setUint16(header + AT.length, length)
+    view.setUint16(header + AT.checksum, 0)
+    if (this.#context.checksums) view.setUint16(header + AT.checksum, finishUdp(sumPacket(routines, m, packet, pseudo)))
+    this.#count[C.sent]!++
+    return this.#ip.output(packet, options)
+  }
+}

@@ -1,0 +1,443 @@
+// UDP sockets, for programs that run on one of the host's CPUs. A socket lives on the CPU that made it. What arrives for it
+// in another CPU's group comes by message; its program is told once a batch, and takes packets until there are none.
+import { Errno, errnoName, KernelError } from '../base/errno.ts'
+import type { Address } from '../base/struct.ts'
+import { MBUF_BYTES, type MbufCursor } from '../device/mbuf.ts'
+import { define } from '../kernel/function.ts'
+import { EASYNC } from '../kernel/message.ts'
+import type { Port } from '../kernel/port.ts'
+import { addressBytes, Family, isUnspecified, parseAddress } from '../net/address.ts'
+import type { NetContext } from '../net/context.ts'
+import { RoundKind, type Rounds } from '../net/control/round.ts'
+import { SocketCounters } from '../net/counters.ts'
+import { type Endpoint, endpoint } from '../net/endpoint.ts'
+import { IcmpType, IcmpUnreachable } from '../net/icmp/header.ts'
+import { DEFAULT_TTL, type IpOutput } from '../net/ip/output.ts'
+import type { UdpInput } from '../net/udp/input.ts'
+import type { UdpOutput } from '../net/udp/output.ts'
+import { UdpPcb, UdpPcbFlag, type UdpPcbCursor, type UdpTable } from '../net/udp/pcb.ts'
+
+const C = SocketCounters.index
+
+/** RFC 6335 6: the dynamic ports. */
+const EPHEMERAL_FIRST = 49152
+const EPHEMERAL_COUNT = 16384
+
+export interface UdpSocketOptions {
+  /** Local address. Default: any of the host's. */
+  readonly address?: string
+  /** Local port. Default: a free one, chosen at random (RFC 6056). */
+  readonly port?: number
+  /** A socket of this CPU's own: each CPU of the host may have one at the same port, and gets what its group gets. Default false. */
+  readonly perCpu?: boolean
+  /** Bytes of memory that received packets may take until they are read. Default 1 MiB. */
+  readonly receiveBytes?: number
+  /** Called when packets are there, once a batch: take them by `receive` until it gives 0. */
+  readonly onReadable?: (socket: UdpSocket) => void
+  /** Called for an error of what a connected socket sent: ECONNREFUSED and the like. */
+  readonly onError?: (socket: UdpSocket, errno: number) => void
+  /** May send to broadcast addresses. Default false. */
+  readonly broadcast?: boolean
+  /** Default 64. */
+  readonly ttl?: number
+}
+
+export class UdpSocket {
+  readonly number: number
+  /** Another port than the first, when that was taken meanwhile: see `UdpSockets.open`. */
+  local: Endpoint
+  readonly options: UdpSocketOptions
+  readonly #sockets: UdpSockets
+  /** The mbuf queue, linked through `link`. */
+  #first: Address = 0
+  #last: Address = 0
+  #held = 0
+  #packets = 0
+  /** Told, and has not read to the end since. */
+  #notified = false
+  closed = false
+  /** Set by `connect`. */
+  remote: Endpoint | undefined = undefined
+
+  constructor(sockets: UdpSockets, number: number, local: Endpoint, options: UdpSocketOptions) {
+    this.#sockets = sockets
+    this.number = number
+    this.local = local
+    this.options = options
+  }
+
+  /** The local port. */
+  get port(): number {
+    return this.local.port
+  }
+
+  /** Packets that wait to be received. */
+  get length(): number {
+    return this.#packets
+  }
+
+  /** The next packet, or 0: its data is the payload; its mbuf names `source`, `sourcePort` and the rest. The caller frees it, or sends it. */
+  receive(): Address {
+    const packet = this.#first
+    if (packet === 0) {
+      this.#notified = false
+      return 0
+    }
+    const m = this.#sockets.m
+    m.at = packet
+    this.#first = m.link
+    if (this.#first === 0) this.#last = 0
+    this.#held -= charge(m)
+    this.#packets--
+    this.#sockets.count[C.received]!++
+    return packet
+  }
+
+  /**
+   * Sends a packet whose data is the payload, to `target` or, connected, without one. It owns the packet.
+   * Returns 0 or an errno (EDESTADDRREQ is EINVAL here: not connected and no target).
+   */
+  send(packet: Address, target: Endpoint | undefined = this.remote): number {
+    if (target === undefined) return this.#sockets.refuse(packet, Errno.EINVAL)
+    const m = this.#sockets.m
+    m.at = packet
+    m.target = target.address
+    m.targetPort = target.port
+    m.source = this.#sockets.sourceFor(this.local, target.address)
+    if (m.source === 0) return this.#sockets.refuse(packet, Errno.ENETUNREACH)
+    m.sourcePort = this.local.port
+    return this.#output(packet)
+  }
+
+  /** Sends a received packet back to where it came from, with the data that it has now: nothing is copied. It owns the packet. */
+  sendBack(packet: Address): number {
+    const m = this.#sockets.m
+    m.at = packet
+    const { source, sourcePort } = m
+    m.source = m.target
+    m.sourcePort = this.local.port
+    m.target = source
+    m.targetPort = sourcePort
+    return this.#output(packet)
+  }
+
+  /** Copies `bytes` into a packet and sends it. Returns 0 or an errno. */
+  sendBytes(bytes: Uint8Array, target?: Endpoint): number {
+    const packet = this.#sockets.copyFrom(bytes)
+    if (packet === 0) return Errno.ENOBUFS
+    return this.send(packet, target)
+  }
+
+  /** From now on only `target`'s packets are received, its errors are reported, and `send` needs no target. */
+  connect(target: Endpoint): void {
+    this.remote = target
+    this.#sockets.connect(this, target)
+  }
+
+  /** Ends the socket: its port is free again on all CPUs, and what was not received is dropped. `done` is called when all know. */
+  close(done: () => void = () => {}): void {
+    if (this.closed) return
+    this.closed = true
+    this.#sockets.close(this, done)
+  }
+
+  /** A packet came. For UdpSockets. */
+  enqueue(packet: Address): void {
+    const m = this.#sockets.m
+    m.at = packet
+    const bytes = charge(m)
+    if (this.closed || this.#held + bytes > (this.options.receiveBytes ?? 1024 * 1024)) {
+      this.#sockets.drop(packet, this.closed ? C.droppedClosed : C.droppedFull)
+      return
+    }
+    m.link = 0
+    if (this.#last === 0) this.#first = packet
+    else {
+      m.at = this.#last
+      m.link = packet
+    }
+    this.#last = packet
+    this.#held += bytes
+    this.#packets++
+    this.#sockets.count[C.queued]!++
+    if (!this.#notified) {
+      this.#notified = true
+      this.#sockets.notify(this)
+    }
+  }
+
+  /** Drops what was not received. For UdpSockets. */
+  discard(): void {
+    for (let packet = this.receive(); packet !== 0; packet = this.receive()) {
+      this.#sockets.count[C.received]!--
+      this.#sockets.drop(packet, C.droppedClosed)
+    }
+  }
+
+  #output(packet: Address): number {
+    const m = this.#sockets.m
+    m.ttl = this.options.ttl ?? DEFAULT_TTL
+    m.trafficClass = 0
+    return this.#sockets.output(packet, this.options.broadcast === true)
+  }
+}
+
+/** What a packet costs the socket: the memory that it keeps, not the bytes that it has. */
+function charge(m: MbufCursor): number {
+  return Math.max(MBUF_BYTES, m.total)
+}
+
+const BROADCAST = { broadcast: true } as const
+const UNICAST = {} as const
+
+/** All UDP sockets of one host on one CPU, and the part of the host's table that is this CPU's. */
+export class UdpSockets {
+  readonly m: MbufCursor
+  readonly count: Float64Array
+  readonly #context: NetContext
+  readonly #table: UdpTable
+  readonly #rounds: Rounds
+  readonly #udp: UdpOutput
+  readonly #ip: IpOutput
+  readonly #pcb: UdpPcbCursor
+  readonly #port: Port
+  readonly #sockets: (UdpSocket | undefined)[] = [undefined]
+  readonly #readable: UdpSocket[] = []
+
+  constructor(context: NetContext, table: UdpTable, input: UdpInput, output: UdpOutput, ip: IpOutput, rounds: Rounds) {
+    this.#context = context
+    this.#table = table
+    this.#rounds = rounds
+    this.#udp = output
+    this.#ip = ip
+    this.m = context.mbuf()
+    this.#pcb = UdpPcb.cursor(context.memory)
+    this.count = context.count(SocketCounters)
+    this.#port = context.cpu.ports.create({
+      name: context.portName('udp', context.cpu.index),
+      point: 'rcv',
+      handler: (packet) => {
+        this.#arrived(packet)
+        return EASYNC
+      },
+    })
+    input.onDatagram = (pcb, packet) => this.#deliver(pcb, packet)
+    input.onSocketError = (pcb, type, code) => this.#error(pcb, type, code)
+    context.cpu.addRollup(1, () => this.#tell())
+    context.cpu.onStop(() => {
+      for (const socket of this.#sockets) {
+        if (socket === undefined) continue
+        socket.closed = true
+        socket.discard()
+        socket.local.free()
+      }
+    })
+    const all = context.cpu.slot(ALL, () => [] as UdpSockets[])
+    all[context.config.index] = this
+    rounds.handle(RoundKind.bindUdp, {
+      apply: (round) => this.#insert(round.localPort, round.first, round.port, round.id, round.cpu, round.flags),
+      undo: (round) => this.#remove(round.localPort, round.port, round.id),
+    })
+    rounds.handle(RoundKind.unbindUdp, {
+      apply: (round) => {
+        this.#remove(round.localPort, round.port, round.id)
+        return 0
+      },
+      undo: () => {},
+    })
+  }
+
+  /**
+   * Makes a socket. `ready` is called with an errno, or 0 and the socket, when every CPU of the host knows of it.
+   * @throws KernelError EINVAL where address or port cannot be
+   */
+  open(options: UdpSocketOptions, ready: (error: KernelError | undefined, socket: UdpSocket) => void): UdpSocket {
+    const text = options.address ?? '0.0.0.0'
+    if (parseAddress(text).family !== Family.inet) {
+      throw new KernelError(Errno.EAFNOSUPPORT, `${text} is an IPv6 address: give an IPv4 address of the host`, 'bind')
+    }
+    const port = options.port ?? 0
+    if (!Number.isInteger(port) || port < 0 || port > 65535) {
+      throw new KernelError(Errno.EINVAL, `port is ${port}: give a whole number from 0 to 65535`, 'bind')
+    }
+    const local = endpoint(this.#context.cpu, text, port === 0 ? this.#ephemeral() : port)
+    const number = this.#sockets.length
+    const socket = new UdpSocket(this, number, local, options)
+    this.#sockets.push(socket)
+    this.#bind(socket, port === 0 ? 16 : 1, (errno) => {
+      if (errno === 0) return ready(undefined, socket)
+      this.#sockets[number] = undefined
+      const sentence = bindSentence(errno, `${text}:${socket.port}`)
+      ready(new KernelError(errno, sentence, 'bind'), socket)
+    })
+    return socket
+  }
+
+  connect(socket: UdpSocket, target: Endpoint): void {
+    const pcb = this.#table.find(socket.port, this.#port.id, socket.number)
+    if (pcb !== 0) this.#table.connect(pcb, target.address, target.port)
+  }
+
+  close(socket: UdpSocket, done: () => void): void {
+    const finish = () => {
+      this.#sockets[socket.number] = undefined
+      socket.discard()
+      socket.local.free()
+      done()
+    }
+    if (socket.options.perCpu === true) {
+      this.#remove(socket.port, this.#port.id, socket.number)
+      finish()
+    } else this.#rounds.start(RoundKind.unbindUdp, (round) => this.#fill(round, socket), finish)
+  }
+
+  /** The source address of a socket's packets to a target: its own, or what the way there says. */
+  sourceFor(local: Endpoint, target: Address): Address {
+    return isUnspecified(this.#context.u8, local.family, local.address) ? this.#ip.sourceTo(target) : local.address
+  }
+
+  copyFrom(bytes: Uint8Array): Address {
+    return this.#context.mbufs.copyFrom(bytes)
+  }
+
+  output(packet: Address, broadcast: boolean): number {
+    const errno = this.#udp.output(packet, broadcast ? BROADCAST : UNICAST)
+    this.count[errno === 0 ? C.sent : C.sendErrors]!++
+    return errno
+  }
+
+  refuse(packet: Address, errno: number): number {
+    this.drop(packet, C.sendErrors)
+    return errno
+  }
+
+  drop(packet: Address, counter: number): void {
+    this.count[counter]!++
+    this.#context.mbufs.free(packet)
+  }
+
+  notify(socket: UdpSocket): void {
+    this.#readable.push(socket)
+  }
+
+  /** An ICMP error for one of this CPU's sockets. */
+  failed(number: number, errno: number): void {
+    const socket = this.#sockets[number]
+    if (socket !== undefined && !socket.closed && socket.remote !== undefined) socket.options.onError?.(socket, errno)
+  }
+
+  #deliver(pcb: Address, packet: Address): void {
+    const p = this.#pcb
+    p.at = pcb
+    if (p.cpu === this.#context.cpu.index) {
+      const socket = this.#sockets[p.socket]
+      if (socket === undefined) this.drop(packet, C.droppedClosed)
+      else socket.enqueue(packet)
+      return
+    }
+    this.m.at = packet
+    // On its own CPU the PCB has another address: the packet takes the socket's number along.
+    this.m.socket = p.socket
+    this.#context.mbufs.handOff(p.port, packet)
+  }
+
+  #arrived(packet: Address): void {
+    this.m.at = packet
+    const socket = this.#sockets[this.m.socket]
+    if (socket === undefined) this.drop(packet, C.droppedClosed)
+    else socket.enqueue(packet)
+  }
+
+  /** The end of a batch: each socket with something new is told once. */
+  #tell(): void {
+    const readable = this.#readable
+    for (let i = 0; i < readable.length; i++) {
+      const socket = readable[i]!
+      if (socket.closed) continue
+      this.count[C.notifications]!++
+      socket.options.onReadable?.(socket)
+    }
+    if (readable.length > 0) readable.splice(0)
+  }
+
+  #error(pcb: Address, type: number, code: number): void {
+    const p = this.#pcb
+    p.at = pcb
+    const errno = errnoOf(type, code)
+    if (errno !== 0) this.#context.cpu.ipi.send(p.cpu, FAILED, p.socket, errno, this.#context.config.index)
+  }
+
+  #bind(socket: UdpSocket, tries: number, done: (errno: number) => void): void {
+    const { local } = socket
+    const finish = (errno: number) => {
+      if (errno !== Errno.EADDRINUSE || tries <= 1) return done(errno)
+      socket.local = { ...local, port: this.#ephemeral() }
+      this.#bind(socket, tries - 1, done)
+    }
+    if (!this.#isOwnAddress(local)) return finish(Errno.EADDRNOTAVAIL)
+    if (socket.options.perCpu === true) {
+      const { cpu } = this.#context
+      finish(this.#insert(local.port, local.address, this.#port.id, socket.number, cpu.index, UdpPcbFlag.PER_CPU))
+    } else this.#rounds.start(RoundKind.bindUdp, (round) => this.#fill(round, socket), finish)
+  }
+
+  #fill(round: { first: Address; localPort: number; port: number; id: number; cpu: number; flags: number }, socket: UdpSocket): void {
+    const { u8, cpu } = this.#context
+    u8.copyWithin(round.first, socket.local.address, socket.local.address + addressBytes(Family.inet))
+    round.localPort = socket.port
+    round.port = this.#port.id
+    round.id = socket.number
+    round.cpu = cpu.index
+    round.flags = 0
+  }
+
+  #insert(localPort: number, local: Address, port: number, socket: number, cpu: number, flags: number): number {
+    if (this.#table.conflicts(Family.inet, local, localPort)) return Errno.EADDRINUSE
+    const pcb = this.#table.insert(localPort)
+    if (pcb === 0) return Errno.ENOBUFS
+    const p = this.#pcb
+    p.at = pcb
+    p.port = port
+    p.socket = socket
+    p.cpu = cpu
+    p.flags = flags
+    p.family = Family.inet
+    this.#context.u8.copyWithin(p.local, local, local + addressBytes(Family.inet))
+    return 0
+  }
+
+  #remove(localPort: number, port: number, socket: number): void {
+    const pcb = this.#table.find(localPort, port, socket)
+    if (pcb !== 0) this.#table.remove(pcb)
+  }
+
+  #isOwnAddress(local: Endpoint): boolean {
+    const { u8, interfaces } = this.#context
+    if (isUnspecified(u8, local.family, local.address)) return true
+    return interfaces.some((iface) => iface.has(u8, local.family, local.address))
+  }
+
+  #ephemeral(): number {
+    return EPHEMERAL_FIRST + this.#context.cpu.random.below(EPHEMERAL_COUNT)
+  }
+}
+
+/** What an ICMP error means to the sender (RFC 1122 4.2.3.9's table, for UDP). */
+function errnoOf(type: number, code: number): number {
+  if (type !== IcmpType.unreachable) return 0
+  if (code === IcmpUnreachable.port) return Errno.ECONNREFUSED
+  if (code === IcmpUnreachable.protocol) return Errno.EPROTONOSUPPORT
+  if (code === IcmpUnreachable.fragmentationNeeded) return Errno.EMSGSIZE
+  return code === IcmpUnreachable.network || code === IcmpUnreachable.networkUnknown ? Errno.ENETUNREACH : Errno.EHOSTUNREACH
+}
+
+function bindSentence(errno: number, place: string): string {
+  if (errno === Errno.EADDRINUSE) return `bind ${place}: the port is in use on this host: close the other socket, or choose another port`
+  if (errno === Errno.EADDRNOTAVAIL) return `bind ${place}: this is none of the host's addresses: bind to one of them, or to 0.0.0.0`
+  return `bind ${place}: ${errnoName(errno)}`
+}
+
+const ALL = Symbol('udp sockets')
+const FAILED = define('udp.failed', (cpu, socket, errno, host) => {
+  cpu.slot(ALL, () => [] as UdpSockets[])[host]?.failed(socket, errno)
+})

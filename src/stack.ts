@@ -1,0 +1,179 @@
+// The one page where the layers are tied together, top to bottom: a host's stack on one CPU.
+//
+//     program
+//        │ sockets                     src/socket
+//     udp, icmp                        src/net/udp, src/net/icmp
+//        │                             in: the flow's own CPU, no lock
+//     dispatch ── netisr ──► other CPU src/net/dispatch
+//     ip, reassembly, routes           src/net/ip, src/net/route
+//     ether, arp                       src/net/ether
+//        │ one queue for each CPU
+//     device                           src/device
+//
+// Each CPU of a host has one of these; between them there are only messages.
+import { Limits } from './base/limits.ts'
+import type { Address } from './base/struct.ts'
+import type { DeviceQueue } from './device/device.ts'
+import type { MbufCursor } from './device/mbuf.ts'
+import { deviceInfo, openQueue } from './device/spec.ts'
+import type { Cpu, Pollable } from './kernel/cpu.ts'
+import type { Memory } from './kernel/memory.ts'
+import type { Thread } from './kernel/thread.ts'
+import { networkBytes, parsePrefix } from './net/address.ts'
+import type { HostConfig, InterfaceConfig, RouteConfig } from './net/config.ts'
+import { NetContext } from './net/context.ts'
+import { Rounds } from './net/control/round.ts'
+import { RouteRounds } from './net/control/route.ts'
+import { Dispatch } from './net/dispatch/dispatch.ts'
+import { type Endpoint, endpoint } from './net/endpoint.ts'
+import { Arp } from './net/ether/arp.ts'
+import { EtherHeader } from './net/ether/header.ts'
+import { EtherInput } from './net/ether/input.ts'
+import { EtherOutput } from './net/ether/output.ts'
+import { EchoSender } from './net/icmp/echo.ts'
+import { IcmpErrors } from './net/icmp/error.ts'
+import { IcmpTimeExceeded, IcmpType, IcmpUnreachable } from './net/icmp/header.ts'
+import { IcmpInput } from './net/icmp/input.ts'
+import { Interface } from './net/interface.ts'
+import { IpProtocol } from './net/ip/header.ts'
+import { IpInput } from './net/ip/input.ts'
+import { IpOutput } from './net/ip/output.ts'
+import { Reassembly } from './net/ip/reassembly.ts'
+import { UdpInput } from './net/udp/input.ts'
+import { UdpOutput } from './net/udp/output.ts'
+import { UdpTable } from './net/udp/pcb.ts'
+import { UdpSockets } from './socket/udp.ts'
+
+export type { HostConfig, InterfaceConfig, RouteConfig } from './net/config.ts'
+export { type Endpoint, formatEndpoint } from './net/endpoint.ts'
+export { Mbuf, type MbufCursor, Mbufs } from './device/mbuf.ts'
+export { UdpSocket, type UdpSocketOptions } from './socket/udp.ts'
+
+/** A host's stack on one CPU. */
+export class Stack {
+  readonly context: NetContext
+  readonly rounds: Rounds
+  readonly dispatch: Dispatch
+  readonly arp: Arp
+  readonly reassembly: Reassembly
+  readonly ip: { readonly input: IpInput; readonly output: IpOutput }
+  readonly icmp: { readonly input: IcmpInput; readonly errors: IcmpErrors; readonly echo: EchoSender }
+  readonly udp: UdpSockets
+  readonly #ether: EtherInput
+  readonly #m: MbufCursor
+  #routes: RouteRounds
+
+  /**
+   * Builds the host on this CPU. The devices are polled from `start` on, when all CPUs of the host are there.
+   * @throws KernelError EINVAL where the configuration cannot be
+   */
+  constructor(cpu: Cpu, config: HostConfig) {
+    const context = new NetContext(cpu, config)
+    this.context = context
+    this.#m = context.mbuf()
+    this.rounds = new Rounds(context)
+    this.#routes = new RouteRounds(context, this.rounds)
+
+    const ether = { input: new EtherInput(context), output: new EtherOutput(context) }
+    this.#ether = ether.input
+    this.arp = new Arp(context, ether.output)
+    ether.output.arp = this.arp
+    this.reassembly = new Reassembly(context)
+    this.ip = { input: new IpInput(context, this.reassembly), output: new IpOutput(context, ether.output) }
+    this.dispatch = new Dispatch(context, (packet) => this.ip.input.input(packet))
+    const errors = new IcmpErrors(context, this.ip.output)
+    this.icmp = { input: new IcmpInput(context, this.ip.output), errors, echo: new EchoSender(context, this.ip.output) }
+    const table = new UdpTable(context)
+    const udpInput = new UdpInput(context, table, errors)
+    const udpOutput = new UdpOutput(context, this.ip.output)
+    this.udp = new UdpSockets(context, table, udpInput, udpOutput, this.ip.output, this.rounds)
+
+    // Up: ether → dispatch → ip → udp, icmp.
+    ether.input.onIp = (packet) => this.dispatch.steer(packet)
+    ether.input.onArp = (packet) => this.arp.input(packet)
+    this.reassembly.onWhole = (packet) => this.dispatch.rehash(packet)
+    this.reassembly.onTimeout = (first) => {
+      this.#m.at = first
+      errors.send(first, this.#m.network, IcmpType.timeExceeded, IcmpTimeExceeded.reassembly)
+    }
+    this.ip.input.onUdp = (packet, isBroadcast) => udpInput.input(packet, isBroadcast)
+    this.ip.input.onIcmp = (packet, isBroadcast) => this.icmp.input.input(packet, isBroadcast)
+    this.ip.input.onUnknownProtocol = (packet) => {
+      this.#m.at = packet
+      errors.send(packet, this.#m.data, IcmpType.unreachable, IcmpUnreachable.protocol)
+      context.mbufs.free(packet)
+    }
+    this.icmp.input.onError[IpProtocol.udp] = (type, code, quote) => udpInput.error(type, code, quote)
+    // Down, and up again: what is for ourselves.
+    this.ip.output.onLocal = (packet) => this.dispatch.defer(packet)
+
+    addInterfaces(context, this.dispatch, config.interfaces)
+    for (const route of config.routes ?? []) this.#routes.insertHere(route)
+  }
+
+  /** Waits until every CPU of the host has its part, and then polls this CPU's queues. */
+  *start(thread: Thread): Generator<void, void, void> {
+    const { cpu, config, interfaces } = this.context
+    const kinds = ['netisr', 'control', 'arp', 'tx', 'udp']
+    yield* thread.until(() =>
+      config.cpus.every((each) => kinds.every((kind) => cpu.ports.find(this.context.portName(kind, each)) !== undefined)),
+    )
+    for (const iface of interfaces) if (iface.queue !== undefined) cpu.addPollable(this.#pollable(iface, iface.queue))
+  }
+
+  /** An address and port for many packets. Free it when it is no longer used. */
+  endpoint(address: string, port: number): Endpoint {
+    return endpoint(this.context.cpu, address, port)
+  }
+
+  /** Adds a route on all CPUs of the host. `done` is called here with 0 or an errno. */
+  addRoute(route: RouteConfig, done: (errno: number) => void): void {
+    this.#routes.add(route, done)
+  }
+
+  removeRoute(route: RouteConfig, done: (errno: number) => void): void {
+    this.#routes.remove(route, done)
+  }
+
+  #pollable(iface: Interface, queue: DeviceQueue): Pollable {
+    const m = this.#m
+    const isEthernet = iface.info.framing === 'ethernet'
+    const deliver = (packet: Address) => {
+      m.at = packet
+      m.interfaceIndex = iface.index
+      if (isEthernet) this.#ether.input(iface, packet)
+      else this.dispatch.steer(packet)
+    }
+    return {
+      poll: () => queue.receive(Limits.deviceBatch, deliver),
+      flush: () => queue.flush(),
+      pending: () => queue.pending(),
+      descriptor: queue.descriptor,
+      close: () => queue.close(),
+    }
+  }
+}
+
+/** The interfaces, the host's own loopback first, and the routes to their prefixes. */
+function addInterfaces(context: NetContext, dispatch: Dispatch, configs: readonly InterfaceConfig[]): void {
+  const { cpu, interfaces, routes } = context
+  const m = context.mbuf()
+  const none = { name: 'lo', framing: 'ip', mtu: 65535, cpus: [] } as const
+  interfaces.push(new Interface(cpu, 0, 'lo', none, undefined, [parsePrefix('127.0.0.1/8')], true))
+  for (const config of configs) {
+    const index = interfaces.length
+    const prefixes = config.addresses.map((text) => parsePrefix(text))
+    const info = deviceInfo(config.device)
+    // What a card computes to choose a queue: the hash of the flow, behind the link's header.
+    const linkBytes = info.framing === 'ethernet' ? EtherHeader.size : 0
+    const steer = (_memory: Memory, packet: Address) => {
+      m.at = packet
+      return dispatch.hash(m.data + linkBytes, m.length - linkBytes)
+    }
+    const queue = openQueue(cpu, config.device, steer)
+    interfaces.push(new Interface(cpu, index, config.name, info, queue, prefixes, false))
+    for (const { family, bytes, length } of prefixes) {
+      routes.insert({ family, bytes: networkBytes(bytes, length), length, interfaceIndex: index })
+    }
+  }
+}
