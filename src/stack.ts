@@ -44,9 +44,9 @@ import { UdpOutput } from './net/udp/output.ts'
 import { UdpTable } from './net/udp/pcb.ts'
 import { UdpSockets } from './socket/udp.ts'
 
+export { Mbuf, type MbufCursor, Mbufs } from './device/mbuf.ts'
 export type { HostConfig, InterfaceConfig, RouteConfig } from './net/config.ts'
 export { type Endpoint, formatEndpoint } from './net/endpoint.ts'
-export { Mbuf, type MbufCursor, Mbufs } from './device/mbuf.ts'
 export { UdpSocket, type UdpSocketOptions } from './socket/udp.ts'
 
 /** A host's stack on one CPU. */
@@ -116,7 +116,9 @@ export class Stack {
     const { cpu, config, interfaces } = this.context
     const kinds = ['netisr', 'control', 'arp', 'tx', 'udp']
     yield* thread.until(() =>
-      config.cpus.every((each) => kinds.every((kind) => cpu.ports.find(this.context.portName(kind, each)) !== undefined)),
+      config.cpus.every((each) =>
+        kinds.every((kind) => cpu.ports.find(this.context.portName(kind, each)) !== undefined),
+      ),
     )
     for (const iface of interfaces) if (iface.queue !== undefined) cpu.addPollable(this.#pollable(iface, iface.queue))
   }

@@ -1,6 +1,9 @@
 // What a running machine counted, as plain data: what tables are made of, here and in another process.
-import type { Machine } from '../machine/machine.ts'
+
 import type { HandoffPoint } from '../kernel/layout.ts'
+import type { Machine } from '../machine/machine.ts'
+// Declares the network's counters here too, where no packet passes: a reader knows them by their names.
+import { IpCounters } from '../net/counters.ts'
 
 export interface HandoffRow {
   readonly point: HandoffPoint
@@ -54,7 +57,7 @@ export function sum(snapshot: Snapshot, counter: string): number {
 
 /** Packets that reached a transport: what costs are amortized over. */
 export function delivered(snapshot: Snapshot): number {
-  return sum(snapshot, 'ip.delivered')
+  return sum(snapshot, `${IpCounters.name}.delivered`)
 }
 
 /** What happened between two snapshots of one machine. */
@@ -65,7 +68,9 @@ export function difference(later: Snapshot, earlier: Snapshot): Snapshot {
     ...later,
     atUs: later.atUs - earlier.atUs,
     counters: later.counters.map((counters, cpu) =>
-      Object.fromEntries(Object.entries(counters).map(([name, value]) => [name, value - (earlier.counters[cpu]?.[name] ?? 0)])),
+      Object.fromEntries(
+        Object.entries(counters).map(([name, value]) => [name, value - (earlier.counters[cpu]?.[name] ?? 0)]),
+      ),
     ),
     handoffs: later.handoffs.map((row) => {
       const old = before.get(`${row.point} ${row.source} ${row.target}`)

@@ -10,14 +10,35 @@ export function table(head: readonly string[], rows: readonly (readonly Cell[])[
   const cells = rows.map((row) => row.map((cell) => (typeof cell === 'number' ? count(cell) : cell)))
   const widths = head.map((title, i) => Math.max(title.length, ...cells.map((row) => row[i]!.length)))
   const line = (row: readonly string[], like: readonly Cell[]) =>
-    row.map((cell, i) => (typeof like[i] === 'number' || i > 1 ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!))).join('  ').trimEnd()
+    row
+      .map((cell, i) => (typeof like[i] === 'number' || i > 1 ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!)))
+      .join('  ')
+      .trimEnd()
   return [line(head, head), ...cells.map((row, i) => line(row, rows[i]!))].join('\n')
 }
 
 /** Every hand-off point: how deep, how long, in what batches, with how many doorbells. `byPair` keeps the CPUs apart. */
 export function handoffTable(snapshot: Snapshot, byPair: boolean): string {
   const rows = byPair ? snapshot.handoffs : merged(snapshot.handoffs)
-  const head = ['point', 'cpu', 'enqueued', 'dequeued', 'dropped', 'depth', 'p50', 'p99', 'max', 'wait µs', 'p50', 'p99', 'batch', 'p99', 'limit %', 'doorbells', 'avoided']
+  const head = [
+    'point',
+    'cpu',
+    'enqueued',
+    'dequeued',
+    'dropped',
+    'depth',
+    'p50',
+    'p99',
+    'max',
+    'wait µs',
+    'p50',
+    'p99',
+    'batch',
+    'p99',
+    'limit %',
+    'doorbells',
+    'avoided',
+  ]
   return table(
     head,
     rows.map((row) => {
@@ -99,11 +120,18 @@ export function cpuTable(snapshot: Snapshot): string {
 export function dropTable(snapshot: Snapshot): string {
   const names = new Set(snapshot.counters.flatMap((counters) => Object.keys(counters)))
   const drops = [...names].filter((name) => isDrop(name) && sum(snapshot, name) > 0).sort()
-  return drops.length === 0 ? '' : table(['dropped', '', 'packets'], drops.map((name) => [name, '', sum(snapshot, name)]))
+  return drops.length === 0
+    ? ''
+    : table(
+        ['dropped', '', 'packets'],
+        drops.map((name) => [name, '', sum(snapshot, name)]),
+      )
 }
 
 function isDrop(name: string): boolean {
-  return /\.(dropped|send[A-Z]|noPort|transmitFull|transmitTooLong|transmitErrors|receive(NoMbuf|TooLong|Empty|Errors)|exhausted)/.test(name)
+  return /\.(dropped|send[A-Z]|noPort|transmitFull|transmitTooLong|transmitErrors|receive(NoMbuf|TooLong|Empty|Errors)|exhausted)/.test(
+    name,
+  )
 }
 
 /** One row for each point, in the order of a packet's way. */

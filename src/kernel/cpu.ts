@@ -156,7 +156,8 @@ export class Cpu {
 
   /** Whether a turn would find something to do now. */
   busy(): boolean {
-    if (this.ports.hasReady || this.threads.busy || this.cpusync.held || this.ipi.backlogged || this.ipi.pending()) return true
+    if (this.ports.hasReady || this.threads.busy || this.cpusync.held || this.ipi.backlogged || this.ipi.pending())
+      return true
     for (let i = 0; i < this.#pollables.length; i++) if (this.#pollables[i]!.pending()) return true
     return false
   }

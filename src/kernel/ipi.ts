@@ -306,7 +306,10 @@ export class Ipi {
     if (this.#draining === 0) {
       if (((out.staged - out.consumed) | 0) >= this.#high || out.overflow.length > 0) this.#waitForRoom(out)
     } else if (!this.#hasRoom(out)) {
-      assert(out.overflow.length < Limits.ipiOverflow * OVERFLOW_NUMBERS, 'IPI functions send more IPIs than they are sent, without end')
+      assert(
+        out.overflow.length < Limits.ipiOverflow * OVERFLOW_NUMBERS,
+        'IPI functions send more IPIs than they are sent, without end',
+      )
       out.overflow.push(id, a, b, c, active ? 1 : 0, port)
       this.#list(out)
       return
@@ -330,7 +333,15 @@ export class Ipi {
     out.consumed = Atomics.load(this.#i32, out.rindex)
     let at = out.overflowRead
     while (at < overflow.length && ((out.staged - out.consumed) | 0) < this.#size) {
-      this.#write(out, overflow[at]!, overflow[at + 1]!, overflow[at + 2]!, overflow[at + 3]!, overflow[at + 4] === 1, overflow[at + 5]!)
+      this.#write(
+        out,
+        overflow[at]!,
+        overflow[at + 1]!,
+        overflow[at + 2]!,
+        overflow[at + 3]!,
+        overflow[at + 4] === 1,
+        overflow[at + 5]!,
+      )
       at += OVERFLOW_NUMBERS
     }
     out.overflowRead = at

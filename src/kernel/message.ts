@@ -64,7 +64,8 @@ export interface MessageType<F extends Fields> extends Struct<HeaderFields & F> 
  * Read and written through a cursor (`Add.cursor(cpu.memory)`), allocated by `cpu.messages.allocate(Add)`.
  */
 export function message<F extends Fields>(name: string, fields: F): MessageType<F> {
-  for (const own of Object.keys(fields)) assert(!(own in header), "a message's own field has a name that its header has")
+  for (const own of Object.keys(fields))
+    assert(!(own in header), "a message's own field has a name that its header has")
   const record = struct({ ...header, ...fields }) as Struct<HeaderFields & F>
   return { ...record, name, type: hashName(name) }
 }

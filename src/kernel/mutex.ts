@@ -68,7 +68,8 @@ export class Mutex {
       const seen = Atomics.load(words, word)
       if (seen === 0 && Atomics.compareExchange(words, word, 0, cpu.index + 1) === 0) break
       // Only a holder that sees WANTED wakes us: without it we look again.
-      if (seen === 0 || ((seen & WANTED) === 0 && Atomics.compareExchange(words, word, seen, seen | WANTED) !== seen)) continue
+      if (seen === 0 || ((seen & WANTED) === 0 && Atomics.compareExchange(words, word, seen, seen | WANTED) !== seen))
+        continue
       yield* thread.sleep(this.address)
     }
     thread.disinterlock()

@@ -29,12 +29,20 @@ export class Names {
   add(name: string, value: number): void {
     const length = new TextEncoder().encode(name).length
     if (length === 0 || length > Limits.nameBytes) {
-      throw new KernelError(Errno.EINVAL, `the name "${name}" has ${length} bytes: give 1 to ${Limits.nameBytes}`, 'port')
+      throw new KernelError(
+        Errno.EINVAL,
+        `the name "${name}" has ${length} bytes: give 1 to ${Limits.nameBytes}`,
+        'port',
+      )
     }
     const { i32, u8 } = this.#memory
     const entry = this.#entry(name, true)
     if (entry === 0) {
-      throw new KernelError(Errno.ENFILE, `the machine has ${Limits.names} named ports already: no room for "${name}"`, 'port')
+      throw new KernelError(
+        Errno.ENFILE,
+        `the machine has ${Limits.names} named ports already: no room for "${name}"`,
+        'port',
+      )
     }
     if (Atomics.load(i32, (entry + AT.value) >> 2) !== 0) {
       throw new KernelError(Errno.EEXIST, `a port named "${name}" exists already: choose another name`, 'port')

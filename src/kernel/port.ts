@@ -429,7 +429,8 @@ export class Ports {
   /** The other half of `moveIn`, on the CPU that the port leaves. */
   release(port: Port): void {
     this.#local.delete(port.id)
-    if (port.id >= this.#firstId && port.id < this.#firstId + Limits.portsPerCpu) this.#fast[port.id - this.#firstId] = undefined
+    if (port.id >= this.#firstId && port.id < this.#firstId + Limits.portsPerCpu)
+      this.#fast[port.id - this.#firstId] = undefined
   }
 
   /** What is queued at a port, live, from any CPU: first the priority queue. For whoever looks from outside. */
@@ -448,7 +449,8 @@ export class Ports {
 
   #adopt(port: Port): void {
     this.#local.set(port.id, port)
-    if (port.id >= this.#firstId && port.id < this.#firstId + Limits.portsPerCpu) this.#fast[port.id - this.#firstId] = port
+    if (port.id >= this.#firstId && port.id < this.#firstId + Limits.portsPerCpu)
+      this.#fast[port.id - this.#firstId] = port
   }
 
   #localPort(id: PortId): Port | undefined {
@@ -546,7 +548,10 @@ export class Ports {
       return
     }
     const kind = home >>> 16
-    assert(kind === PortKind.thread || kind === PortKind.replyOnly, 'a reply port exists as long as replies are under way')
+    assert(
+      kind === PortKind.thread || kind === PortKind.replyOnly,
+      'a reply port exists as long as replies are under way',
+    )
     words[message >> 2] = flags | REPLY | DONE | QUEUED
     this.#u16[(message >> 1) + FROM] = this.#index
     this.#f64[(message >> 3) + QUEUED_AT] = this.#cpu.now
@@ -616,7 +621,8 @@ export class Ports {
     words[r + DEPTH]!--
     words[message >> 2]! &= ~QUEUED
     this.#handoffs.waited(this.#recordOf(port, message), this.#now - this.#f64[(message >> 3) + QUEUED_AT]!)
-    if (this.#cpu.order !== undefined && (words[message >> 2]! & REPLY) === 0) this.#cpu.order.received(port.id, message)
+    if (this.#cpu.order !== undefined && (words[message >> 2]! & REPLY) === 0)
+      this.#cpu.order.received(port.id, message)
     return message
   }
 

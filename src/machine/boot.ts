@@ -28,15 +28,16 @@ export async function boot(options: BootOptions): Promise<Machine> {
 
 async function bootHere(options: BootOptions, host: string): Promise<Machine> {
   const program = options.program instanceof URL ? await loadProgram(options.program) : options.program
-  if (host === 'inline') return settled(new InlineMachine(options, program))
+  if (host === 'inline') return started(new InlineMachine(options, program))
   const { program: _url, ...rest } = options
   return simulate(program === undefined ? rest : { ...rest, program: program as CpuProgram })
 }
 
-/** A program that threw at once has stopped the machine: its error is boot's. */
-async function settled(machine: InlineMachine): Promise<InlineMachine> {
-  await Promise.race([machine.done, Promise.resolve()])
-  return machine
+/** A program that threw at once has stopped the machine: its error is boot's. `done` stays for the owner to look at. */
+function started(machine: InlineMachine): InlineMachine {
+  if (machine.failure === undefined) return machine
+  machine.done.catch(() => {})
+  throw machine.failure
 }
 
 function check(options: BootOptions): void {
@@ -52,7 +53,11 @@ function check(options: BootOptions): void {
     throw new KernelError(Errno.EINVAL, `stopTimeoutMs is ${stopTimeoutMs}: give a number from 0`, 'boot')
   }
   if (options.join === true && host !== 'threads') {
-    throw new KernelError(Errno.EINVAL, `join is for host "threads": on "${host}" all CPUs are on the caller's thread`, 'boot')
+    throw new KernelError(
+      Errno.EINVAL,
+      `join is for host "threads": on "${host}" all CPUs are on the caller's thread`,
+      'boot',
+    )
   }
   if (options.join === true && options.cpus > Limits.cpus) {
     throw new KernelError(Errno.EINVAL, `cpus is ${options.cpus}: give at most ${Limits.cpus}`, 'boot')

@@ -2,6 +2,7 @@
 // slices between the loop's other work, and when there is nothing to do the loop is free until a doorbell or a timer.
 import type { Clock } from '../base/clock.ts'
 import type { Cpu } from '../kernel/cpu.ts'
+import { MachineStopping } from '../kernel/ipi.ts'
 
 /** A slice ends after so long, so that timers, sockets and promises of the program get their turn. */
 const SLICE_US = 2000
@@ -49,9 +50,12 @@ export class EventLoopDriver {
         try {
           work += cpu.turn()
         } catch (error) {
-          this.#onFailure(cpu, error)
+          // Another CPU has stopped the machine while this one waited for it: the owner is told by that one.
+          if (!(error instanceof MachineStopping)) this.#onFailure(cpu, error)
           return
         }
+        // The machine was stopped from within the turn.
+        if (this.#ended) return
       }
     } while (work > 0 && this.#clock.now() < until)
     if (work > 0 || !this.#sleep()) this.schedule()

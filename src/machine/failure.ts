@@ -11,6 +11,16 @@ export class CpuFailure extends Error {
     this.cpu = cpu
   }
 
+  /** Shuts a CPU down. What a thread's `finally` or another's last act threw meanwhile is a failure like any other. */
+  static ofShutdown(cpu: Cpu): CpuFailure | undefined {
+    try {
+      cpu.shutdown()
+      return undefined
+    } catch (error) {
+      return new CpuFailure(cpu.index, 'while it stopped', error)
+    }
+  }
+
   static of(cpu: Cpu, cause: unknown): CpuFailure {
     return new CpuFailure(cpu.index, cpu.running(), cause)
   }

@@ -5,8 +5,8 @@ import { Random, systemSeed } from '../base/random.ts'
 import { Cpu } from '../kernel/cpu.ts'
 import { MachineHeader } from '../kernel/layout.ts'
 import { Memory } from '../kernel/memory.ts'
-import { EventLoopDriver } from './eventloop.ts'
 import { Ending } from './ending.ts'
+import { EventLoopDriver } from './eventloop.ts'
 import { CpuFailure } from './failure.ts'
 import { type Machine, MachineView } from './machine.ts'
 import type { CpuProgram, MachineOptions } from './options.ts'
@@ -17,6 +17,7 @@ export class InlineMachine extends MachineView implements Machine {
   readonly #clock: Clock = monotonicClock(epoch())
   readonly #driver: EventLoopDriver
   #stopped = false
+  #failure: CpuFailure | undefined
   readonly #ending = new Ending()
 
   constructor(options: MachineOptions, program: CpuProgram | undefined) {
@@ -37,7 +38,7 @@ export class InlineMachine extends MachineView implements Machine {
       try {
         if (program !== undefined) startProgram(cpu, program, options.data)
       } catch (error) {
-        this.#fail(CpuFailure.of(cpu, error))
+        this.#fail(new CpuFailure(cpu.index, 'while it started', error))
         return
       }
     }
@@ -54,6 +55,11 @@ export class InlineMachine extends MachineView implements Machine {
     this.#driver.schedule()
   }
 
+  /** Why it stopped, when a CPU threw. */
+  get failure(): CpuFailure | undefined {
+    return this.#failure
+  }
+
   get done(): Promise<void> {
     return this.#ending.done
   }
@@ -63,23 +69,26 @@ export class InlineMachine extends MachineView implements Machine {
   }
 
   stop(): Promise<void> {
-    if (!this.#stopped) {
-      this.#end()
-      this.#ending.well()
-    }
+    this.#end()
     return this.done
   }
 
   #fail(failure: CpuFailure): void {
     if (this.#stopped) return
+    this.#failure = failure
     this.#end()
-    this.#ending.badly(failure)
   }
 
   #end(): void {
+    if (this.#stopped) return
     this.#stopped = true
     Atomics.store(this.memory.i32, (this.layout.header + MachineHeader.offset.stop) >> 2, 1)
     this.#driver.end()
-    for (const cpu of this.cpus) cpu.shutdown()
+    for (const cpu of this.cpus) {
+      const failure = CpuFailure.ofShutdown(cpu)
+      this.#failure ??= failure
+    }
+    if (this.#failure === undefined) this.#ending.well()
+    else this.#ending.badly(this.#failure)
   }
 }

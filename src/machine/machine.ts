@@ -1,6 +1,7 @@
 // A machine that runs, as its owner sees it; what the three hosts have in common.
-import type { Cpu } from '../kernel/cpu.ts'
+
 import { type CounterReading, readCounters } from '../kernel/counters.ts'
+import type { Cpu } from '../kernel/cpu.ts'
 import { type HandoffReading, readHandoffs } from '../kernel/handoff.ts'
 import type { Layout } from '../kernel/layout.ts'
 import { type LockReading, readLocks } from '../kernel/lock.ts'

@@ -1,6 +1,5 @@
 // What a machine is booted with.
-import type { CpuOptions } from '../kernel/cpu.ts'
-import type { Cpu } from '../kernel/cpu.ts'
+import type { Cpu, CpuOptions } from '../kernel/cpu.ts'
 import type { LayoutOptions } from '../kernel/layout.ts'
 import type { Thread } from '../kernel/thread.ts'
 

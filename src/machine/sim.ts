@@ -4,8 +4,8 @@ import { assert } from '../base/assert.ts'
 import { VirtualClock } from '../base/clock.ts'
 import { Random, systemSeed } from '../base/random.ts'
 import { Cpu } from '../kernel/cpu.ts'
-import { MachineHeader } from '../kernel/layout.ts'
 import { MachineStopping } from '../kernel/ipi.ts'
+import { MachineHeader } from '../kernel/layout.ts'
 import { Memory } from '../kernel/memory.ts'
 import { Ending } from './ending.ts'
 import { CpuFailure } from './failure.ts'
@@ -20,6 +20,9 @@ export interface SimOptions extends MachineOptions {
   /** The chance of each turn that the CPU then stands still for up to 100 turns of the others, as one that the operating system has taken away. Default 0.01. */
   readonly stall?: number
 }
+
+/** A busy wait of so many looks is a livelock: only what IPIs do can end one here. */
+const RELAX_MAX = 1_000_000
 
 const Awake = { yes: 0, no: 1 } as const
 
@@ -36,7 +39,12 @@ export class SimMachine extends MachineView implements Machine {
   readonly #state: Uint8Array
   readonly #stalledUntil: Float64Array
   readonly #sleptAt: Float64Array
+  /** When a sleeping CPU has to look after its timers, and the earliest of these times or one before it. */
+  readonly #wakeAt: Float64Array
+  #earliest = Number.POSITIVE_INFINITY
   #steps = 0
+  /** How often a CPU has looked around in the busy wait that it is in. */
+  #relaxed = 0
   #hash = 0x811c9dc5
   #stopped = false
   readonly #ending = new Ending()
@@ -51,6 +59,7 @@ export class SimMachine extends MachineView implements Machine {
     this.#state = new Uint8Array(count)
     this.#stalledUntil = new Float64Array(count)
     this.#sleptAt = new Float64Array(count)
+    this.#wakeAt = new Float64Array(count).fill(Number.POSITIVE_INFINITY)
     // A caller that never looks at `done` gets the error from `run`.
     this.done.catch(() => {})
     const host = { ring: (target: number) => this.#wake(target, true), relax: (cpu: Cpu) => this.#relax(cpu) }
@@ -60,7 +69,9 @@ export class SimMachine extends MachineView implements Machine {
     )
     for (const cpu of this.cpus) {
       this.#awake.push(cpu.index)
-      if (options.program !== undefined) this.#guard(cpu, () => startProgram(cpu, options.program!, options.data))
+      if (options.program !== undefined) {
+        this.#guard(cpu, () => startProgram(cpu, options.program!, options.data), 'while it started')
+      }
     }
   }
 
@@ -84,9 +95,12 @@ export class SimMachine extends MachineView implements Machine {
     const last = this.#steps + (options.maxSteps ?? 10_000_000)
     const untilUs = options.untilUs ?? Number.POSITIVE_INFINITY
     while (options.until === undefined || !options.until()) {
+      if (this.#stopped) return 'idle'
       if (this.clock.now() >= untilUs) return 'time'
       if (this.#awake.length === 0 && !this.#skipTo(untilUs)) return this.clock.now() >= untilUs ? 'time' : 'idle'
-      if (this.#steps >= last) throw new Error(`the simulation (seed ${this.seed}) has not ended after ${this.#steps} turns`)
+      if (this.#steps >= last)
+        throw new Error(`the simulation (seed ${this.seed}) has not ended after ${this.#steps} turns`)
+      if (this.clock.now() >= this.#earliest) this.#wakeDue()
       this.#step()
     }
     return 'until'
@@ -104,8 +118,13 @@ export class SimMachine extends MachineView implements Machine {
     if (this.#stopped) return this.done
     this.#stopped = true
     Atomics.store(this.memory.i32, (this.layout.header + MachineHeader.offset.stop) >> 2, 1)
-    for (const cpu of this.cpus) cpu.shutdown()
-    this.#ending.well()
+    let failure: CpuFailure | undefined
+    for (const cpu of this.cpus) {
+      const its = CpuFailure.ofShutdown(cpu)
+      failure ??= its
+    }
+    if (failure === undefined) this.#ending.well()
+    else this.#ending.badly(failure)
     return this.done
   }
 
@@ -116,25 +135,29 @@ export class SimMachine extends MachineView implements Machine {
     if (this.#stalledUntil[index]! > this.#steps && this.#awake.length > 1) return
     const cpu = this.cpus[index]!
     this.clock.advanceTo(this.clock.now() + this.#turnUs)
-    const work = this.#guard(cpu, () => cpu.turn())
+    this.#relaxed = 0
+    const work = this.#guard(cpu, () => cpu.turn()) ?? 0
     this.#note(index, work)
+    if (this.#stopped) return
     if (this.#random.chance(this.#stall)) this.#stalledUntil[index] = this.#steps + this.#random.below(100)
     if (work === 0 && cpu.announceSleep()) {
       this.#state[index] = Awake.no
       this.#sleptAt[index] = this.clock.now()
+      this.#wakeAt[index] = cpu.now + cpu.timers.untilNext()
+      this.#earliest = Math.min(this.#earliest, this.#wakeAt[index]!)
       this.#awake[place] = this.#awake[this.#awake.length - 1]!
       this.#awake.pop()
     }
   }
 
-  #guard<T>(cpu: Cpu, run: () => T): T {
+  #guard<T>(cpu: Cpu, run: () => T, where?: string): T | undefined {
     try {
       return run()
     } catch (error) {
-      if (error instanceof MachineStopping) throw error
-      const failure = CpuFailure.of(cpu, error)
+      if (error instanceof MachineStopping) return undefined
+      const failure = where === undefined ? CpuFailure.of(cpu, error) : new CpuFailure(cpu.index, where, error)
       this.#ending.badly(failure)
-      this.stop()
+      this.stop().catch(() => {})
       throw failure
     }
   }
@@ -146,8 +169,19 @@ export class SimMachine extends MachineView implements Machine {
   #wake(index: number, rung: boolean): void {
     if (this.#state[index] !== Awake.no) return
     this.#state[index] = Awake.yes
+    this.#wakeAt[index] = Number.POSITIVE_INFINITY
     this.cpus[index]!.awake(rung, this.clock.now() - this.#sleptAt[index]!)
     this.#awake.push(index)
+  }
+
+  /** Others go on while these slept: their timers are due. */
+  #wakeDue(): void {
+    const now = this.clock.now()
+    this.#earliest = Number.POSITIVE_INFINITY
+    for (let index = 0; index < this.#wakeAt.length; index++) {
+      if (this.#wakeAt[index]! <= now) this.#wake(index, false)
+      this.#earliest = Math.min(this.#earliest, this.#wakeAt[index]!)
+    }
   }
 
   /** All sleep: on to the next timer, but not beyond `untilUs`. */
@@ -176,9 +210,13 @@ export class SimMachine extends MachineView implements Machine {
 
   /** A CPU spins: one of the others serves its IPIs meanwhile, as it would on a processor of its own. */
   #relax(cpu: Cpu): void {
+    if (++this.#relaxed > RELAX_MAX) {
+      throw new Error(`in the simulation (seed ${this.seed}) cpu ${cpu.index} waits, busily, for what no IPI brings`)
+    }
     this.clock.advanceTo(this.clock.now() + this.#turnUs)
     const other = this.cpus[this.#random.below(this.cpus.length)]!
-    if (other !== cpu) other.ipi.drain()
+    // One that sleeps has nothing to serve but passive IPIs, which must not set it to work in its sleep.
+    if (other !== cpu && this.#state[other.index] === Awake.yes) other.ipi.drain()
   }
 }
 

@@ -7,8 +7,8 @@ import { Cpu } from '../kernel/cpu.ts'
 import { CpuState } from '../kernel/cpustate.ts'
 import { CpuBlock, MachineHeader } from '../kernel/layout.ts'
 import { Memory } from '../kernel/memory.ts'
-import { EventLoopDriver } from './eventloop.ts'
 import { Ending } from './ending.ts'
+import { EventLoopDriver } from './eventloop.ts'
 import { CpuFailure } from './failure.ts'
 import { type Machine, MachineView } from './machine.ts'
 import type { BootOptions, MachineOptions } from './options.ts'
@@ -19,6 +19,8 @@ const WORKER = new URL(`./worker${import.meta.url.slice(import.meta.url.lastInde
 export class ThreadsMachine extends MachineView implements Machine {
   readonly cpu: Cpu | undefined
   readonly #workers: Worker[] = []
+  /** CPUs that have said how they ended. */
+  readonly #reported = new Set<number>()
   readonly #driver: EventLoopDriver | undefined
   readonly #stopTimeoutMs: number
   #running = 0
@@ -101,13 +103,21 @@ export class ThreadsMachine extends MachineView implements Machine {
     this.#running++
     worker.on('message', (report: WorkerReport) => this.#onReport(index, report))
     worker.on('error', (error) => this.#fail(new CpuFailure(index, 'outside of its run loop', error)))
-    worker.on('exit', () => this.#workerEnded())
+    worker.on('exit', () => this.#onExit(index))
   }
 
   #onReport(index: number, report: WorkerReport): void {
+    if (report.kind === 'failed' || report.kind === 'ended') this.#reported.add(index)
     if (report.kind === 'ring') this.#driver?.schedule(true)
     else if (report.kind === 'failed') this.#fail(new CpuFailure(index, report.where, report.error))
     else if (report.kind === 'started' && --this.#starting === 0) this.#started?.resolve()
+  }
+
+  #onExit(index: number): void {
+    if (!this.#stopping && !this.#reported.has(index)) {
+      this.#fail(new CpuFailure(index, 'outside of its run loop', new Error('its worker thread has ended by itself')))
+    }
+    this.#workerEnded()
   }
 
   #fail(failure: CpuFailure): void {
@@ -126,7 +136,10 @@ export class ThreadsMachine extends MachineView implements Machine {
       ringThread(this.memory, cpu)
     }
     this.#driver?.end()
-    this.cpu?.shutdown()
+    if (this.cpu !== undefined) {
+      const failure = CpuFailure.ofShutdown(this.cpu)
+      this.#failure ??= failure
+    }
     const force = setTimeout(() => {
       for (const worker of this.#workers) void worker.terminate()
     }, this.#stopTimeoutMs)

@@ -7,7 +7,7 @@ import { Random } from '../base/random.ts'
 import { Cpu, type Host } from '../kernel/cpu.ts'
 import { CpuState } from '../kernel/cpustate.ts'
 import { MachineStopping } from '../kernel/ipi.ts'
-import { CpuBlock } from '../kernel/layout.ts'
+import { CpuBlock, MachineHeader } from '../kernel/layout.ts'
 import { Memory } from '../kernel/memory.ts'
 import { CpuFailure } from './failure.ts'
 import type { MachineOptions } from './options.ts'
@@ -81,7 +81,7 @@ class WorkerCpu {
     try {
       if (program !== undefined) startProgram(this.#cpu, await loadProgram(program), data)
     } catch (error) {
-      this.#fail(error)
+      this.#fail(error, 'while it started')
       return
     }
     this.#report({ kind: 'started' })
@@ -124,8 +124,10 @@ class WorkerCpu {
     cpu.awake(rung, cpu.clock.now() - began)
   }
 
-  #fail(error: unknown): void {
-    const where = this.#cpu.running()
+  #fail(error: unknown, where = this.#cpu.running()): void {
+    const { memory } = this.#cpu
+    // At once, and not by way of the parent: its thread may be a CPU that waits for this one.
+    Atomics.store(memory.i32, (memory.layout.header + MachineHeader.offset.stop) >> 2, 1)
     this.#shutdown()
     this.#report({ kind: 'failed', where, error: cloneable(error) })
     this.#parent.close()

@@ -1,7 +1,7 @@
 // The echo service (RFC 862) over UDP, on every CPU of a host: what comes goes back, in the packet that it came in.
 import type { Address } from '../base/struct.ts'
-import type { Stack } from '../stack.ts'
 import { counterSet } from '../kernel/counters.ts'
+import type { Stack } from '../stack.ts'
 
 export const EchoCounters = counterSet('echo', ['echoed', 'refused'] as const)
 

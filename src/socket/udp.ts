@@ -15,7 +15,7 @@ import { IcmpType, IcmpUnreachable } from '../net/icmp/header.ts'
 import { DEFAULT_TTL, type IpOutput } from '../net/ip/output.ts'
 import type { UdpInput } from '../net/udp/input.ts'
 import type { UdpOutput } from '../net/udp/output.ts'
-import { UdpPcb, UdpPcbFlag, type UdpPcbCursor, type UdpTable } from '../net/udp/pcb.ts'
+import { UdpPcb, type UdpPcbCursor, UdpPcbFlag, type UdpTable } from '../net/udp/pcb.ts'
 
 const C = SocketCounters.index
 
@@ -381,7 +381,10 @@ export class UdpSockets {
     } else this.#rounds.start(RoundKind.bindUdp, (round) => this.#fill(round, socket), finish)
   }
 
-  #fill(round: { first: Address; localPort: number; port: number; id: number; cpu: number; flags: number }, socket: UdpSocket): void {
+  #fill(
+    round: { first: Address; localPort: number; port: number; id: number; cpu: number; flags: number },
+    socket: UdpSocket,
+  ): void {
     const { u8, cpu } = this.#context
     u8.copyWithin(round.first, socket.local.address, socket.local.address + addressBytes(Family.inet))
     round.localPort = socket.port
@@ -428,12 +431,16 @@ function errnoOf(type: number, code: number): number {
   if (code === IcmpUnreachable.port) return Errno.ECONNREFUSED
   if (code === IcmpUnreachable.protocol) return Errno.EPROTONOSUPPORT
   if (code === IcmpUnreachable.fragmentationNeeded) return Errno.EMSGSIZE
-  return code === IcmpUnreachable.network || code === IcmpUnreachable.networkUnknown ? Errno.ENETUNREACH : Errno.EHOSTUNREACH
+  return code === IcmpUnreachable.network || code === IcmpUnreachable.networkUnknown
+    ? Errno.ENETUNREACH
+    : Errno.EHOSTUNREACH
 }
 
 function bindSentence(errno: number, place: string): string {
-  if (errno === Errno.EADDRINUSE) return `bind ${place}: the port is in use on this host: close the other socket, or choose another port`
-  if (errno === Errno.EADDRNOTAVAIL) return `bind ${place}: this is none of the host's addresses: bind to one of them, or to 0.0.0.0`
+  if (errno === Errno.EADDRINUSE)
+    return `bind ${place}: the port is in use on this host: close the other socket, or choose another port`
+  if (errno === Errno.EADDRNOTAVAIL)
+    return `bind ${place}: this is none of the host's addresses: bind to one of them, or to 0.0.0.0`
   return `bind ${place}: ${errnoName(errno)}`
 }
 

@@ -66,7 +66,11 @@ export class Rounds {
   }
 
   /** Starts a round. `fill` writes the change's fields; `done` is called here with 0 or the errno of the CPU that could not. */
-  start(kind: RoundKind, fill: (round: ReturnType<(typeof Round)['cursor']>) => void, done: (code: number) => void): void {
+  start(
+    kind: RoundKind,
+    fill: (round: ReturnType<(typeof Round)['cursor']>) => void,
+    done: (code: number) => void,
+  ): void {
     const { cpu } = this.#context
     const m = cpu.ports.allocate(Round, this.#replies.id)
     const round = this.#round

@@ -318,7 +318,8 @@ export class Arp {
     } else {
       this.#count[C.updates]!++
       // Only who has asked keeps what it did not know; all take the change of what they know.
-      if (entry !== undefined) this.#use(entry, linkHigh, linkLow, operation === Operation.stale ? State.stale : State.reachable)
+      if (entry !== undefined)
+        this.#use(entry, linkHigh, linkLow, operation === Operation.stale ? State.stale : State.reachable)
     }
     return 0
   }
@@ -430,7 +431,10 @@ export class Arp {
 
   #sameLink(entry: Entry, link: Address): boolean {
     const { view } = this.#context
-    return view.getUint16(entry.bytes) === view.getUint16(link) && view.getUint32(entry.bytes + 2) === view.getUint32(link + 2)
+    return (
+      view.getUint16(entry.bytes) === view.getUint16(link) &&
+      view.getUint32(entry.bytes + 2) === view.getUint32(link + 2)
+    )
   }
 
   #drop(packet: Address, counter: number): void {
@@ -445,4 +449,3 @@ export class Arp {
     }
   }
 }
-

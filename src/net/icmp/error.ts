@@ -92,7 +92,10 @@ export class IcmpErrors {
 
   #takeToken(): boolean {
     const { now } = this.#context.cpu
-    this.#tokens = Math.min(IcmpLimits.burst, this.#tokens + ((now - this.#filledAt) * IcmpLimits.errorsPerSecond) / 1e6)
+    this.#tokens = Math.min(
+      IcmpLimits.burst,
+      this.#tokens + ((now - this.#filledAt) * IcmpLimits.errorsPerSecond) / 1e6,
+    )
     this.#filledAt = now
     if (this.#tokens < 1) return false
     this.#tokens--

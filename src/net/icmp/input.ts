@@ -5,8 +5,8 @@ import type { Address } from '../../base/struct.ts'
 import type { MbufCursor } from '../../device/mbuf.ts'
 import type { NetContext } from '../context.ts'
 import { IcmpCounters } from '../counters.ts'
-import { DEFAULT_TTL, type IpOutput } from '../ip/output.ts'
 import { IpHeader, ipHeaderBytes } from '../ip/header.ts'
+import { DEFAULT_TTL, type IpOutput } from '../ip/output.ts'
 import { sumPacket } from '../ip/sum.ts'
 import { checkIcmpHeader, IcmpDrop, IcmpError, IcmpType, isIcmpError } from './header.ts'
 
@@ -101,4 +101,3 @@ export class IcmpInput {
     this.#context.mbufs.free(packet)
   }
 }
-

@@ -226,7 +226,8 @@ export class IpOutput {
     for (let i = 0; i < interfaces.length; i++) {
       const iface = interfaces[i]!
       for (const own of iface.addresses) {
-        if (own.family === INET && this.#context.view.getUint32(own.address) === this.#context.view.getUint32(target)) return own.address
+        if (own.family === INET && this.#context.view.getUint32(own.address) === this.#context.view.getUint32(target))
+          return own.address
       }
     }
     const route = this.#context.routes.lookup(u8, INET, target)
@@ -254,4 +255,3 @@ export class IpOutput {
     return errno
   }
 }
-

@@ -2,7 +2,7 @@
 // Fragments of one datagram are kept as a list in the order of their offsets, and become the parts of one packet
 // without being copied. Whatever a stranger can make grow has a bound: datagrams, fragments, bytes, time.
 import { assert } from '../../base/assert.ts'
-import { type Address, bytes, i32, struct, u8 as byte, u16, u32 } from '../../base/struct.ts'
+import { type Address, u8 as byte, bytes, i32, struct, u16, u32 } from '../../base/struct.ts'
 import { type MbufCursor, MbufFlag } from '../../device/mbuf.ts'
 import { define } from '../../kernel/function.ts'
 import { Timer } from '../../kernel/timer.ts'
@@ -301,7 +301,10 @@ export class Reassembly {
 
   #bucket(header: Address): Address {
     const { view } = this.#context
-    const mixed = view.getUint32(header + AT.source) ^ view.getUint32(header + AT.destination) ^ view.getUint16(header + AT.identification)
+    const mixed =
+      view.getUint32(header + AT.source) ^
+      view.getUint32(header + AT.destination) ^
+      view.getUint16(header + AT.identification)
     return this.#buckets + ((Math.imul(mixed, 0x9e3779b1) >>> 26) & (BUCKETS - 1)) * 4
   }
 }

@@ -40,7 +40,9 @@ export class UdpOutput {
     const { source, target, sourcePort, targetPort } = m
     // The addresses may lie where the header is about to be written, in a packet that is turned round: summed first.
     const length = m.total + UdpHeader.size
-    const pseudo = this.#context.checksums ? pseudoHeaderSum(routines, source, target, addressBytes(Family.inet), UDP, length) : 0
+    const pseudo = this.#context.checksums
+      ? pseudoHeaderSum(routines, source, target, addressBytes(Family.inet), UDP, length)
+      : 0
     const header = mbufs.prepend(packet, UdpHeader.size)
     view.setUint16(header, sourcePort)
     view.setUint16(header + AT.destinationPort, targetPort)

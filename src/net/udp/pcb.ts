@@ -99,7 +99,8 @@ export class UdpTable {
     while (p.at !== 0) {
       if (p.localPort === localPort && p.family === family) {
         let score = 1
-        if (!isUnspecified(memory, family, p.local)) score = equalAddress(memory, p.local, local, family) ? score + 1 : 0
+        if (!isUnspecified(memory, family, p.local))
+          score = equalAddress(memory, p.local, local, family) ? score + 1 : 0
         if (score > 0 && p.remotePort !== 0) {
           const connected = p.remotePort === remotePort && equalAddress(memory, p.remote, remote, family)
           score = connected ? score + 2 : 0

@@ -1,0 +1,79 @@
+// Checks of single arguments: each says what was given and what was expected.
+import { KernelError } from '../base/errno.ts'
+import { formatAddress, type Prefix, parsePrefix } from '../net/address.ts'
+import { UsageError } from './usage.ts'
+
+/** A whole number within a range; `fallback` when the option was not given. */
+export function wholeNumber(
+  option: string,
+  text: string | undefined,
+  low: number,
+  high: number,
+  fallback: number,
+): number {
+  if (text === undefined) return fallback
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || value < low || value > high) {
+    throw new UsageError(`--${option} is "${text}": give a whole number from ${low} to ${high}`)
+  }
+  return value
+}
+
+/** A decimal number within a range. */
+export function decimalNumber(
+  option: string,
+  text: string | undefined,
+  low: number,
+  high: number,
+  fallback: number,
+): number {
+  if (text === undefined) return fallback
+  const value = Number(text)
+  if (!/^\d*\.?\d+$/.test(text) || value < low || value > high) {
+    throw new UsageError(`--${option} is "${text}": give a number from ${low} to ${high}`)
+  }
+  return value
+}
+
+/** An IPv4 address with its prefix length, of a host and not of the net or of all. */
+export function hostPrefix(option: string, text: string): Prefix {
+  let prefix: Prefix
+  try {
+    prefix = parsePrefix(text)
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error
+    throw new UsageError(`--${option} is "${text}": give an IPv4 address with its prefix length, like 10.77.0.2/24`)
+  }
+  if (prefix.family !== 4) throw new UsageError(`--${option} is "${text}": give an IPv4 address, like 10.77.0.2/24`)
+  const value = toNumber(prefix.bytes)
+  const hosts = 2 ** (32 - prefix.length)
+  if (prefix.length < 31 && (value % hosts === 0 || value % hosts === hosts - 1)) {
+    throw new UsageError(
+      `--${option} is "${text}", the address of the whole net or its broadcast: give one of a host in it`,
+    )
+  }
+  const first = prefix.bytes[0]!
+  if (first === 0 || first === 127 || first >= 224) {
+    throw new UsageError(
+      `--${option} is "${text}", which no host can have on a network: give a unicast address, like 10.77.0.2/24`,
+    )
+  }
+  return prefix
+}
+
+/** The first address of a prefix that a host can have and that is not the given one; what the kernel's end gets. */
+export function neighbour(prefix: Prefix): string {
+  const hosts = 2 ** (32 - prefix.length)
+  const own = toNumber(prefix.bytes)
+  const net = own - (own % hosts)
+  const first = prefix.length < 31 ? net + 1 : net
+  if (prefix.length === 32)
+    throw new UsageError('--address has a prefix of 32 bits, with no room for the kernel: give --kernel-address')
+  const other = first === own ? first + 1 : first
+  const bytes = Uint8Array.from([24, 16, 8, 0], (shift) => Math.floor(other / 2 ** shift) & 255)
+  return `${formatAddress(4, bytes, 0)}/${prefix.length}`
+}
+
+function toNumber(bytes: Uint8Array): number {
+  return bytes.reduce((sum, byte) => sum * 256 + byte, 0)
+}

@@ -1,0 +1,33 @@
+#!/usr/bin/env node
+// The command `damselfly`.
+import { KernelError } from '../base/errno.ts'
+import { stat } from './stat.ts'
+import { up } from './up.ts'
+import { USAGE, UsageError } from './usage.ts'
+
+const [first, ...rest] = process.argv.slice(2)
+
+async function run(): Promise<void> {
+  if (first === undefined) return up([])
+  if (first === 'up') return up(rest)
+  if (first === 'stat') return stat(rest)
+  if (first === 'help' || first === '--help' || first === '-h') return console.log(USAGE)
+  if (first.startsWith('-')) return up([first, ...rest])
+  throw new UsageError(`there is no command "${first}"`)
+}
+
+try {
+  await run()
+} catch (error) {
+  process.exitCode = 1
+  if (error instanceof UsageError || isParseError(error)) {
+    process.exitCode = 2
+    console.error(`damselfly: ${(error as Error).message}\n\n${USAGE}`)
+  } else if (error instanceof KernelError) console.error(`damselfly: ${error.message}`)
+  else console.error(error)
+}
+
+/** What node:util's parseArgs throws for words that it does not know. */
+function isParseError(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS')
+}

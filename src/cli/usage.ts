@@ -1,0 +1,37 @@
+// What the command line takes, in words; and the error that sends somebody here.
+
+export const USAGE = `damselfly: a multi-core TCP/IP stack in user space
+
+  damselfly                       as "damselfly up"
+  damselfly up [options]          boot the machine and run traffic through it, or be a host on a device
+  damselfly stat [options]        the hand-off table of an instance that runs
+  damselfly help                  this text
+
+up: without a device, two hosts on an in-memory wire exchange UDP echo and ping
+  --cpus N                        CPUs of the machine, 1 to 64 (default 2)
+  --seconds N                     stop after so long, 1 to 86400 (default 5 on the wire; with a device: run until Ctrl-C)
+  --device tun:NAME | tap:NAME    be a real host: the kernel reaches it through this interface
+  --address A.B.C.D/N             this host's address (with --device; required there)
+  --kernel-address A.B.C.D/N      the kernel's address on the interface (default: the first other one of the prefix)
+  --echo-port N                   UDP port of the echo service, 1 to 65535 (default 7)
+  --pcap FILE                     record what passes: FILE ends in .pcap or .pcapng
+  --flows N                       on the wire: flows of each CPU, 1 to 1000 (default 16)
+  --window N                      on the wire: datagrams under way in each flow, 1 to 1000 (default 16)
+  --payload N                     on the wire: bytes of each datagram, 0 to 65507 (default 64)
+  --loss P                        on the wire: share of packets lost, 0 to 0.9 (default 0)
+  --seed N                        seeds every random choice, 0 to 4294967295 (default: another one each time)
+  --pairs                         the table shows each pair of CPUs
+  --json                          print the counts as JSON instead of tables
+  --layout                        print the layout of the machine's memory
+
+stat:
+  --pid N                         which instance (default: the only one that runs)
+  --watch N                       show the change every N seconds, 0.2 to 3600; without it once, since boot
+  --pairs                         the table shows each pair of CPUs
+  --json                          print JSON
+`
+
+/** Wrong words on the command line: exit code 2, with the sentence and a hint at the usage. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+}
