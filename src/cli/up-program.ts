@@ -1,6 +1,7 @@
 // What each CPU of `damselfly up` runs: its part of every host, and the services and loads on them.
 import type { Cpu } from '../kernel/cpu.ts'
 import type { HostConfig } from '../net/config.ts'
+import { HostCounters } from '../net/counters.ts'
 import { echo } from '../service/echo.ts'
 import { Load, type LoadOptions } from '../service/load.ts'
 import { Stack } from '../stack.ts'
@@ -21,11 +22,15 @@ export default function up(cpu: Cpu, data: UpData): void {
     const stack = new Stack(cpu, config)
     cpu.threads.start(`${config.name} starts`, function* (thread) {
       yield* stack.start(thread)
+      let open = echoPort === undefined
       if (echoPort !== undefined) {
         echo(stack, echoPort, (error) => {
           if (error !== undefined) throw error
+          open = true
         })
       }
+      yield* thread.until(() => open)
+      stack.context.count(HostCounters)[HostCounters.index.ready]!++
       if (load !== undefined) new Load(stack, load)
     })
   }

@@ -11,6 +11,7 @@ import type { CpuFailure } from '../machine/failure.ts'
 import type { Machine } from '../machine/machine.ts'
 import { decimalNumber, hostPrefix, neighbour, wholeNumber } from './argument.ts'
 import { serveSnapshots } from './control.ts'
+import { untilReady } from './ready.ts'
 import { report } from './report.ts'
 import { delivered, difference, type Snapshot, snapshot } from './snapshot.ts'
 import { count } from './table.ts'
@@ -65,7 +66,7 @@ async function onWire(options: Options): Promise<void> {
       { ...host('client', 1, recorded(bad, options), '10.0.0.1/24'), load },
     ],
   }
-  await run(options, data, `UDP echo and ping over an in-memory wire, ${options.cpus} CPUs`, 'packets')
+  await run(options, data, `UDP echo and ping over an in-memory wire, ${options.cpus} CPUs`)
 }
 
 /** One host on a TUN or TAP device, a queue of it for each CPU. */
@@ -101,7 +102,7 @@ async function onDevice(
   }
 }
 
-async function run(options: Options, data: UpData, title: string, unit: string): Promise<void> {
+async function run(options: Options, data: UpData, title: string, greeting?: string): Promise<void> {
   const machine = await boot({
     cpus: options.cpus,
     program: new URL(`./up-program${import.meta.url.slice(import.meta.url.lastIndexOf('.'))}`, import.meta.url),
@@ -112,11 +113,13 @@ async function run(options: Options, data: UpData, title: string, unit: string):
     signals: false,
   })
   if (options.layout) console.log(`${machine.layout}\n`)
+  await untilReady(machine, data)
+  if (greeting !== undefined && !options.json) console.log(greeting)
   const began = performance.now()
   const take = () => snapshot(machine, title, (performance.now() - began) * 1000)
   const control = serveOrSay(take, options)
   const ended = untilEnd(machine, options.seconds)
-  const stopProgress = options.json ? () => {} : showProgress(take, options.seconds, unit)
+  const stopProgress = options.json ? () => {} : showProgress(take, options.seconds)
   const signal = await ended
   stopProgress()
   const last = take()
@@ -152,7 +155,7 @@ function untilEnd(machine: Machine, seconds: number): Promise<NodeJS.Signals | u
 }
 
 /** A line that tells how it goes, several times a second on a terminal, every ten seconds elsewhere. */
-function showProgress(take: () => Snapshot, seconds: number, unit: string): () => void {
+function showProgress(take: () => Snapshot, seconds: number): () => void {
   const terminal = process.stdout.isTTY
   let earlier = take()
   const show = () => {
@@ -161,7 +164,7 @@ function showProgress(take: () => Snapshot, seconds: number, unit: string): () =
     const rate = delivered(change) / (change.atUs / 1e6)
     earlier = now
     const end = seconds === 0 ? '' : ` of ${seconds}`
-    const line = `${(now.atUs / 1e6).toFixed(1)}${end} s   ${count(delivered(now))} ${unit} delivered   ${count(rate)} a second`
+    const line = `${(now.atUs / 1e6).toFixed(1)}${end} s   ${count(delivered(now))} packets delivered   ${count(rate)} a second`
     process.stdout.write(terminal ? `\r\x1b[K${line}` : `${line}\n`)
   }
   const timer = setInterval(show, terminal ? 250 : seconds === 0 ? 10_000 : Math.max(1000, (seconds * 1000) / 5))

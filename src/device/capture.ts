@@ -37,7 +37,7 @@ export const CaptureCounters = counterSet('capture', [
   'recordedBytes',
   /** A chain of mbufs for which there was no memory to put it together: its first part was recorded. */
   'cut',
-  /** After the file could not be written any more. */
+  /** Since the file could not be written; what was gathered until then and not yet written is lost as well, but counted as recorded. */
   'lost',
 ] as const)
 const C = CaptureCounters.index
@@ -160,6 +160,7 @@ export class CaptureQueue implements DeviceQueue {
       this.#count[C.recorded]!++
       this.#count[C.recordedBytes]! += total
     } catch (error) {
+      this.#count[C.lost]!++
       this.#fail(error)
     }
   }
@@ -181,7 +182,6 @@ export class CaptureQueue implements DeviceQueue {
   #fail(error: unknown): void {
     if (!(error instanceof KernelError)) throw error
     this.failure ??= error
-    this.#count[C.lost]!++
   }
 }
 

@@ -85,8 +85,8 @@ const RECEIVED_BYTES = C.receivedBytes
 const TRANSMITTED = C.transmitted
 const TRANSMITTED_BYTES = C.transmittedBytes
 
-/** The sending side of a ring. */
-interface Out {
+/** The sending side of a ring. A class, as `In`, so that all have one shape for the compiler (a spread gives several). */
+class Out {
   readonly target: number
   readonly windex: number
   readonly rindex: number
@@ -99,16 +99,38 @@ interface Out {
   /** rindex when it was last looked at. */
   consumed: number
   /** On the list of those that `flush` looks after. */
-  listed: boolean
+  listed = false
+
+  constructor(cpu: Cpu, ring: Address, target: number) {
+    const { memory } = cpu
+    this.target = target
+    this.windex = (ring + WireRing.offset.windex) >> 2
+    this.rindex = (ring + WireRing.offset.rindex) >> 2
+    this.entries = (ring + WireRing.size) >> 2
+    this.state = (memory.layout.cpuBlock(target) + CpuBlock.offset.state) >> 2
+    this.record = cpu.handoffs.record(POINT.rx, target)
+    // Not 0 where another queue had this ring before, and was closed.
+    this.published = Atomics.load(memory.i32, this.windex)
+    this.staged = this.published
+    this.consumed = Atomics.load(memory.i32, this.rindex)
+  }
 }
 
 /** The receiving side of a ring. */
-interface In {
+class In {
   readonly windex: number
   readonly rindex: number
   readonly entries: number
   readonly record: number
   read: number
+
+  constructor(cpu: Cpu, ring: Address, source: number) {
+    this.windex = (ring + WireRing.offset.windex) >> 2
+    this.rindex = (ring + WireRing.offset.rindex) >> 2
+    this.entries = (ring + WireRing.size) >> 2
+    this.record = cpu.handoffs.record(POINT.rx, source)
+    this.read = Atomics.load(cpu.memory.i32, this.rindex)
+  }
 }
 
 /** One queue of one side. */
@@ -128,7 +150,8 @@ export class WireQueue implements DeviceQueue {
   readonly #bytesMax: number
   readonly #out: readonly Out[]
   readonly #in: readonly In[]
-  readonly #staged: Out[] = []
+  /** Rings with staged entries: the first `#stagedCount`. */
+  readonly #staged: Out[]
   #stagedCount = 0
   /** The ring that the next `receive` looks at first. */
   #first = 0
@@ -173,26 +196,9 @@ export class WireQueue implements DeviceQueue {
     const half = mine.length * theirs.length * ringBytes
     const outbound = region.address + (side === 'a' ? 0 : half)
     const inbound = region.address + (side === 'a' ? half : 0)
-    this.#out = theirs.map((target, i) => {
-      const ring = outbound + (i * mine.length + queue) * ringBytes
-      const at = ringWords(ring)
-      // Another queue had this ring before, if one was closed and this one opened anew.
-      const windex = Atomics.load(this.#i32, at.windex)
-      return {
-        ...at,
-        target,
-        state: (layout.cpuBlock(target) + CpuBlock.offset.state) >> 2,
-        record: cpu.handoffs.record(POINT.rx, target),
-        staged: windex,
-        published: windex,
-        consumed: Atomics.load(this.#i32, at.rindex),
-        listed: false,
-      }
-    })
-    this.#in = theirs.map((source, i) => {
-      const at = ringWords(inbound + (queue * theirs.length + i) * ringBytes)
-      return { ...at, record: cpu.handoffs.record(POINT.rx, source), read: Atomics.load(this.#i32, at.rindex) }
-    })
+    this.#out = theirs.map((target, i) => new Out(cpu, outbound + (i * mine.length + queue) * ringBytes, target))
+    this.#in = theirs.map((source, i) => new In(cpu, inbound + (queue * theirs.length + i) * ringBytes, source))
+    this.#staged = [...this.#out]
   }
 
   receive(budget: number, deliver: Deliver): number {
@@ -345,15 +351,6 @@ export class WireQueue implements DeviceQueue {
     // The own CPU looks at its queues before it sleeps.
     if (out.target !== this.#cpu.index)
       this.#handoffs.doorbell(out.record, ringDoorbell(this.#cpu, out.target, out.state))
-  }
-}
-
-/** Where a ring's words are, as indices of 32-bit words. */
-function ringWords(ring: Address): { windex: number; rindex: number; entries: number } {
-  return {
-    windex: (ring + WireRing.offset.windex) >> 2,
-    rindex: (ring + WireRing.offset.rindex) >> 2,
-    entries: (ring + WireRing.size) >> 2,
   }
 }
 

@@ -231,10 +231,12 @@ export class Cpu {
 
   /** The end: threads end, what was added is closed. For the host. */
   shutdown(): void {
+    this.ipi.close()
     this.threads.endAll()
     for (let run = this.#onStop.pop(); run !== undefined; run = this.#onStop.pop()) run()
     for (const pollable of this.#pollables) pollable.close()
     this.#pollables.length = 0
+    this.slab.flush()
     Atomics.store(this.memory.i32, (this.block + CpuBlock.offset.doorbell) >> 2, 0)
     this.#sleeper?.close()
     this.#sleeper = undefined

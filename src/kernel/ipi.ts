@@ -92,6 +92,7 @@ export class Ipi {
   #stagedCount = 0
   /** How many drains are on the stack. */
   #draining = 0
+  #closed = false
 
   constructor(cpu: Cpu) {
     this.#cpu = cpu
@@ -302,7 +303,13 @@ export class Ipi {
     return sum
   }
 
+  /** The CPU has left its run loop: what it still asks of others is not sent, for they are leaving too. */
+  close(): void {
+    this.#closed = true
+  }
+
   #push(out: Out, id: FunctionId, a: number, b: number, c: number, active: boolean, port = 0): void {
+    if (this.#closed) return
     if (this.#draining === 0) {
       if (((out.staged - out.consumed) | 0) >= this.#high || out.overflow.length > 0) this.#waitForRoom(out)
     } else if (!this.#hasRoom(out)) {

@@ -349,8 +349,9 @@ export class Threads {
 
   /** Starts a thread here. Its program need not be registered, but then it cannot move. */
   start(name: string, run: Program, argument = 0, priority = 1): Thread {
-    const id = this.#newId()
-    const thread = this.#make(id, name, this.#cpu.ports.create({}), priority)
+    // The port first: when there is none left no number is lost.
+    const port = this.#cpu.ports.create({})
+    const thread = this.#make(this.#newId(), name, port, priority)
     this.#cpu.count[K.threadsStarted]!++
     this.#begin(thread, run, argument)
     return thread

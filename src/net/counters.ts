@@ -2,6 +2,9 @@
 // the identities beside the sets are checked by tests.
 import { counterSet } from '../kernel/counters.ts'
 
+/** `ready` counts the CPUs on which the host's part stands, with its devices polled and its services open. */
+export const HostCounters = counterSet('host', ['ready'] as const)
+
 /** received = ip + arp + dropped… */
 export const EtherCounters = counterSet('ether', [
   'received',
