@@ -60,6 +60,9 @@ export function delivered(snapshot: Snapshot): number {
   return sum(snapshot, `${IpCounters.name}.delivered`)
 }
 
+/** Counters that tell how it is, and not how often it was. */
+const LEVELS: ReadonlySet<string> = new Set(['cpu.loadPercent', 'cpu.cpusStuck', 'reassembly.held'])
+
 /** What happened between two snapshots of one machine. */
 export function difference(later: Snapshot, earlier: Snapshot): Snapshot {
   const subtract = (a: readonly number[], b: readonly number[]) => a.map((value, i) => value - (b[i] ?? 0))
@@ -69,7 +72,10 @@ export function difference(later: Snapshot, earlier: Snapshot): Snapshot {
     atUs: later.atUs - earlier.atUs,
     counters: later.counters.map((counters, cpu) =>
       Object.fromEntries(
-        Object.entries(counters).map(([name, value]) => [name, value - (earlier.counters[cpu]?.[name] ?? 0)]),
+        Object.entries(counters).map(([name, value]) => [
+          name,
+          LEVELS.has(name) ? value : value - (earlier.counters[cpu]?.[name] ?? 0),
+        ]),
       ),
     ),
     handoffs: later.handoffs.map((row) => {

@@ -95,7 +95,7 @@ export function costTable(snapshot: Snapshot): string {
 /** What each CPU did with its time. */
 export function cpuTable(snapshot: Snapshot): string {
   return table(
-    ['cpu', '', 'turns', 'busy %', 'spinning %', 'asleep %', 'sleeps', 'spurious', 'ipis in', 'ipis out'],
+    ['cpu', '', 'turns', 'load %', 'busy %', 'spinning %', 'asleep %', 'sleeps', 'spurious', 'ipis in', 'ipis out'],
     snapshot.counters.map((counters, cpu) => {
       const value = (name: string) => counters[`cpu.${name}`] ?? 0
       const all = value('busyUs') + value('idleUs') + value('sleepUs')
@@ -104,6 +104,7 @@ export function cpuTable(snapshot: Snapshot): string {
         `cpu ${cpu}`,
         '',
         value('turns'),
+        value('loadPercent'),
         share(value('busyUs')),
         share(value('idleUs')),
         share(value('sleepUs')),

@@ -17,6 +17,7 @@ export interface UpData {
 }
 
 export default function up(cpu: Cpu, data: UpData): void {
+  cpu.hardclock.measureLoad()
   for (const { config, echoPort, load } of data.hosts) {
     if (!config.cpus.includes(cpu.index)) continue
     const stack = new Stack(cpu, config)

@@ -136,6 +136,8 @@ export const CpuCounters = counterSet('cpu', [
   'timersCancelled',
   'cpusyncs',
   'clockTicks',
+  'loadPercent',
+  'cpusStuck',
   'rollups',
   'orderViolations',
 ] as const)

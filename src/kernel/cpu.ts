@@ -9,6 +9,7 @@ import { CounterPage, CpuCounters, K } from './counters.ts'
 import { CpuState } from './cpustate.ts'
 import { Cpusync } from './cpusync.ts'
 import { Handoffs } from './handoff.ts'
+import { Hardclock } from './hardclock.ts'
 import { Ipi } from './ipi.ts'
 import { CpuBlock, MachineHeader } from './layout.ts'
 import { LockCounters } from './lock.ts'
@@ -82,6 +83,7 @@ export class Cpu {
   readonly sleepQueue: SleepQueue
   readonly signals: Signals
   readonly cpusync: Cpusync
+  readonly hardclock: Hardclock
   readonly order: OrderChecker | undefined
   readonly profileLocks: boolean
   /** The time at the beginning of this turn, µs. */
@@ -120,6 +122,7 @@ export class Cpu {
     this.signals = new Signals(this)
     this.threads = new Threads(this)
     this.cpusync = new Cpusync(this)
+    this.hardclock = new Hardclock(this)
     this.#stopWord = (memory.layout.header + MachineHeader.offset.stop) >> 2
     this.#turnsWord = (this.block + CpuBlock.offset.turns) >> 3
     this.now = clock.now()

@@ -32,7 +32,7 @@ describe('message', () => {
     assert.equal(address, stale, 'in memory that was used before')
     const cursor = Sum.cursor(memory)
     cursor.at = address
-    const { flags, type, replyPort, error, onAbort, onReceipt } = cursor
+    const { state: flags, type, replyPort, error, onAbort, onReceipt } = cursor
     assert.deepEqual([flags, type, replyPort, error], [MessageFlag.DONE, Sum.type, FREE_PORT, 0])
     assert.deepEqual([onAbort, onReceipt], [0, 0])
   })
@@ -43,8 +43,8 @@ describe('message', () => {
   })
 
   test('a field of a name that the header has is a bug', () => {
-    // It would lie on top of the header's own: a TCP port written over the port that the message is sent to.
-    assert.throws(() => message('test.connect', { address: u32, port: u32 }), AssertionFailure)
+    // It would lie on top of the header's own.
+    assert.throws(() => message('test.connect', { address: u32, next: u32 }), AssertionFailure)
     assert.throws(() => message('test.connect', { error: u16 }), AssertionFailure)
   })
 })

@@ -132,8 +132,9 @@ export class ThreadsMachine extends MachineView implements Machine {
     Atomics.store(this.memory.i32, (this.layout.header + MachineHeader.offset.stop) >> 2, 1)
     for (let cpu = 0; cpu < this.#workers.length; cpu++) {
       const state = (this.layout.cpuBlock(cpu) + CpuBlock.offset.state) >> 2
-      Atomics.compareExchange(this.memory.i32, state, CpuState.sleeping, CpuState.running)
-      ringThread(this.memory, cpu)
+      const seen = Atomics.compareExchange(this.memory.i32, state, CpuState.sleeping, CpuState.running)
+      // A CPU that does not sleep sees the word above by itself, and may have closed its doorbell already.
+      if (seen === CpuState.sleeping) ringThread(this.memory, cpu)
     }
     this.#driver?.end()
     if (this.cpu !== undefined) {
