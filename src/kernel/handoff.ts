@@ -14,6 +14,9 @@ const DEPTH = AT.depth >> 3
 const TIME = AT.time >> 3
 assert(AT.depth % 8 === 0 && HandoffRecord.size % 64 === 0, 'histograms lie on doubles, records on lines')
 
+/** From here on tenths of a µs are no 31-bit number, and take the slower way. */
+const LONG_US = 200_000_000
+
 /** The number of a hand-off point. */
 export const POINT = Object.fromEntries(HANDOFF_POINTS.map((name, i) => [name, i])) as { [K in HandoffPoint]: number }
 
@@ -54,7 +57,7 @@ export class Handoffs {
 
   /** One thing was taken that had waited `us`. Kept in tenths of a µs. */
   waited(record: number, us: number): void {
-    if (this.#enabled) this.#f64[(record >> 3) + TIME + bucketOf(us > 0 ? (us * 10) | 0 : 0)]!++
+    if (this.#enabled) this.#f64[(record >> 3) + TIME + bucketOf(us > 0 ? (us < LONG_US ? (us * 10) | 0 : Math.min(us * 10, 0xffffffff)) : 0)]!++
   }
 
   /** A service of the queue took `count`, and ended because it was empty, or because the limit was reached. */
@@ -119,15 +122,14 @@ function readOne(memory: Memory, point: HandoffPoint, p: number, source: number,
     return h
   }
   const batch = histogram(AT.batch)
-  // With itself a CPU has one record for both sides: it is read once.
-  const droppedByConsumer = producer === consumer ? 0 : number(consumer, AT.dropped)
+  const counting = PRODUCER_COUNTS.includes(point) ? producer : consumer
   return {
     point,
     source,
     target,
-    enqueued: number(PRODUCER_COUNTS.includes(point) ? producer : consumer, AT.enqueued),
+    enqueued: number(counting, AT.enqueued),
     dequeued: number(consumer, AT.dequeued),
-    dropped: number(producer, AT.dropped) + droppedByConsumer,
+    dropped: number(counting, AT.dropped),
     batches: batch.total,
     endedEmpty: number(consumer, AT.endedEmpty),
     endedLimit: number(consumer, AT.endedLimit),

@@ -75,6 +75,8 @@ interface In {
   readonly entries: number
   readonly record: number
   read: number
+  /** What `xindex` says. */
+  executed: number
 }
 
 export class Ipi {
@@ -134,6 +136,7 @@ export class Ipi {
         entries: inn + RingHeader.size,
         record,
         read: 0,
+        executed: 0,
       })
     }
   }
@@ -234,7 +237,23 @@ export class Ipi {
       const windex = Atomics.load(words, ring.windex)
       if (windex !== ring.read) drained += this.#drainRing(ring, windex)
     }
+    if (this.#draining === 1) {
+      // Only now have all functions returned: one that waited may have had other rings served within it.
+      for (let i = 0; i < this.#in.length; i++) {
+        const ring = this.#in[i]!
+        if (ring.executed === ring.read) continue
+        ring.executed = ring.read
+        Atomics.store(words, ring.xindex, ring.read)
+      }
+    }
     this.#draining--
+    return drained
+  }
+
+  /** One turn of a busy wait: runs what the others sent, and sends what that led to. Returns how many entries. */
+  serve(): number {
+    const drained = this.drain()
+    if (drained > 0) this.flush()
     return drained
   }
 
@@ -280,7 +299,6 @@ export class Ipi {
       else functionOf(id)(cpu, a, b, c, ring.source)
     }
     Atomics.store(words, ring.rindex, ring.read)
-    if (this.#draining === 1) Atomics.store(words, ring.xindex, ring.read)
     cpu.handoffs.served(ring.record, run, false)
     cpu.count[RECEIVED]! += run
     return run
@@ -416,12 +434,12 @@ export class Ipi {
     this.#publish(out)
     for (;;) {
       out.consumed = Atomics.load(words, out.rindex)
-      if (out.overflow.length > 0) {
-        this.#refill(out)
-        this.#publish(out)
-      } else if (((out.staged - out.consumed) | 0) <= this.#low) return
+      if (((out.staged - out.consumed) | 0) <= this.#low && out.overflow.length === 0) return
       if (cpu.stopping()) throw new MachineStopping()
-      if (this.drain() === 0) cpu.host.relax(cpu)
+      if (this.serve() > 0) continue
+      // The private queue moves to the ring as the target reads.
+      this.flush()
+      cpu.host.relax(cpu)
     }
   }
 }

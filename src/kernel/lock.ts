@@ -47,7 +47,7 @@ export function profileReleased(cpu: Cpu, lockClass: number, us: number, wanted:
 
 /** One turn of a busy wait: a CPU that waits for a lock still serves IPIs, for the lock's holder may wait for that. */
 export function spin(cpu: Cpu): void {
-  if (cpu.ipi.drain() === 0) cpu.host.relax(cpu)
+  if (cpu.ipi.serve() === 0) cpu.host.relax(cpu)
 }
 
 /** A class's line in the profile, summed over the CPUs. */

@@ -202,7 +202,14 @@ export class Ports {
     this.#i32.fill(0, record >> 2, (record + PORT_BYTES) >> 2)
     this.#i32[(record + AT.handler) >> 2] = handler
     const port = new Port(this.#cpu, id, record, options)
-    if (options.name !== undefined) this.#cpu.names.add(options.name, id)
+    if (options.name !== undefined) {
+      try {
+        this.#cpu.names.add(options.name, id)
+      } catch (error) {
+        this.#freeSlots.push(slot)
+        throw error
+      }
+    }
     this.#adopt(port)
     Atomics.store(this.#i32, this.#homes + id, (kind << 16) | this.#index)
     return port
@@ -218,10 +225,14 @@ export class Ports {
     if (port.name !== undefined) this.#cpu.names.remove(port.name)
     Atomics.store(this.#i32, this.#homes + port.id, 0)
     this.#local.delete(port.id)
-    if (port.id >= this.#firstId && port.id < this.#firstId + Limits.portsPerCpu) {
-      this.#fast[port.id - this.#firstId] = undefined
-      this.#freeSlots.push(port.id - this.#firstId)
-    }
+    // A port that moved here with its thread has its number from another CPU.
+    this.#cpu.ipi.send(Math.floor(port.id / Limits.portsPerCpu), RELEASE, port.id)
+  }
+
+  /** A port whose number is of this CPU was closed, wherever it was last. */
+  released(id: PortId): void {
+    this.#fast[id - this.#firstId] = undefined
+    this.#freeSlots.push(id - this.#firstId)
   }
 
   /** The port of this name, on whatever CPU, or undefined. */
@@ -628,13 +639,16 @@ export class Ports {
 
   #serve(port: Port): number {
     port.ready = false
+    // Closed since it became ready: its record may be another port's by now.
+    if (port.closed) return 0
     port.running = true
     this.#now = this.#cpu.now
     let served = 0
     // Consecutive messages from one CPU are counted together.
     let record = 0
     let ofRecord = 0
-    while (served < port.batch) {
+    // A handler may close its port, and another may take the record.
+    while (served < port.batch && !port.closed) {
       const message = this.#take(port)
       if (message === 0) break
       served++
@@ -683,4 +697,5 @@ export class Ports {
   }
 }
 
+const RELEASE = define('port.release', (cpu, id) => cpu.ports.released(id))
 const COMPLETE = define('port.complete', (cpu, message) => cpu.ports.completed(message))

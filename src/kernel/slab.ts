@@ -296,6 +296,8 @@ export class Slab {
     const zone = address & ZONE_MASK
     const z = zone >> 2
     words[address >> 2] = words[z + FREE]!
+    // One that a magazine had taken fresh was never freed.
+    words[(address >> 2) + 1] = FREED
     words[z + FREE] = address
     if (words[z + FREE_COUNT]!++ === 0) this.#list(zone, words[z + SLAB_CLASS]!)
   }

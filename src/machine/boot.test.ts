@@ -337,7 +337,7 @@ describe('threads', () => {
     assert.ok(machine instanceof ThreadsMachine)
     const cpu = machine.cpu!
     const ask = asker(machine)
-    const count = 100_000
+    const count = 10_000
     const floods = [ask('flood 0', count), ask('flood 1', count)]
     // The caller's own thread as well, without giving its event loop a turn in between.
     for (let i = 0; i < count; i++) for (const target of [0, 1]) sendChecked(cpu, target)

@@ -12,7 +12,7 @@ import { EventLoopDriver } from './eventloop.ts'
 import { CpuFailure } from './failure.ts'
 import { type Machine, MachineView } from './machine.ts'
 import type { BootOptions, MachineOptions } from './options.ts'
-import { ringThread, type WorkerReport, type WorkerStart } from './worker.ts'
+import { relaxation, ringThread, type WorkerReport, type WorkerStart } from './worker.ts'
 
 const WORKER = new URL(`./worker${import.meta.url.slice(import.meta.url.lastIndexOf('.'))}`, import.meta.url)
 
@@ -38,7 +38,7 @@ export class ThreadsMachine extends MachineView implements Machine {
     const joined = options.join === true ? this.layout.cpus - 1 : -1
     if (joined >= 0) {
       const clock = monotonicClock(since)
-      const host = { ring: (target: number) => ringThread(this.memory, target), relax: () => {} }
+      const host = { ring: (target: number) => ringThread(this.memory, target), relax: relaxation() }
       this.cpu = new Cpu(joined, this.memory, host, clock, new Random(seed).fork(joined), options)
       this.#driver = new EventLoopDriver([this.cpu], clock, (cpu, error) => this.#fail(CpuFailure.of(cpu, error)))
     }

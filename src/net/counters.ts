@@ -19,7 +19,7 @@ export const EtherCounters = counterSet('ether', [
   'droppedNoQueue',
 ] as const)
 
-/** received = replied + learned + ignored + dropped… (a request that is answered may also be learned: counted as replied) */
+/** received = requestsAnswered + repliesUsed + ignored + dropped…; packetsHeld = packetsReleased + packetsDropped + still held */
 export const ArpCounters = counterSet('arp', [
   'received',
   'requestsAnswered',
@@ -40,7 +40,7 @@ export const ArpCounters = counterSet('arp', [
   'packetsDropped',
 ] as const)
 
-/** received + reassembled = delivered + fragments + notOurs + dropped… */
+/** received + reassembled = delivered + fragments + dropped… */
 export const IpCounters = counterSet('ip', [
   'received',
   'delivered',
@@ -84,7 +84,7 @@ export const ReassemblyCounters = counterSet('reassembly', [
   'held',
 ] as const)
 
-/** received = echoReplies (sent for requests) + echoAnswers (to us) + errors + ignored + dropped… */
+/** received = echoRequests + echoReplies + errors + errorsUnmatched + ignored + dropped… but for droppedNoMbuf, which is an error not sent */
 export const IcmpCounters = counterSet('icmp', [
   'received',
   'echoRequests',
@@ -115,11 +115,12 @@ export const UdpCounters = counterSet('udp', [
   'sent',
 ] as const)
 
-/** queued = received (by the program) + droppedClosed + still queued; full is counted before. */
+/** udp delivered = queued + droppedFull + droppedGone (to a closed socket); queued = received (by the program) + droppedClosed + still queued */
 export const SocketCounters = counterSet('socket', [
   'queued',
   'received',
   'droppedFull',
+  'droppedGone',
   'droppedClosed',
   'notifications',
   'sent',

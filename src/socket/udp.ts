@@ -147,7 +147,7 @@ export class UdpSocket {
     m.at = packet
     const bytes = charge(m)
     if (this.closed || this.#held + bytes > (this.options.receiveBytes ?? 1024 * 1024)) {
-      this.#sockets.drop(packet, this.closed ? C.droppedClosed : C.droppedFull)
+      this.#sockets.drop(packet, this.closed ? C.droppedGone : C.droppedFull)
       return
     }
     m.link = 0
@@ -331,7 +331,7 @@ export class UdpSockets {
     p.at = pcb
     if (p.cpu === this.#context.cpu.index) {
       const socket = this.#sockets[p.socket]
-      if (socket === undefined) this.drop(packet, C.droppedClosed)
+      if (socket === undefined) this.drop(packet, C.droppedGone)
       else socket.enqueue(packet)
       return
     }
@@ -344,7 +344,7 @@ export class UdpSockets {
   #arrived(packet: Address): void {
     this.m.at = packet
     const socket = this.#sockets[this.m.socket]
-    if (socket === undefined) this.drop(packet, C.droppedClosed)
+    if (socket === undefined) this.drop(packet, C.droppedGone)
     else socket.enqueue(packet)
   }
 

@@ -1,0 +1,304 @@
+// Frames for tests: builders whose every field can be made wrong, and a reader that believes nothing. Plain bytes, outside
+// of any machine, and written against the RFCs' pictures and not against the stack's own records: a second opinion.
+import assert from 'node:assert/strict'
+
+export type Bytes = Uint8Array
+
+export const BROADCAST = 'ff:ff:ff:ff:ff:ff'
+
+export interface EtherFields {
+  readonly source?: string
+  readonly target?: string
+  /** Default: IPv4. */
+  readonly type?: number
+}
+
+export interface ArpFields {
+  readonly operation?: 'request' | 'reply' | number
+  readonly senderLink?: string
+  readonly sender?: string
+  readonly targetLink?: string
+  readonly target?: string
+  readonly hardwareType?: number
+  readonly protocolType?: number
+  readonly hardwareLength?: number
+  readonly protocolLength?: number
+}
+
+export interface IpFields {
+  readonly source?: string
+  readonly target?: string
+  readonly protocol?: number
+  readonly ttl?: number
+  readonly id?: number
+  readonly service?: number
+  readonly dontFragment?: boolean
+  readonly more?: boolean
+  /** In bytes: a multiple of 8. */
+  readonly offset?: number
+  readonly options?: readonly number[]
+  readonly version?: number
+  /** In words. */
+  readonly headerLength?: number
+  readonly totalLength?: number
+  readonly checksum?: number
+}
+
+export interface UdpFields {
+  readonly sourcePort?: number
+  readonly targetPort?: number
+  readonly length?: number
+  readonly checksum?: number
+}
+
+export interface IcmpFields {
+  readonly type: number
+  readonly code?: number
+  /** The second word. */
+  readonly rest?: number
+  readonly checksum?: number
+}
+
+export const Protocol = { icmp: 1, tcp: 6, udp: 17 } as const
+export const Type = { ipv4: 0x0800, arp: 0x0806, ipv6: 0x86dd } as const
+
+export function join(...parts: readonly (Bytes | readonly number[])[]): Bytes {
+  const all = new Uint8Array(parts.reduce((bytes, part) => bytes + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    all.set(part, at)
+    at += part.length
+  }
+  return all
+}
+
+export function address(text: string): Bytes {
+  return Uint8Array.from(text.split('.'), Number)
+}
+
+export function link(text: string): Bytes {
+  return Uint8Array.from(text.split(':'), (pair) => Number.parseInt(pair, 16))
+}
+
+/** `length` bytes that count up from `first`. */
+export function counting(length: number, first = 0): Bytes {
+  return Uint8Array.from({ length }, (_, i) => (i + first) & 0xff)
+}
+
+export function text(string: string): Bytes {
+  return new TextEncoder().encode(string)
+}
+
+/** The Internet checksum of RFC 1071, word by word. */
+export function checksumOf(...parts: readonly Bytes[]): number {
+  const all = join(...parts)
+  let sum = 0
+  for (let i = 0; i < all.length; i += 2) sum += (all[i]! << 8) | (all[i + 1] ?? 0)
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16)
+  return ~sum & 0xffff
+}
+
+export function ether(fields: EtherFields, payload: Bytes): Bytes {
+  const { source = '02:00:00:00:00:09', target = BROADCAST, type = Type.ipv4 } = fields
+  return join(link(target), link(source), be16(type), payload)
+}
+
+export function arp(fields: ArpFields): Bytes {
+  const { operation = 'request', senderLink = '02:00:00:00:00:09', sender = '10.0.0.9' } = fields
+  const { targetLink = '00:00:00:00:00:00', target = '10.0.0.1' } = fields
+  const { hardwareType = 1, protocolType = Type.ipv4, hardwareLength = 6, protocolLength = 4 } = fields
+  const number = typeof operation === 'number' ? operation : operation === 'request' ? 1 : 2
+  const head = join(be16(hardwareType), be16(protocolType), [hardwareLength, protocolLength], be16(number))
+  return join(head, link(senderLink), address(sender), link(targetLink), address(target))
+}
+
+export function ip(fields: IpFields, payload: Bytes): Bytes {
+  const { source = '10.0.0.9', target = '10.0.0.1', protocol = Protocol.udp, ttl = 64, id = 1, service = 0 } = fields
+  const { dontFragment = false, more = false, offset = 0, options = [], version = 4 } = fields
+  assert.equal(options.length % 4, 0, 'options are whole words')
+  const { headerLength = 5 + options.length / 4, totalLength = 20 + options.length + payload.length } = fields
+  const flags = (dontFragment ? 0x4000 : 0) | (more ? 0x2000 : 0) | (offset >> 3)
+  const first = join([(version << 4) | headerLength, service], be16(totalLength), be16(id), be16(flags))
+  const head = join(first, [ttl, protocol, 0, 0], address(source), address(target), options)
+  put16(head, 10, fields.checksum ?? checksumOf(head))
+  return join(head, payload)
+}
+
+/** `checksum` is UDP's. */
+export function udp(fields: UdpFields & IpFields, payload: Bytes): Bytes {
+  const { checksum: _, ...rest } = fields
+  return ip({ ...rest, protocol: Protocol.udp }, udpSegment(fields, payload))
+}
+
+/** A UDP datagram without its IP header. */
+export function udpSegment(fields: UdpFields & { source?: string; target?: string }, payload: Bytes): Bytes {
+  const { source = '10.0.0.9', target = '10.0.0.1', sourcePort = 5000, targetPort = 7 } = fields
+  const { length = 8 + payload.length } = fields
+  const head = join(be16(sourcePort), be16(targetPort), be16(length), [0, 0])
+  const pseudo = join(address(source), address(target), [0, Protocol.udp], be16(length))
+  // 0 says that there is none (RFC 768).
+  put16(head, 6, fields.checksum ?? (checksumOf(pseudo, head, payload) || 0xffff))
+  return join(head, payload)
+}
+
+/** `checksum` is ICMP's. */
+export function icmp(fields: IcmpFields & IpFields, data: Bytes): Bytes {
+  const { checksum: _, ...rest } = fields
+  return ip({ ...rest, protocol: Protocol.icmp }, icmpMessage(fields, data))
+}
+
+export function icmpMessage(fields: IcmpFields, data: Bytes): Bytes {
+  const { type, code = 0, rest = 0 } = fields
+  const head = join([type, code, 0, 0], be16(rest >>> 16), be16(rest & 0xffff))
+  put16(head, 2, fields.checksum ?? checksumOf(head, data))
+  return join(head, data)
+}
+
+/** Cuts an IP packet without options into fragments that carry `each` bytes (a multiple of 8). */
+export function fragments(packet: Bytes, each: number, id = 77): Bytes[] {
+  const { ip: head } = read(join(new Uint8Array(14), packet), false)
+  const payload = packet.subarray(20)
+  const cut: Bytes[] = []
+  for (let offset = 0; offset < payload.length; offset += each) {
+    const piece = payload.subarray(offset, offset + each)
+    const more = offset + each < payload.length
+    const { source, target, protocol, ttl } = head!
+    cut.push(ip({ source, target, protocol, ttl, id, offset, more }, piece))
+  }
+  return cut
+}
+
+/** The identifier and the sequence number of an echo, as the second word. */
+export function echoRest(identifier: number, sequence: number): number {
+  return ((identifier << 16) | sequence) >>> 0
+}
+
+/** A frame, read. What is not there is undefined. */
+export interface Read {
+  readonly ether: { readonly source: string; readonly target: string; readonly type: number }
+  readonly arp?: {
+    readonly operation: 'request' | 'reply' | number
+    readonly senderLink: string
+    readonly sender: string
+    readonly targetLink: string
+    readonly target: string
+  }
+  readonly ip?: {
+    readonly source: string
+    readonly target: string
+    readonly protocol: number
+    readonly ttl: number
+    readonly id: number
+    readonly service: number
+    readonly totalLength: number
+    readonly more: boolean
+    readonly dontFragment: boolean
+    readonly offset: number
+  }
+  readonly udp?: { readonly sourcePort: number; readonly targetPort: number; readonly length: number }
+  readonly icmp?: { readonly type: number; readonly code: number; readonly rest: number }
+  /** Behind the last header that was read: of a fragment, behind the IP header. */
+  readonly payload: Bytes
+}
+
+/** Reads a frame that the stack has sent, and holds its lengths and checksums against the RFCs. */
+export function read(frame: Bytes, check = true): Read {
+  assert(frame.length >= 14, 'a frame has an Ethernet header')
+  const ethernet = { target: linkText(frame, 0), source: linkText(frame, 6), type: get16(frame, 12) }
+  const body = frame.subarray(14)
+  if (ethernet.type === Type.arp) return { ether: ethernet, ...readArp(body) }
+  if (ethernet.type !== Type.ipv4) return { ether: ethernet, payload: body }
+  assert.equal(body[0], 0x45, 'the stack sends headers without options')
+  const head = {
+    source: addressText(body, 12),
+    target: addressText(body, 16),
+    protocol: body[9]!,
+    ttl: body[8]!,
+    id: get16(body, 4),
+    service: body[1]!,
+    totalLength: get16(body, 2),
+    more: (body[6]! & 0x20) !== 0,
+    dontFragment: (body[6]! & 0x40) !== 0,
+    offset: (get16(body, 6) & 0x1fff) * 8,
+  }
+  if (check) {
+    assert.equal(checksumOf(body.subarray(0, 20)), 0, 'the IP header has its checksum')
+    assert.equal(head.totalLength, body.length, 'the total length is that of the packet')
+    assert.equal(body[6]! & 0x80, 0, 'the reserved bit is 0')
+  }
+  const payload = body.subarray(20)
+  if (head.more || head.offset > 0) return { ether: ethernet, ip: head, payload }
+  return { ether: ethernet, ip: head, ...readTransport(head, payload, check) }
+}
+
+/** The whole out of the fragments of one datagram, read anew. */
+export function reassemble(frames: readonly Bytes[]): Read {
+  const parts = frames.map((frame) => read(frame)).sort((a, b) => a.ip!.offset - b.ip!.offset)
+  let end = 0
+  parts.forEach((part, i) => {
+    assert.equal(part.ip!.offset, end, 'fragments follow each other without a gap')
+    assert.equal(part.ip!.id, parts[0]!.ip!.id)
+    assert.equal(part.ip!.more, i < parts.length - 1, 'all but the last say that there are more')
+    assert(part.ip!.more === false || part.payload.length % 8 === 0, 'what is not the end is a multiple of 8')
+    end += part.payload.length
+  })
+  const first = parts[0]!
+  const payload = join(...parts.map((part) => part.payload))
+  return { ether: first.ether, ip: first.ip!, ...readTransport(first.ip!, payload, true) }
+}
+
+function readTransport(head: NonNullable<Read['ip']>, payload: Bytes, check: boolean): Omit<Read, 'ether' | 'ip'> {
+  if (head.protocol === Protocol.udp) {
+    const length = get16(payload, 4)
+    if (check) {
+      assert.equal(length, payload.length, 'the UDP length is that of the datagram')
+      const pseudo = join(address(head.source), address(head.target), [0, Protocol.udp], be16(length))
+      assert.notEqual(get16(payload, 6), 0, 'UDP is sent with a checksum')
+      assert.equal(checksumOf(pseudo, payload), 0, 'the datagram has its checksum')
+    }
+    const ports = { sourcePort: get16(payload, 0), targetPort: get16(payload, 2), length }
+    return { udp: ports, payload: payload.subarray(8) }
+  }
+  if (head.protocol === Protocol.icmp) {
+    if (check) assert.equal(checksumOf(payload), 0, 'the ICMP message has its checksum')
+    const rest = ((get16(payload, 4) << 16) | get16(payload, 6)) >>> 0
+    return { icmp: { type: payload[0]!, code: payload[1]!, rest }, payload: payload.subarray(8) }
+  }
+  return { payload }
+}
+
+function readArp(body: Bytes): Omit<Read, 'ether'> {
+  assert.deepEqual([...body.subarray(0, 6)], [0, 1, 8, 0, 6, 4], 'ARP for IPv4 over Ethernet')
+  const operation = get16(body, 6)
+  return {
+    arp: {
+      operation: operation === 1 ? 'request' : operation === 2 ? 'reply' : operation,
+      senderLink: linkText(body, 8),
+      sender: addressText(body, 14),
+      targetLink: linkText(body, 18),
+      target: addressText(body, 24),
+    },
+    payload: body.subarray(28),
+  }
+}
+
+export function be16(value: number): Bytes {
+  return Uint8Array.of(value >>> 8, value & 0xff)
+}
+
+export function get16(bytes: Bytes, at: number): number {
+  return (bytes[at]! << 8) | bytes[at + 1]!
+}
+
+export function put16(bytes: Bytes, at: number, value: number): void {
+  bytes[at] = value >>> 8
+  bytes[at + 1] = value & 0xff
+}
+
+function linkText(bytes: Bytes, at: number): string {
+  return Array.from(bytes.subarray(at, at + 6), (byte) => byte.toString(16).padStart(2, '0')).join(':')
+}
+
+function addressText(bytes: Bytes, at: number): string {
+  return bytes.subarray(at, at + 4).join('.')
+}
