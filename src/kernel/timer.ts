@@ -137,7 +137,7 @@ export class Timers {
     return fired
   }
 
-  /** µs from now until something may have to fire, or Infinity. Never later than the next deadline. */
+  /** µs from now until something may have to fire, or Infinity. Never later than the next timer fires, at most a tick after its deadline. */
   untilNext(): number {
     if (this.#armed === 0) return Number.POSITIVE_INFINITY
     return Math.max(0, this.#nextTick() * TICK_US - this.#cpu.now)

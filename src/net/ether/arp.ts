@@ -247,7 +247,7 @@ export class Arp {
       this.#tellAll(entry, Operation.stale)
       this.#timer(entry, ArpLimits.staleUs)
     } else if (entry.state === State.stale) this.#fail(entry)
-    else if (++entry.tries >= ArpLimits.tries) {
+    else if (++entry.tries > ArpLimits.tries) {
       this.#count[C.failed]!++
       this.#fail(entry)
     } else this.#request(entry)
@@ -289,13 +289,15 @@ export class Arp {
   /** The control CPU: an address is wanted, or a stale entry is used. */
   #serve(entry: Entry, operation: number): void {
     entry.usedAt = this.#context.cpu.now
-    if (operation === Operation.resolve) {
-      if (entry.state !== State.incomplete) this.#tellAll(entry, Operation.resolved)
-      else if (entry.tries === 0) {
-        entry.tries = 1
-        this.#request(entry)
-      }
-    } else if (entry.state === State.stale) {
+    if (entry.state === State.incomplete) {
+      if (entry.tries > 0) return
+      entry.tries = 1
+      this.#request(entry)
+      return
+    }
+    if (operation === Operation.resolve) this.#tellAll(entry, Operation.resolved)
+    // Whoever uses it, it has to be confirmed: the replicas learn how that ends.
+    if (entry.state === State.stale) {
       entry.state = State.probe
       entry.tries = 1
       this.#request(entry)
