@@ -21,7 +21,9 @@ export default function program(cpu: Cpu, data: Data): void {
   const result = cpu.memory.layout.region('result').address >> 3
   if (data.mode === 'ring') {
     const ring = new BareRing(cpu.memory.i32, cpu.memory.layout.region('ring').address)
-    cpu.threads.start('ring', (thread) => (cpu.index === 0 ? ring.send(thread, data.count, result) : ring.receive(thread, data.count)))
+    cpu.threads.start('ring', (thread) =>
+      cpu.index === 0 ? ring.send(thread, data.count, result) : ring.receive(thread, data.count),
+    )
   } else if (cpu.index === 1) target(cpu, data, result)
   else cpu.threads.start('source', (thread) => source(thread, data, result))
 }

@@ -5,7 +5,13 @@ import { boot, CpuCounters, SlabCounters, total } from '../src/kernel.ts'
 import { type Mode, Result } from './message-program.ts'
 import { compare, print } from './report.ts'
 
-const { values } = parseArgs({ options: { rounds: { type: 'string', default: '5' }, ring: { type: 'string', default: '256' }, count: { type: 'string', default: '20000000' } } })
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '5' },
+    ring: { type: 'string', default: '256' },
+    count: { type: 'string', default: '20000000' },
+  },
+})
 const count = Number(values.count)
 const notes = new Map<Mode, string>()
 
@@ -25,12 +31,19 @@ async function run(mode: Mode): Promise<number> {
   const rung = total(machine.memory, CpuCounters, 'doorbellsRung')
   const live = total(machine.memory, SlabCounters, 'allocated') - total(machine.memory, SlabCounters, 'freed')
   const heap = (f64[result + Result.heapBytes]! + f64[result + Result.targetHeapBytes]!) / count
-  notes.set(mode, `doorbells per 1000 messages ${((rung / count) * 1000).toFixed(4)}, V8 heap bytes per message ${heap.toFixed(4)}, objects not freed ${live}`)
+  notes.set(
+    mode,
+    `doorbells per 1000 messages ${((rung / count) * 1000).toFixed(4)}, V8 heap bytes per message ${heap.toFixed(4)}, objects not freed ${live}`,
+  )
   return count / (f64[result + Result.elapsedUs]! / 1e6)
 }
 
 const modes: readonly Mode[] = ['ring', 'one way', 'call']
-const names = { ring: 'bare ring, published by sixteens', 'one way': 'messages one way over a port', call: 'call and reply, 256 under way' }
+const names = {
+  ring: 'bare ring, published by sixteens',
+  'one way': 'messages one way over a port',
+  call: 'call and reply, 256 under way',
+}
 const results = await compare(
   modes.map((mode) => ({ name: names[mode], run: () => run(mode) })),
   Number(values.rounds),

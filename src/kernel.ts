@@ -28,7 +28,16 @@ export { HANDOFF_POINTS, type HandoffPoint, Layout, type LayoutOptions } from '.
 export { type LockReading, lockClass } from './kernel/lock.ts'
 export { EASYNC, MessageFlag, MessageHeader, type MessageType, message, Plain } from './kernel/message.ts'
 export { Mutex } from './kernel/mutex.ts'
-export { FREE_PORT, type Handler, NULL_PORT, PANIC_PORT, type Port, type PortId, type PortOptions } from './kernel/port.ts'
+export {
+  FREE_PORT,
+  type Handler,
+  NULL_PORT,
+  PANIC_PORT,
+  type Port,
+  type PortId,
+  type PortOptions,
+} from './kernel/port.ts'
+export { recycle } from './kernel/recycle.ts'
 export { Rwlock } from './kernel/rwlock.ts'
 export { SLAB_SIZES, SlabCounters, type SlabReading } from './kernel/slab.ts'
 export { channel } from './kernel/sleep.ts'

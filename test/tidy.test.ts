@@ -63,7 +63,9 @@ const sources = files(join(source, 'src')).map((path) => {
 })
 
 test('every source file belongs to a layer', () => {
-  const lost = sources.filter(({ name }) => layerOf(name) < 0 && !isTest(name) && !name.endsWith('.d.ts')).map(({ name }) => name)
+  const lost = sources
+    .filter(({ name }) => layerOf(name) < 0 && !isTest(name) && !name.endsWith('.d.ts'))
+    .map(({ name }) => name)
   assert.deepEqual(lost, [])
 })
 
@@ -72,7 +74,9 @@ test('a layer imports only from itself and from the layers to its left', () => {
   for (const { path, name, text } of sources) {
     if (isTest(name)) continue
     for (const specifier of importsOf(text)) {
-      const target = relative(join(source, 'src'), join(dirname(path), specifier)).split(sep).join('/')
+      const target = relative(join(source, 'src'), join(dirname(path), specifier))
+        .split(sep)
+        .join('/')
       if (isHeader(target) && name.startsWith('net/')) continue
       if (layerOf(target) > layerOf(name)) wrong.push(`${name} imports ${target}`)
     }
@@ -92,12 +96,16 @@ test('no file is unfinished', () => {
 })
 
 test('nothing per CPU is a module variable: modules have no mutable bindings', () => {
-  const mutable = sources.filter(({ name, text }) => !isTest(name) && /^(export )?let /m.test(text)).map(({ name }) => name)
+  const mutable = sources
+    .filter(({ name, text }) => !isTest(name) && /^(export )?let /m.test(text))
+    .map(({ name }) => name)
   // A number that makes each generated class unique, and the operating system's library, which is code.
   assert.deepEqual(mutable.sort(), ['base/struct.ts', 'device/linux/library.ts'])
 })
 
 test('a file opens with what it is', () => {
-  const silent = sources.filter(({ name, text }) => !isTest(name) && !/^(#!.*\n)?(\/\/|\/\*)/.test(text)).map(({ name }) => name)
+  const silent = sources
+    .filter(({ name, text }) => !isTest(name) && !/^(#!.*\n)?(\/\/|\/\*)/.test(text))
+    .map(({ name }) => name)
   assert.deepEqual(silent, [])
 })

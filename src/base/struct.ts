@@ -99,6 +99,9 @@ export interface Struct<F extends Fields> {
   cursor(memory: Views): Cursor<F>
 }
 
+/** What every cursor has besides its fields. */
+const RESERVED: ReadonlySet<string> = new Set(['at', 'u8', 'u16', 'i32', 'u32', 'f64', 'view', 'constructor'])
+
 let generated = 0
 
 /**
@@ -110,7 +113,8 @@ export function struct<F extends Fields>(fields: F): Struct<F> {
   let size = 0
   let body = ''
   for (const [name, kind] of Object.entries(fields)) {
-    assert(/^[a-zA-Z][a-zA-Z0-9]*$/.test(name) && name !== 'at', 'a field is named by letters and digits, and not `at`')
+    assert(/^[a-zA-Z][a-zA-Z0-9]*$/.test(name), 'a field is named by letters and digits')
+    assert(!RESERVED.has(name), "a field's name is not one that every cursor has")
     assert(size % kind.alignment === 0, 'a host-order field lies at a multiple of its size: add padding before it')
     offset[name] = size
     const address = `this.at + ${size}`

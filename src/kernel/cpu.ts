@@ -17,6 +17,7 @@ import type { Memory } from './memory.ts'
 import { Names } from './name.ts'
 import { OrderChecker } from './order.ts'
 import { Ports } from './port.ts'
+import { Recycler } from './recycle.ts'
 import { Signals } from './signal.ts'
 import { Slab } from './slab.ts'
 import { SleepQueue } from './sleep.ts'
@@ -84,6 +85,7 @@ export class Cpu {
   readonly signals: Signals
   readonly cpusync: Cpusync
   readonly hardclock: Hardclock
+  readonly recycler: Recycler
   readonly order: OrderChecker | undefined
   readonly profileLocks: boolean
   /** The time at the beginning of this turn, µs. */
@@ -123,6 +125,7 @@ export class Cpu {
     this.threads = new Threads(this)
     this.cpusync = new Cpusync(this)
     this.hardclock = new Hardclock(this)
+    this.recycler = new Recycler(this)
     this.#stopWord = (memory.layout.header + MachineHeader.offset.stop) >> 2
     this.#turnsWord = (this.block + CpuBlock.offset.turns) >> 3
     this.now = clock.now()
@@ -235,15 +238,30 @@ export class Cpu {
   /** The end: threads end, what was added is closed. For the host. */
   shutdown(): void {
     this.ipi.close()
-    this.threads.endAll()
-    for (let run = this.#onStop.pop(); run !== undefined; run = this.#onStop.pop()) run()
-    for (const pollable of this.#pollables) pollable.close()
-    this.#pollables.length = 0
-    this.slab.flush()
+    // What throws on its way out keeps the others from nothing: the first error is the one that is told.
+    const steps = [
+      () => this.threads.endAll(),
+      ...this.#onStop.splice(0).reverse(),
+      ...this.#pollables.splice(0).map((pollable) => () => pollable.close()),
+      () => this.slab.flush(),
+      () => this.#closeSleeper(),
+    ]
+    const errors: unknown[] = []
+    for (const step of steps) {
+      try {
+        step()
+      } catch (error) {
+        errors.push(error)
+      }
+    }
+    Atomics.store(this.memory.i32, this.stateWord, CpuState.stopped)
+    if (errors.length > 0) throw errors[0]
+  }
+
+  #closeSleeper(): void {
     Atomics.store(this.memory.i32, (this.block + CpuBlock.offset.doorbell) >> 2, 0)
     this.#sleeper?.close()
     this.#sleeper = undefined
-    Atomics.store(this.memory.i32, this.stateWord, CpuState.stopped)
   }
 
   /** What runs on this CPU now, in words, for the report of a failure. */

@@ -45,19 +45,22 @@ export class Handoffs {
     return this.#base + (point * this.#cpus + peer) * HandoffRecord.size
   }
 
-  /** `count` things were enqueued. */
-  enqueued(record: number, count: number): void {
+  /** `count` things were enqueued, and the queue is `depth` deep with them; without a depth it is the consumer that sees it. */
+  enqueued(record: number, count: number, depth = -1): void {
     this.#f64[(record >> 3) + ENQUEUED]! += count
+    if (depth >= 0 && this.#enabled) this.#f64[(record >> 3) + DEPTH + bucketOf(depth)]! += count
   }
 
-  /** The depth that one enqueue found, itself included. */
+  /** The depth that one service found. */
   depth(record: number, depth: number): void {
     if (this.#enabled) this.#f64[(record >> 3) + DEPTH + bucketOf(depth)]!++
   }
 
-  /** One thing was taken that had waited `us`. Kept in tenths of a µs. */
-  waited(record: number, us: number): void {
-    if (this.#enabled) this.#f64[(record >> 3) + TIME + bucketOf(us > 0 ? (us < LONG_US ? (us * 10) | 0 : Math.min(us * 10, 0xffffffff)) : 0)]!++
+  /** `count` things were taken that had each waited `us`. Kept in tenths of a µs. */
+  waited(record: number, us: number, count = 1): void {
+    if (!this.#enabled) return
+    const tenths = us > 0 ? (us < LONG_US ? (us * 10) | 0 : Math.min(us * 10, 0xffffffff)) : 0
+    this.#f64[(record >> 3) + TIME + bucketOf(tenths)]! += count
   }
 
   /** A service of the queue took `count`, and ended because it was empty, or because the limit was reached. */

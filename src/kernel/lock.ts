@@ -1,6 +1,7 @@
 // What all locks have in common: classes, their profile in the columns of FreeBSD's LOCK_PROFILING(9), and the wait.
 import { counterSet, readCounters } from './counters.ts'
 import type { Cpu } from './cpu.ts'
+import { MachineStopping } from './ipi.ts'
 import type { Memory } from './memory.ts'
 
 /** Times are µs. */
@@ -47,6 +48,8 @@ export function profileReleased(cpu: Cpu, lockClass: number, us: number, wanted:
 
 /** One turn of a busy wait: a CPU that waits for a lock still serves IPIs, for the lock's holder may wait for that. */
 export function spin(cpu: Cpu): void {
+  // The holder may have stopped with it.
+  if (cpu.stopping()) throw new MachineStopping()
   if (cpu.ipi.serve() === 0) cpu.host.relax(cpu)
 }
 

@@ -157,8 +157,6 @@ export class Ports {
   readonly #firstId: number
   #nextSlot: number
   readonly #freeSlots: number[] = []
-  /** The time of the service that is going on. */
-  #now = 0
   /** Handler ports with messages, in the order in which they became ready. */
   readonly #ready: Port[] = []
 
@@ -301,11 +299,12 @@ export class Ports {
 
   /** Takes the next message out of the queue, priority first, or 0. The port's CPU only. */
   get(port: Port): Address {
-    this.#now = this.#cpu.now
     const message = this.#take(port)
     if (message !== 0) {
       this.#count[RECEIVED]!++
-      this.#handoffs.served(this.#recordOf(port, message), 1, false)
+      const record = this.#recordOf(port, message)
+      this.#handoffs.waited(record, this.#cpu.now - this.#f64[(message >> 3) + QUEUED_AT]!, 1)
+      this.#handoffs.served(record, 1, false)
     }
     return message
   }
@@ -396,6 +395,33 @@ export class Ports {
       if (second !== 0) this.#stray(id, second)
       if (third !== 0) this.#stray(id, third)
       if (fourth !== 0) this.#stray(id, fourth)
+      return
+    }
+    // Usually nothing is special about any of them, and they are linked in together.
+    const words = this.#i32
+    let last = first
+    let count = 1
+    let flags = words[first >> 2]!
+    if (second !== 0) {
+      words[(last >> 2) + NEXT] = second
+      last = second
+      flags |= words[second >> 2]!
+      count++
+    }
+    if (third !== 0) {
+      words[(last >> 2) + NEXT] = third
+      last = third
+      flags |= words[third >> 2]!
+      count++
+    }
+    if (fourth !== 0) {
+      words[(last >> 2) + NEXT] = fourth
+      last = fourth
+      flags |= words[fourth >> 2]!
+      count++
+    }
+    if ((flags & (PRIORITY | RECEIPT)) === 0) {
+      this.#append(port, first, last, count)
       return
     }
     this.#enqueue(port, first)
@@ -585,25 +611,36 @@ export class Ports {
   #enqueue(port: Port, message: Address): void {
     const words = this.#i32
     const flags = words[message >> 2]!
-    const r = port.record >> 2
-    words[(message >> 2) + NEXT] = 0
-    if ((flags & PRIORITY) === 0) {
-      const tail = words[r + TAIL]!
-      if (words[r + HEAD] === 0) words[r + HEAD] = message
-      else words[(tail >> 2) + NEXT] = message
-      words[r + TAIL] = message
-    } else {
-      const tail = words[r + PRIORITY_TAIL]!
+    if ((flags & PRIORITY) === 0) this.#append(port, message, message, 1)
+    else {
+      const r = port.record >> 2
+      words[(message >> 2) + NEXT] = 0
       if (words[r + PRIORITY_HEAD] === 0) words[r + PRIORITY_HEAD] = message
-      else words[(tail >> 2) + NEXT] = message
+      else words[(words[r + PRIORITY_TAIL]! >> 2) + NEXT] = message
       words[r + PRIORITY_TAIL] = message
+      this.#deeper(port, message, 1)
     }
-    const depth = ++words[r + DEPTH]!
-    const record = this.#recordOf(port, message)
-    this.#handoffs.enqueued(record, 1)
-    this.#handoffs.depth(record, depth)
     if ((flags & RECEIPT) !== 0 && (flags & REPLY) === 0) this.#receipt(message)
-    if (depth === 1) this.#notify(port)
+  }
+
+  /** Puts `count` messages of one sender, linked from `first` to `last`, at the end of the queue. */
+  #append(port: Port, first: Address, last: Address, count: number): void {
+    const words = this.#i32
+    const r = port.record >> 2
+    words[(last >> 2) + NEXT] = 0
+    if (words[r + HEAD] === 0) words[r + HEAD] = first
+    else words[(words[r + TAIL]! >> 2) + NEXT] = first
+    words[r + TAIL] = last
+    this.#deeper(port, first, count)
+  }
+
+  /** The queue is `count` deeper, by messages of the sender of `message`. */
+  #deeper(port: Port, message: Address, count: number): void {
+    const word = (port.record >> 2) + DEPTH
+    const before = this.#i32[word]!
+    this.#i32[word] = before + count
+    this.#handoffs.enqueued(this.#recordOf(port, message), count, before + count)
+    if (before === 0) this.#notify(port)
   }
 
   #notify(port: Port): void {
@@ -631,7 +668,6 @@ export class Ports {
     }
     words[r + DEPTH]!--
     words[message >> 2]! &= ~QUEUED
-    this.#handoffs.waited(this.#recordOf(port, message), this.#now - this.#f64[(message >> 3) + QUEUED_AT]!)
     if (this.#cpu.order !== undefined && (words[message >> 2]! & REPLY) === 0)
       this.#cpu.order.received(port.id, message)
     return message
@@ -642,28 +678,42 @@ export class Ports {
     // Closed since it became ready: its record may be another port's by now.
     if (port.closed) return 0
     port.running = true
-    this.#now = this.#cpu.now
+    const { now } = this.#cpu
     let served = 0
-    // Consecutive messages from one CPU are counted together.
+    // Consecutive messages of one CPU and one of its turns are counted together.
+    let from = -1
+    let queuedAt = -1
     let record = 0
     let ofRecord = 0
+    let ofTime = 0
     // A handler may close its port, and another may take the record.
     while (served < port.batch && !port.closed) {
       const message = this.#take(port)
       if (message === 0) break
       served++
-      const its = this.#recordOf(port, message)
-      if (its !== record) {
-        if (ofRecord > 0) this.#handoffs.served(record, ofRecord, false)
-        record = its
-        ofRecord = 0
+      const itsFrom = this.#u16[(message >> 1) + FROM]!
+      const itsQueuedAt = this.#f64[(message >> 3) + QUEUED_AT]!
+      if (itsFrom !== from || itsQueuedAt !== queuedAt) {
+        if (ofTime > 0) this.#handoffs.waited(record, now - queuedAt, ofTime)
+        queuedAt = itsQueuedAt
+        ofTime = 0
+        if (itsFrom !== from) {
+          if (ofRecord > 0) this.#handoffs.served(record, ofRecord, false)
+          from = itsFrom
+          record = port.records[itsFrom]!
+          ofRecord = 0
+        }
       }
       ofRecord++
+      ofTime++
       this.#handle(port, message)
     }
     port.running = false
     this.#count[RECEIVED]! += served
-    if (ofRecord > 0) this.#handoffs.served(record, ofRecord, served === port.batch)
+    if (ofRecord > 0) {
+      this.#handoffs.waited(record, now - queuedAt, ofTime)
+      this.#handoffs.served(record, ofRecord, served === port.batch)
+    }
     if (!port.closed && this.depth(port) > 0) this.#notify(port)
     return served
   }

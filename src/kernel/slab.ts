@@ -167,6 +167,7 @@ export class Slab {
     const magazine = this.#magazines[slabClass]!
     if (magazine.count === 0 && !this.#fill(magazine, slabClass)) {
       this.#count[S.exhausted]!++
+      this.#cpu.recycler.shortage()
       return 0
     }
     const address = magazine.pop()
@@ -182,19 +183,20 @@ export class Slab {
     words[(address >> 2) + 1] = FREED
     const zone = address & ZONE_MASK
     const owner = words[zone >> 2]!
-    this.#count[FREED_HERE]!++
-    if (owner === this.#index) this.#put(address, words[(zone >> 2) + SLAB_CLASS]!)
-    else this.#stage(owner, address)
+    if (owner === this.#index) {
+      this.#count[FREED_HERE]!++
+      this.#put(address, words[(zone >> 2) + SLAB_CLASS]!)
+    } else this.#stage(owner, address)
   }
 
   /** Hands staged frees over. Called at the end of each turn. */
   flush(): void {
-    for (let i = 0; i < this.#stagedCount; i++) {
-      const owner = this.#staged[i]!
+    // One by one from the end: handing over may wait for a ring, and functions that run meanwhile may stage more.
+    while (this.#stagedCount > 0) {
+      const owner = this.#staged[--this.#stagedCount]!
       this.#batches[owner]!.onList = false
       this.#handOver(owner)
     }
-    this.#stagedCount = 0
   }
 
   /** Takes in what others freed. Called when a size runs out, and when an IPI says that there is something. */
@@ -265,8 +267,8 @@ export class Slab {
   }
 
   /**
-   * Puts detached zones where any CPU may take them. Only inside a cpusync: nobody is then in the middle of taking
-   * one, so that the compare-and-swap there cannot be fooled by a zone that left and came back.
+   * Puts detached zones where any CPU may take them. Only by the CPU that holds all others, before it releases them:
+   * nobody is then in the middle of taking one, so that the compare-and-swap there cannot be fooled by a zone that left and came back.
    */
   returnZones(zones: readonly Address[]): void {
     const words = this.#i32
@@ -346,6 +348,7 @@ export class Slab {
     const { first: address, listed } = batch
     if (address === 0) return
     batch.first = 0
+    this.#count[FREED_HERE]! += listed + 1
     this.#count[FREED_REMOTE]! += listed + 1
     const words = this.#i32
     const word = (this.#cpu.memory.layout.cpuBlock(owner) + CpuBlock.offset.remoteFree) >> 2

@@ -272,8 +272,8 @@ export class Thread {
     }
     if (target === cpu.index) return threads.restart(this, argument)
     assert(this.tokens.length === 0, 'a thread holds no token when it moves')
-    // What it has sent must be there before what it will send: the lesson of order.
-    yield* this.synchronize()
+    // What it has sent must be there before what it will send, which is the lesson of order: each CPU says that it is held
+    // only when it has read the ring up to the question, so all of it is there.
     yield* cpu.cpusync.hold(this)
     // Nothing is under way to the port now. It changes its home, and the thread goes after it. The others are let go when
     // it is there: what they then send would else overtake it.

@@ -127,7 +127,9 @@ describe('boot', () => {
             sentence.test(error.message) &&
             error.cause instanceof Error,
         )
-        assert.equal(machine === undefined, where === 'start', 'what throws at once is thrown by boot')
+        if (where === 'start') assert.equal(machine, undefined, 'what throws at once is thrown by boot')
+        // On threads one CPU may throw before another has started: that, too, is boot's.
+        else assert.ok(machine !== undefined || host === 'threads')
         if (machine === undefined) return
         await machine.settled
         await assert.rejects(machine.stop(), CpuFailure)

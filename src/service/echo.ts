@@ -1,5 +1,6 @@
 // The echo service (RFC 862) over UDP, on every CPU of a host: what comes goes back, in the packet that it came in.
 import type { Address } from '../base/struct.ts'
+import { MbufFlag } from '../device/mbuf.ts'
 import { counterSet } from '../kernel/counters.ts'
 import type { Stack } from '../stack.ts'
 
@@ -20,7 +21,8 @@ export function echo(stack: Stack, port: number, ready: (error: Error | undefine
       onReadable: (socket) => {
         for (let packet: Address = socket.receive(); packet !== 0; packet = socket.receive()) {
           m.at = packet
-          if (m.sourcePort < FIRST_CLIENT_PORT) {
+          // Nor is what was sent to all answered by each: that is an amplifier (CERT CA-1998-01).
+          if (m.sourcePort < FIRST_CLIENT_PORT || (m.flags & MbufFlag.LINK_BROADCAST) !== 0) {
             count[EchoCounters.index.refused]!++
             mbufs.free(packet)
           } else {

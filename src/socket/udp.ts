@@ -2,13 +2,13 @@
 // in another CPU's group comes by message; its program is told once a batch, and takes packets until there are none.
 import { Errno, errnoName, KernelError } from '../base/errno.ts'
 import type { Address } from '../base/struct.ts'
-import { MBUF_BYTES, type MbufCursor } from '../device/mbuf.ts'
+import { MBUF_BYTES, type MbufCursor, MbufFlag } from '../device/mbuf.ts'
 import { define } from '../kernel/function.ts'
 import { EASYNC } from '../kernel/message.ts'
 import type { Port } from '../kernel/port.ts'
 import { addressBytes, Family, isUnspecified, parseAddress } from '../net/address.ts'
 import type { NetContext } from '../net/context.ts'
-import { RoundKind, type Rounds } from '../net/control/round.ts'
+import { type Round, RoundKind, type Rounds } from '../net/control/round.ts'
 import { SocketCounters } from '../net/counters.ts'
 import { type Endpoint, endpoint } from '../net/endpoint.ts'
 import { IcmpType, IcmpUnreachable } from '../net/icmp/header.ts'
@@ -17,6 +17,7 @@ import type { UdpInput } from '../net/udp/input.ts'
 import type { UdpOutput } from '../net/udp/output.ts'
 import { UdpPcb, type UdpPcbCursor, UdpPcbFlag, type UdpTable } from '../net/udp/pcb.ts'
 
+type RoundFields = ReturnType<(typeof Round)['cursor']>
 const C = SocketCounters.index
 
 /** RFC 6335 6: the dynamic ports. */
@@ -95,12 +96,14 @@ export class UdpSocket {
 
   /**
    * Sends a packet whose data is the payload, to `target` or, connected, without one. It owns the packet.
-   * Returns 0 or an errno (EDESTADDRREQ is EINVAL here: not connected and no target).
+   * Returns 0 or an errno (EDESTADDRREQ is EINVAL here: not connected and no target; so is a socket that is closed).
    */
   send(packet: Address, target: Endpoint | undefined = this.remote): number {
-    if (target === undefined) return this.#sockets.refuse(packet, Errno.EINVAL)
+    if (target === undefined || this.closed) return this.#sockets.refuse(packet, Errno.EINVAL)
     const m = this.#sockets.m
     m.at = packet
+    // A received packet still has the hash of the flow that it came in.
+    m.flags &= ~MbufFlag.HASHED
     m.target = target.address
     m.targetPort = target.port
     m.source = this.#sockets.sourceFor(this.local, target.address)
@@ -111,10 +114,13 @@ export class UdpSocket {
 
   /** Sends a received packet back to where it came from, with the data that it has now: nothing is copied. It owns the packet. */
   sendBack(packet: Address): number {
+    if (this.closed) return this.#sockets.refuse(packet, Errno.EINVAL)
     const m = this.#sockets.m
     m.at = packet
     const { source, sourcePort } = m
-    m.source = m.target
+    // What was sent to all is answered by one.
+    m.source = (m.flags & MbufFlag.LINK_BROADCAST) === 0 ? m.target : this.#sockets.sourceFor(this.local, source)
+    if (m.source === 0) return this.#sockets.refuse(packet, Errno.ENETUNREACH)
     m.sourcePort = this.local.port
     m.target = source
     m.targetPort = sourcePort
@@ -128,10 +134,13 @@ export class UdpSocket {
     return this.send(packet, target)
   }
 
-  /** From now on only `target`'s packets are received, its errors are reported, and `send` needs no target. */
-  connect(target: Endpoint): void {
+  /**
+   * From now on `send` needs no target; and when every CPU of the host knows, which `done` tells, only packets of
+   * `target` are received, and its errors are reported. `target` must live as long as the socket.
+   */
+  connect(target: Endpoint, done: () => void = () => {}): void {
     this.remote = target
-    this.#sockets.connect(this, target)
+    this.#sockets.connect(this, target, done)
   }
 
   /** Ends the socket: its port is free again on all CPUs, and what was not received is dropped. `done` is called when all know. */
@@ -245,6 +254,13 @@ export class UdpSockets {
       },
       undo: () => {},
     })
+    rounds.handle(RoundKind.connectUdp, {
+      apply: (round) => {
+        this.#connect(round.localPort, round.port, round.id, round.second, round.remotePort)
+        return 0
+      },
+      undo: () => {},
+    })
   }
 
   /**
@@ -267,15 +283,27 @@ export class UdpSockets {
     this.#bind(socket, port === 0 ? 16 : 1, (errno) => {
       if (errno === 0) return ready(undefined, socket)
       this.#sockets[number] = undefined
+      // Closed meanwhile, it gives its memory back itself.
+      if (!socket.closed) local.free()
+      socket.closed = true
       const sentence = bindSentence(errno, `${text}:${socket.port}`)
       ready(new KernelError(errno, sentence, 'bind'), socket)
     })
     return socket
   }
 
-  connect(socket: UdpSocket, target: Endpoint): void {
-    const pcb = this.#table.find(socket.port, this.#port.id, socket.number)
-    if (pcb !== 0) this.#table.connect(pcb, target.address, target.port)
+  connect(socket: UdpSocket, target: Endpoint, done: () => void): void {
+    if (socket.options.perCpu === true) {
+      this.#connect(socket.port, this.#port.id, socket.number, target.address, target.port)
+      done()
+      return
+    }
+    const fill = (round: RoundFields) => {
+      this.#fill(round, socket)
+      this.#context.u8.copyWithin(round.second, target.address, target.address + addressBytes(Family.inet))
+      round.remotePort = target.port
+    }
+    this.#rounds.start(RoundKind.connectUdp, fill, done)
   }
 
   close(socket: UdpSocket, done: () => void): void {
@@ -370,7 +398,7 @@ export class UdpSockets {
   #bind(socket: UdpSocket, tries: number, done: (errno: number) => void): void {
     const { local } = socket
     const finish = (errno: number) => {
-      if (errno !== Errno.EADDRINUSE || tries <= 1) return done(errno)
+      if (errno !== Errno.EADDRINUSE || tries <= 1 || socket.closed) return done(errno)
       socket.local = { ...local, port: this.#ephemeral() }
       this.#bind(socket, tries - 1, done)
     }
@@ -381,10 +409,7 @@ export class UdpSockets {
     } else this.#rounds.start(RoundKind.bindUdp, (round) => this.#fill(round, socket), finish)
   }
 
-  #fill(
-    round: { first: Address; localPort: number; port: number; id: number; cpu: number; flags: number },
-    socket: UdpSocket,
-  ): void {
+  #fill(round: RoundFields, socket: UdpSocket): void {
     const { u8, cpu } = this.#context
     u8.copyWithin(round.first, socket.local.address, socket.local.address + addressBytes(Family.inet))
     round.localPort = socket.port
@@ -412,6 +437,11 @@ export class UdpSockets {
   #remove(localPort: number, port: number, socket: number): void {
     const pcb = this.#table.find(localPort, port, socket)
     if (pcb !== 0) this.#table.remove(pcb)
+  }
+
+  #connect(localPort: number, port: number, socket: number, remote: Address, remotePort: number): void {
+    const pcb = this.#table.find(localPort, port, socket)
+    if (pcb !== 0) this.#table.connect(pcb, remote, remotePort)
   }
 
   #isOwnAddress(local: Endpoint): boolean {

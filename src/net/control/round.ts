@@ -30,7 +30,7 @@ export const Round = message('round', {
 })
 assert(Round.size === 128, 'a round fits in two cache lines')
 
-export const RoundKind = { addRoute: 1, removeRoute: 2, bindUdp: 3, unbindUdp: 4 } as const
+export const RoundKind = { addRoute: 1, removeRoute: 2, bindUdp: 3, unbindUdp: 4, connectUdp: 5 } as const
 export type RoundKind = (typeof RoundKind)[keyof typeof RoundKind]
 
 /** Carries a change out on this CPU, or undoes it. Returns 0 or an errno; an undo cannot fail. */

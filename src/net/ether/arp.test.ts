@@ -102,26 +102,30 @@ describe('arp', () => {
     assert.equal(host.count(ArpCounters, 'packetsDropped'), over)
   })
 
-  onHosts('a silent neighbour is asked three times, a second apart, and then given up with all that waits', {
-    answerArp: false,
-  }, (host) => {
-    const cpu = host.cpuCount - 1
-    ping(host, PEER, 1, cpu)
-    ping(host, PEER, 2, cpu)
-    host.run(10 * SECOND)
-    const requests = host.take()
-    assert.equal(requests.length, 3)
-    for (const { arp } of requests) assert.equal(arp?.operation, 'request')
-    const gaps = [requests[1]!.atUs - requests[0]!.atUs, requests[2]!.atUs - requests[1]!.atUs]
-    for (const gap of gaps) assert(Math.abs(gap - ArpLimits.retransmitUs) < 2000, `asked again after ${gap} µs`)
-    const counts = host.counts(ArpCounters)
-    assert.equal(counts.requestsSent, 3)
-    assert.equal(counts.failed, 1)
-    assert.equal(counts.packetsDropped, 2)
-    for (const { arp } of host.stacks) assert.equal(arp.size, 0)
-    ping(host, PEER, 3, cpu)
-    host.expect({ arp: { operation: 'request', target: PEER } })
-  })
+  onHosts(
+    'a silent neighbour is asked three times, a second apart, and then given up with all that waits',
+    {
+      answerArp: false,
+    },
+    (host) => {
+      const cpu = host.cpuCount - 1
+      ping(host, PEER, 1, cpu)
+      ping(host, PEER, 2, cpu)
+      host.run(10 * SECOND)
+      const requests = host.take()
+      assert.equal(requests.length, 3)
+      for (const { arp } of requests) assert.equal(arp?.operation, 'request')
+      const gaps = [requests[1]!.atUs - requests[0]!.atUs, requests[2]!.atUs - requests[1]!.atUs]
+      for (const gap of gaps) assert(Math.abs(gap - ArpLimits.retransmitUs) < 2000, `asked again after ${gap} µs`)
+      const counts = host.counts(ArpCounters)
+      assert.equal(counts.requestsSent, 3)
+      assert.equal(counts.failed, 1)
+      assert.equal(counts.packetsDropped, 2)
+      for (const { arp } of host.stacks) assert.equal(arp.size, 0)
+      ping(host, PEER, 3, cpu)
+      host.expect({ arp: { operation: 'request', target: PEER } })
+    },
+  )
 
   onHosts('a late answer still helps', { answerArp: false }, (host) => {
     ping(host, PEER, 1)
@@ -132,40 +136,48 @@ describe('arp', () => {
     host.expectNothing()
   })
 
-  onHosts('a used neighbour is confirmed after a while, by unicast, and used meanwhile', { answerArp: false }, (host) => {
-    const cpu = host.cpuCount - 1
-    ping(host, PEER, 1, cpu)
-    host.take()
-    host.injectFrame(reply())
-    host.take()
-    host.run(ArpLimits.reachableUs + SECOND)
-    host.expectNothing()
-    ping(host, PEER, 2, cpu)
-    const frames = host.take()
-    assert.equal(frames.filter(({ icmp }) => icmp !== undefined).length, 1)
-    const probe = frames.find(({ arp }) => arp !== undefined)!
-    assert.equal(probe.ether.target, PEER_LINK)
-    assert.equal(probe.arp!.operation, 'request')
-    host.injectFrame(reply())
-    ping(host, PEER, 3, cpu)
-    host.run(5 * SECOND)
-    host.expect({ icmp: { rest: echoRest(1, 3) } })
-    host.expectNothing()
-    assert.equal(host.count(ArpCounters, 'probesSent'), 1)
-    assert.equal(host.count(ArpCounters, 'failed'), 0)
-  })
+  onHosts(
+    'a used neighbour is confirmed after a while, by unicast, and used meanwhile',
+    { answerArp: false },
+    (host) => {
+      const cpu = host.cpuCount - 1
+      ping(host, PEER, 1, cpu)
+      host.take()
+      host.injectFrame(reply())
+      host.take()
+      host.run(ArpLimits.reachableUs + SECOND)
+      host.expectNothing()
+      ping(host, PEER, 2, cpu)
+      const frames = host.take()
+      assert.equal(frames.filter(({ icmp }) => icmp !== undefined).length, 1)
+      const probe = frames.find(({ arp }) => arp !== undefined)!
+      assert.equal(probe.ether.target, PEER_LINK)
+      assert.equal(probe.arp!.operation, 'request')
+      host.injectFrame(reply())
+      ping(host, PEER, 3, cpu)
+      host.run(5 * SECOND)
+      host.expect({ icmp: { rest: echoRest(1, 3) } })
+      host.expectNothing()
+      assert.equal(host.count(ArpCounters, 'probesSent'), 1)
+      assert.equal(host.count(ArpCounters, 'failed'), 0)
+    },
+  )
 
-  onHosts('a neighbour that does not confirm is gone after three probes, on every CPU', { answerArp: false }, (host) => {
-    for (let cpu = 0; cpu < host.cpuCount; cpu++) ping(host, PEER, cpu, cpu)
-    host.injectFrame(reply())
-    host.run(ArpLimits.reachableUs + SECOND)
-    host.take()
-    ping(host, PEER, 9, host.cpuCount - 1)
-    host.run(10 * SECOND)
-    assert.equal(host.count(ArpCounters, 'probesSent'), 3)
-    assert.equal(host.count(ArpCounters, 'failed'), 1)
-    for (const { arp } of host.stacks) assert.equal(arp.size, 0)
-  })
+  onHosts(
+    'a neighbour that does not confirm is gone after three probes, on every CPU',
+    { answerArp: false },
+    (host) => {
+      for (let cpu = 0; cpu < host.cpuCount; cpu++) ping(host, PEER, cpu, cpu)
+      host.injectFrame(reply())
+      host.run(ArpLimits.reachableUs + SECOND)
+      host.take()
+      ping(host, PEER, 9, host.cpuCount - 1)
+      host.run(10 * SECOND)
+      assert.equal(host.count(ArpCounters, 'probesSent'), 3)
+      assert.equal(host.count(ArpCounters, 'failed'), 1)
+      for (const { arp } of host.stacks) assert.equal(arp.size, 0)
+    },
+  )
 
   onHosts('a neighbour that nobody uses is forgotten without a question', { answerArp: false }, (host) => {
     host.introduce()

@@ -5,7 +5,7 @@ import type { Address } from '../../base/struct.ts'
 import { HEADROOM, Mbuf, type MbufCursor, MbufFlag } from '../../device/mbuf.ts'
 import { EASYNC } from '../../kernel/message.ts'
 import type { PortId } from '../../kernel/port.ts'
-import { Family, isBroadcast, isMulticast } from '../address.ts'
+import { Family, isBroadcast, isLoopback, isMulticast } from '../address.ts'
 import type { NetContext } from '../context.ts'
 import { IpCounters } from '../counters.ts'
 import type { EtherOutput } from '../ether/output.ts'
@@ -80,9 +80,12 @@ export class IpOutput {
     const toBroadcast = isBroadcast(u8, INET, target) || iface.isBroadcast(u8, INET, target)
     if (toBroadcast && options.broadcast !== true) return this.#fail(packet, C.sendNotAllowed, Errno.EACCES)
     if (this.#isOwn(target)) return this.#local(packet)
+    // An address of the loopback network never leaves the host (RFC 1122 3.2.1.3).
+    if (isLoopback(u8, INET, m.source)) return this.#fail(packet, C.sendNoAddress, Errno.EADDRNOTAVAIL)
     if (m.total + HEADER > 65535) return this.#fail(packet, C.sendTooLong, Errno.EMSGSIZE)
     // The header may be written over the bytes that these point to (a packet that is turned round): read first.
-    if (route.gateway === undefined) u8.copyWithin(this.#nextHop, target, target + 4)
+    // A group is on the link itself, whoever routes it on from there (RFC 1112 6.1).
+    if (route.gateway === undefined || isMulticast(u8, INET, target)) u8.copyWithin(this.#nextHop, target, target + 4)
     else u8.set(route.gateway, this.#nextHop)
     if (m.total + HEADER > iface.info.mtu) {
       if (options.dontFragment === true) return this.#fail(packet, C.sendTooLong, Errno.EMSGSIZE)
@@ -223,6 +226,8 @@ export class IpOutput {
   /** The source that a packet to `target` will have, as an address of its bytes; 0 when there is no way, or no address. */
   sourceTo(target: Address): Address {
     const { u8, interfaces } = this.#context
+    // All of 127/8 is the host itself.
+    if (isLoopback(u8, INET, target)) return interfaces[0]!.sourceFor(INET)
     for (let i = 0; i < interfaces.length; i++) {
       const iface = interfaces[i]!
       for (const own of iface.addresses) {

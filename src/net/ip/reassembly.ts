@@ -104,6 +104,7 @@ export class Reassembly {
     if (offset === 0 && more && length < ReassemblyLimits.firstBytes) return this.#refuse(packet, C.droppedTiny)
     const known = this.#find(header)
     const datagram = known !== 0 ? known : this.#create(header)
+    if (datagram === 0) return this.#refuse(packet, C.droppedLimit)
     const d = this.#datagram
     d.at = datagram
     if (d.fragments >= ReassemblyLimits.fragments) {
@@ -184,11 +185,16 @@ export class Reassembly {
     const first = d.first
     const total = d.total
     const count = d.fragments
+    const m = this.#m
+    m.at = first
+    const header = m.network
+    const headerBytes = m.data - header
+    // Each fragment's own header left room for its data; that of the first may be longer.
+    if (headerBytes + total > 65535) return this.#drop(datagram, C.droppedLayout)
     this.#count[C.held]! -= count
     this.#count[C.reassembledFragments]! += count
     this.#count[C.reassembled]!++
     this.#forget(datagram)
-    const m = this.#m
     for (let fragment = first; fragment !== 0; ) {
       m.at = fragment
       const next = m.link
@@ -198,8 +204,6 @@ export class Reassembly {
       fragment = next
     }
     m.at = first
-    const header = m.network
-    const headerBytes = m.data - header
     m.total = total
     m.flags = (m.flags | MbufFlag.REASSEMBLED) & ~MbufFlag.HASHED
     mbufs.prepend(first, headerBytes)
@@ -236,10 +240,12 @@ export class Reassembly {
     return 0
   }
 
+  /** A record for a new datagram, or 0 when memory is used up. */
   #create(header: Address): Address {
     const { u8, view, cpu, memory } = this.#context
     if (this.#datagrams >= ReassemblyLimits.datagrams) this.#drop(this.#oldest, C.droppedLimit)
-    const datagram = cpu.slab.allocate(DATAGRAM_BYTES)
+    const datagram = cpu.slab.tryAllocate(DATAGRAM_BYTES)
+    if (datagram === 0) return 0
     u8.fill(0, datagram, datagram + DATAGRAM_BYTES)
     const d = this.#datagram
     d.at = datagram

@@ -154,9 +154,9 @@ export function icmpMessage(fields: IcmpFields, data: Bytes): Bytes {
   return join(head, data)
 }
 
-/** Cuts an IP packet without options into fragments that carry `each` bytes (a multiple of 8). */
+/** Cuts a right IP packet without options into fragments that carry `each` bytes (a multiple of 8). */
 export function fragments(packet: Bytes, each: number, id = 77): Bytes[] {
-  const { ip: head } = read(join(new Uint8Array(14), packet), false)
+  const { ip: head } = read(ether({}, packet))
   const payload = packet.subarray(20)
   const cut: Bytes[] = []
   for (let offset = 0; offset < payload.length; offset += each) {
@@ -202,7 +202,7 @@ export interface Read {
 }
 
 /** Reads a frame that the stack has sent, and holds its lengths and checksums against the RFCs. */
-export function read(frame: Bytes, check = true): Read {
+export function read(frame: Bytes): Read {
   assert(frame.length >= 14, 'a frame has an Ethernet header')
   const ethernet = { target: linkText(frame, 0), source: linkText(frame, 6), type: get16(frame, 12) }
   const body = frame.subarray(14)
@@ -221,19 +221,19 @@ export function read(frame: Bytes, check = true): Read {
     dontFragment: (body[6]! & 0x40) !== 0,
     offset: (get16(body, 6) & 0x1fff) * 8,
   }
-  if (check) {
-    assert.equal(checksumOf(body.subarray(0, 20)), 0, 'the IP header has its checksum')
-    assert.equal(head.totalLength, body.length, 'the total length is that of the packet')
-    assert.equal(body[6]! & 0x80, 0, 'the reserved bit is 0')
-  }
+  assert.equal(checksumOf(body.subarray(0, 20)), 0, 'the IP header has its checksum')
+  assert.equal(head.totalLength, body.length, 'the total length is that of the packet')
+  assert.equal(body[6]! & 0x80, 0, 'the reserved bit is 0')
   const payload = body.subarray(20)
   if (head.more || head.offset > 0) return { ether: ethernet, ip: head, payload }
-  return { ether: ethernet, ip: head, ...readTransport(head, payload, check) }
+  return { ether: ethernet, ip: head, ...readTransport(head, payload) }
 }
 
 /** The whole out of the fragments of one datagram, read anew. */
 export function reassemble(frames: readonly Bytes[]): Read {
-  const parts = frames.map((frame) => read(frame)).sort((a, b) => a.ip!.offset - b.ip!.offset)
+  const parts = frames
+    .map((frame) => ({ ...read(frame), payload: frame.subarray(34) }))
+    .sort((a, b) => a.ip!.offset - b.ip!.offset)
   let end = 0
   parts.forEach((part, i) => {
     assert.equal(part.ip!.offset, end, 'fragments follow each other without a gap')
@@ -244,23 +244,21 @@ export function reassemble(frames: readonly Bytes[]): Read {
   })
   const first = parts[0]!
   const payload = join(...parts.map((part) => part.payload))
-  return { ether: first.ether, ip: first.ip!, ...readTransport(first.ip!, payload, true) }
+  return { ether: first.ether, ip: first.ip!, ...readTransport(first.ip!, payload) }
 }
 
-function readTransport(head: NonNullable<Read['ip']>, payload: Bytes, check: boolean): Omit<Read, 'ether' | 'ip'> {
+function readTransport(head: NonNullable<Read['ip']>, payload: Bytes): Omit<Read, 'ether' | 'ip'> {
   if (head.protocol === Protocol.udp) {
     const length = get16(payload, 4)
-    if (check) {
-      assert.equal(length, payload.length, 'the UDP length is that of the datagram')
-      const pseudo = join(address(head.source), address(head.target), [0, Protocol.udp], be16(length))
-      assert.notEqual(get16(payload, 6), 0, 'UDP is sent with a checksum')
-      assert.equal(checksumOf(pseudo, payload), 0, 'the datagram has its checksum')
-    }
+    assert.equal(length, payload.length, 'the UDP length is that of the datagram')
+    const pseudo = join(address(head.source), address(head.target), [0, Protocol.udp], be16(length))
+    assert.notEqual(get16(payload, 6), 0, 'UDP is sent with a checksum')
+    assert.equal(checksumOf(pseudo, payload), 0, 'the datagram has its checksum')
     const ports = { sourcePort: get16(payload, 0), targetPort: get16(payload, 2), length }
     return { udp: ports, payload: payload.subarray(8) }
   }
   if (head.protocol === Protocol.icmp) {
-    if (check) assert.equal(checksumOf(payload), 0, 'the ICMP message has its checksum')
+    assert.equal(checksumOf(payload), 0, 'the ICMP message has its checksum')
     const rest = ((get16(payload, 4) << 16) | get16(payload, 6)) >>> 0
     return { icmp: { type: payload[0]!, code: payload[1]!, rest }, payload: payload.subarray(8) }
   }

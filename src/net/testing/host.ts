@@ -30,7 +30,7 @@ import {
   SocketCounters,
   UdpCounters,
 } from '../counters.ts'
-import { arp, type Bytes, ether, read, Type, type Read } from './frame.ts'
+import { arp, type Bytes, ether, type Read, read, Type } from './frame.ts'
 
 export const HOST = '10.0.0.1'
 export const PEER = '10.0.0.9'
@@ -175,6 +175,21 @@ export class TestHost {
     this.expect({ arp: { operation: 'reply', target: sender } })
   }
 
+  /** The peer makes itself known to every CPU: each sends it something. */
+  acquaint(): void {
+    this.introduce()
+    for (let cpu = 0; cpu < this.cpuCount; cpu++) {
+      const errno = this.on(cpu, (stack) => {
+        const peer = stack.endpoint(PEER, 0)
+        const code = stack.icmp.echo.send(peer, 0, cpu, 0)
+        peer.free()
+        return code
+      })
+      assert.equal(errno, 0)
+      this.expect({ icmp: { type: 8 } })
+    }
+  }
+
   /** Lets time pass, after all that was posted has left. */
   run(us = 1000): void {
     const end = this.nowUs + us
@@ -210,7 +225,10 @@ export class TestHost {
   }
 
   /** All that a socket has received, as its program would take it. */
-  received(socket: UdpSocket, cpu = 0): { readonly payload: Bytes; readonly source: string; readonly sourcePort: number }[] {
+  received(
+    socket: UdpSocket,
+    cpu = 0,
+  ): { readonly payload: Bytes; readonly source: string; readonly sourcePort: number }[] {
     return this.on(cpu, ({ context }) => {
       const m = context.mbuf()
       const all: { payload: Bytes; source: string; sourcePort: number }[] = []
@@ -388,7 +406,13 @@ export function onHosts(name: string, options: Omit<TestHostOptions, 'cpus'>, ru
 }
 
 /** A source port whose flow to `targetPort` of the host is owned by `cpu` of its CPUs. */
-export function portOwnedBy(host: TestHost, cpu: number, targetPort: number, first = 20000, packet = flowPacket): number {
+export function portOwnedBy(
+  host: TestHost,
+  cpu: number,
+  targetPort: number,
+  first = 20000,
+  packet = flowPacket,
+): number {
   for (let port = first; port < 65536; port++) {
     if (ownerOf(host, packet(port, targetPort)) === cpu) return port
   }
@@ -448,7 +472,12 @@ export function balance(machine: SimMachine, tester = -1): void {
   same(arp.received, ether.arp, 'arp: received what ether passed up')
   same(
     arp.received,
-    arp.requestsAnswered + arp.repliesUsed + arp.ignored + arp.droppedMalformed + arp.droppedSender + arp.droppedUnsolicited,
+    arp.requestsAnswered +
+      arp.repliesUsed +
+      arp.ignored +
+      arp.droppedMalformed +
+      arp.droppedSender +
+      arp.droppedUnsolicited,
     'arp: received = requests answered + replies used + ignored + dropped',
   )
   assert(arp.packetsHeld >= arp.packetsReleased + arp.packetsDropped, 'arp: no packet is released twice')
@@ -475,11 +504,7 @@ export function balance(machine: SimMachine, tester = -1): void {
     'icmp: received = echo requests + replies + errors + ignored + dropped',
   )
   same(udp.received, udp.delivered + udp.noPort + dropped(udp), 'udp: received = delivered + no port + dropped')
-  same(
-    udp.delivered,
-    socket.queued + socket.droppedFull + socket.droppedGone,
-    'socket: got all that udp delivered',
-  )
+  same(udp.delivered, socket.queued + socket.droppedFull + socket.droppedGone, 'socket: got all that udp delivered')
   assert(socket.queued >= socket.received + socket.droppedClosed, 'socket: nothing is received twice')
   balanceHandoffs(machine)
 }

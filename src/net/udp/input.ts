@@ -66,6 +66,8 @@ export class UdpInput {
     m.sourcePort = sourcePort
     m.targetPort = targetPort
     m.socket = pcb
+    // Nobody answers from a broadcast address: whoever sends the packet back has to know.
+    if (isBroadcast) m.flags |= MbufFlag.LINK_BROADCAST
     this.#count[C.delivered]!++
     mbufs.trimFront(packet, UdpHeader.size)
     this.onDatagram(pcb, packet)
