@@ -35,6 +35,9 @@ export function decimalNumber(
   return value
 }
 
+/** The shortest prefix: a net of more than one first byte would have addresses that no host can have. */
+const PREFIX_BITS_MIN = 8
+
 /** An IPv4 address with its prefix length, of a host and not of the net or of all. */
 export function hostPrefix(option: string, text: string): Prefix {
   let prefix: Prefix
@@ -45,8 +48,11 @@ export function hostPrefix(option: string, text: string): Prefix {
     throw new UsageError(`--${option} is "${text}": give an IPv4 address with its prefix length, like 10.77.0.2/24`)
   }
   if (prefix.family !== 4) throw new UsageError(`--${option} is "${text}": give an IPv4 address, like 10.77.0.2/24`)
+  if (prefix.length < PREFIX_BITS_MIN) {
+    throw new UsageError(`--${option} is "${text}": give a prefix of ${PREFIX_BITS_MIN} to 32 bits, like 10.77.0.2/24`)
+  }
   const value = toNumber(prefix.bytes)
-  const hosts = 2 ** (32 - prefix.length)
+  const hosts = hostsOf(prefix)
   if (prefix.length < 31 && (value % hosts === 0 || value % hosts === hosts - 1)) {
     throw new UsageError(
       `--${option} is "${text}", the address of the whole net or its broadcast: give one of a host in it`,
@@ -63,15 +69,26 @@ export function hostPrefix(option: string, text: string): Prefix {
 
 /** The first address of a prefix that a host can have and that is not the given one; what the kernel's end gets. */
 export function neighbour(prefix: Prefix): string {
-  const hosts = 2 ** (32 - prefix.length)
+  if (prefix.length === 32) {
+    throw new UsageError('--address has a prefix of 32 bits, with no room for the kernel: give a shorter one, like /24')
+  }
   const own = toNumber(prefix.bytes)
-  const net = own - (own % hosts)
+  const net = own - (own % hostsOf(prefix))
   const first = prefix.length < 31 ? net + 1 : net
-  if (prefix.length === 32)
-    throw new UsageError('--address has a prefix of 32 bits, with no room for the kernel: give --kernel-address')
   const other = first === own ? first + 1 : first
   const bytes = Uint8Array.from([24, 16, 8, 0], (shift) => Math.floor(other / 2 ** shift) & 255)
   return `${formatAddress(4, bytes, 0)}/${prefix.length}`
+}
+
+/** Whether each lies in the other's net: without a router they reach each other only then. */
+export function areNeighbours(a: Prefix, b: Prefix): boolean {
+  const hosts = Math.min(hostsOf(a), hostsOf(b))
+  return Math.floor(toNumber(a.bytes) / hosts) === Math.floor(toNumber(b.bytes) / hosts)
+}
+
+/** How many addresses a net has. */
+function hostsOf(prefix: Prefix): number {
+  return 2 ** (32 - prefix.length)
 }
 
 function toNumber(bytes: Uint8Array): number {

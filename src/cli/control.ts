@@ -1,53 +1,109 @@
 // How another process asks a running instance for its counts: a UNIX socket in a directory of the user's own. A
 // client connects, and gets one JSON snapshot, ended by the end of the stream.
-import { chmodSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { chmodSync, lstatSync, mkdirSync, readdirSync, rmSync, type Stats } from 'node:fs'
 import { connect, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { isAbsolute, join } from 'node:path'
 import { Errno, KernelError } from '../base/errno.ts'
 import type { Snapshot } from './snapshot.ts'
 
-/** Where the sockets are: only their user may look in. @throws KernelError EACCES when somebody else has made it */
+/** The longest path of a UNIX socket: Linux's 108 bytes and macOS's 104, less the 0 behind it. A longer one would be cut. */
+const PATH_BYTES_MAX = process.platform === 'linux' ? 107 : 103
+/** An instance that does not answer within this is stuck. */
+const PATIENCE_MS = 5000
+
+/** Where the sockets are. An XDG_RUNTIME_DIR that is empty or relative is none (XDG Base Directory Specification). */
 function directory(): string {
-  const user = process.getuid?.() ?? 0
-  const path = join(process.env.XDG_RUNTIME_DIR ?? tmpdir(), `damselfly-${user}`)
-  mkdirSync(path, { recursive: true, mode: 0o700 })
-  const stat = statSync(path)
-  if (stat.uid !== user || (stat.mode & 0o077) !== 0) {
-    throw new KernelError(
-      Errno.EACCES,
-      `${path} is not only yours: remove it, or set XDG_RUNTIME_DIR to a directory of your own`,
-    )
-  }
-  return path
+  const runtime = process.env.XDG_RUNTIME_DIR ?? ''
+  return join(isAbsolute(runtime) ? runtime : tmpdir(), `damselfly-${user()}`)
 }
 
-/** Answers everybody who asks, until it is closed. */
-export function serveSnapshots(take: () => Snapshot): Server {
-  const path = join(directory(), `${process.pid}.sock`)
+function user(): number {
+  return process.getuid?.() ?? 0
+}
+
+/** Whether the directory is there. @throws KernelError EACCES when others could look in, or when it cannot be looked at */
+function isThere(path: string): boolean {
+  const stat = lstatOrSay(path)
+  if (stat === undefined) return false
+  if (stat.isDirectory() && stat.uid === user() && (stat.mode & 0o077) === 0) return true
+  throw new KernelError(
+    Errno.EACCES,
+    `${path} is not only yours: remove it, or set XDG_RUNTIME_DIR to a directory of your own`,
+  )
+}
+
+function lstatOrSay(path: string): Stats | undefined {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false })
+  } catch (cause) {
+    const sentence = `${(cause as Error).message}: set XDG_RUNTIME_DIR to a directory of your own`
+    throw new KernelError(Errno.EACCES, sentence, 'lstat', { cause })
+  }
+}
+
+/** Only itself: an XDG_RUNTIME_DIR that does not exist is a mistake, and not ours to make. */
+function make(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 })
+  } catch (error) {
+    // Perhaps a moment ago, by another instance.
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
+  isThere(path)
+}
+
+/** Answers everybody who asks, until it is closed or the process ends. Rejects where no socket can be made. */
+export async function serveSnapshots(take: () => Snapshot): Promise<Server> {
+  const parent = directory()
+  const path = join(parent, `${process.pid}.sock`)
+  if (Buffer.byteLength(path) > PATH_BYTES_MAX) {
+    throw new KernelError(Errno.EINVAL, `the path ${path} is too long: set XDG_RUNTIME_DIR to a shorter one`)
+  }
+  make(parent)
   rmSync(path, { force: true })
   const server = createServer((socket) => {
     socket.on('error', () => {})
+    // Whoever asks and does not listen keeps nobody alive.
+    socket.unref()
     socket.end(JSON.stringify(take()))
   })
-  server.on('close', () => rmSync(path, { force: true }))
-  server.listen(path, () => chmodSync(path, 0o600))
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(path, resolve)
+  })
+  chmodSync(path, 0o600)
+  const remove = () => rmSync(path, { force: true })
+  process.once('exit', remove)
+  server.once('close', () => process.off('exit', remove))
   // It serves as long as the machine runs, and keeps nothing alive by itself.
   server.unref()
   return server
 }
 
 /** The pids of the instances that run. Sockets that a killed one left behind are removed. */
-export function runningInstances(): number[] {
+export async function runningInstances(): Promise<number[]> {
   const path = directory()
+  if (!isThere(path)) return []
   const pids = readdirSync(path).flatMap((name) => {
     const match = /^(\d+)\.sock$/.exec(name)
     return match === null ? [] : [Number(match[1])]
   })
-  return pids.filter((pid) => {
-    if (isAlive(pid)) return true
-    rmSync(join(path, `${pid}.sock`), { force: true })
-    return false
+  const running = await Promise.all(pids.map((pid) => isServed(join(path, `${pid}.sock`))))
+  return pids.filter((_, i) => running[i])
+}
+
+/** By knocking, and not by the process's number, which another one may have by now. Removes what nobody serves. */
+function isServed(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path, () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ECONNREFUSED') rmSync(path, { force: true })
+      resolve(false)
+    })
   })
 }
 
@@ -56,7 +112,7 @@ export function askInstance(pid: number): Promise<Snapshot> {
   return new Promise((resolve, reject) => {
     const socket = connect(join(directory(), `${pid}.sock`))
     const chunks: Buffer[] = []
-    socket.setTimeout(5000, () => socket.destroy(new Error('it does not answer')))
+    socket.setTimeout(PATIENCE_MS, () => socket.destroy(new Error('it does not answer')))
     socket.on('data', (chunk: Buffer) => chunks.push(chunk))
     socket.on('error', (cause) => {
       const sentence = `no damselfly answers as process ${pid} (${cause.message}): see "damselfly stat" without --pid for those that run`
@@ -74,13 +130,4 @@ export function askInstance(pid: number): Promise<Snapshot> {
       }
     })
   })
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
 }

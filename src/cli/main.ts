@@ -7,14 +7,24 @@ import { USAGE, UsageError } from './usage.ts'
 
 const [first, ...rest] = process.argv.slice(2)
 
+/** What a shell tells of a program that wrote where nobody reads any more: 128 + SIGPIPE, which Node does not die of. */
+const BROKEN_PIPE = 141
+
 async function run(): Promise<void> {
   if (first === undefined) return up([])
+  if (rest.includes('--help') || rest.includes('-h')) return console.log(USAGE)
   if (first === 'up') return up(rest)
   if (first === 'stat') return stat(rest)
   if (first === 'help' || first === '--help' || first === '-h') return console.log(USAGE)
   if (first.startsWith('-')) return up([first, ...rest])
   throw new UsageError(`there is no command "${first}"`)
 }
+
+// As in `damselfly | head`: the end, and no bug.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  process.exit(BROKEN_PIPE)
+})
 
 try {
   await run()

@@ -17,8 +17,8 @@ export async function stat(args: readonly string[]): Promise<void> {
       json: { type: 'boolean', default: false },
     },
   })
-  const pid = values.pid === undefined ? onlyInstance() : wholeNumber('pid', values.pid, 1, 4194304, 0)
   const seconds = decimalNumber('watch', values.watch, 0.2, 3600, 0)
+  const pid = wholeNumber('pid', values.pid, 1, 4194304, 0) || (await onlyInstance())
   const show = (snapshot: Snapshot, heading: string) => {
     if (values.json) console.log(JSON.stringify(snapshot))
     else console.log(`${heading}\n\n${report(snapshot, values.pairs)}`)
@@ -38,8 +38,8 @@ export async function stat(args: readonly string[]): Promise<void> {
   }
 }
 
-function onlyInstance(): number {
-  const pids = runningInstances()
+async function onlyInstance(): Promise<number> {
+  const pids = await runningInstances()
   if (pids.length === 1) return pids[0]!
   if (pids.length === 0) throw new KernelError(Errno.ENOENT, 'no damselfly runs: start one by "damselfly up"', 'stat')
   throw new UsageError(`${pids.length} instances run: give --pid ${pids.join(', or --pid ')}`)

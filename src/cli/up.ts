@@ -1,5 +1,6 @@
 // damselfly up: boots a machine. Without a device two hosts on an in-memory wire keep each other busy; with one, a host
 // stands on it that the kernel can talk to. At the end, or at Ctrl-C, the tables.
+import type { Server } from 'node:net'
 import { parseArgs } from 'node:util'
 import { Errno, KernelError } from '../base/errno.ts'
 import { systemSeed } from '../base/random.ts'
@@ -7,9 +8,9 @@ import { configureInterface, interfaceMtu } from '../device/linux/interface.ts'
 import { openTun, type TunHandle } from '../device/linux/tun.ts'
 import { type DeviceSpec, deviceRegions, parseDevice } from '../device/spec.ts'
 import { boot } from '../machine/boot.ts'
-import type { CpuFailure } from '../machine/failure.ts'
+import { CpuFailure } from '../machine/failure.ts'
 import type { Machine } from '../machine/machine.ts'
-import { decimalNumber, hostPrefix, neighbour, wholeNumber } from './argument.ts'
+import { areNeighbours, decimalNumber, hostPrefix, neighbour, wholeNumber } from './argument.ts'
 import { serveSnapshots } from './control.ts'
 import { untilReady } from './ready.ts'
 import { report } from './report.ts'
@@ -103,6 +104,14 @@ async function onDevice(
 }
 
 async function run(options: Options, data: UpData, title: string, greeting?: string): Promise<void> {
+  try {
+    await runToEnd(options, data, title, greeting)
+  } catch (error) {
+    throw plain(error)
+  }
+}
+
+async function runToEnd(options: Options, data: UpData, title: string, greeting?: string): Promise<void> {
   const machine = await boot({
     cpus: options.cpus,
     program: new URL(`./up-program${import.meta.url.slice(import.meta.url.lastIndexOf('.'))}`, import.meta.url),
@@ -117,17 +126,31 @@ async function run(options: Options, data: UpData, title: string, greeting?: str
   if (greeting !== undefined && !options.json) console.log(greeting)
   const began = performance.now()
   const take = () => snapshot(machine, title, (performance.now() - began) * 1000)
-  const control = serveOrSay(take, options)
+  const control = await serveOrSay(take, options)
   const ended = untilEnd(machine, options.seconds)
   const stopProgress = options.json ? () => {} : showProgress(take, options.seconds)
-  const signal = await ended
-  stopProgress()
+  let signal: NodeJS.Signals | undefined
+  try {
+    signal = await ended
+  } finally {
+    stopProgress()
+    control?.close()
+  }
   const last = take()
   await machine.stop()
-  control?.close()
   if (options.json) console.log(JSON.stringify(last))
   else console.log(`${title}, seed ${options.seed}\n\n${report(last, options.pairs)}`)
   if (signal !== undefined) process.exitCode = signal === 'SIGINT' ? 130 : 143
+}
+
+/**
+ * What the user gave and only a worker could see to be wrong is the user's to know, without a stack. An error's class
+ * and code do not travel between threads; its stack does, and begins with its name.
+ */
+function plain(error: unknown): unknown {
+  const cause = error instanceof CpuFailure ? error.cause : undefined
+  const isKernelError = cause instanceof Error && cause.stack?.startsWith('KernelError')
+  return isKernelError ? new KernelError(Errno.EINVAL, cause.message) : error
 }
 
 /**
@@ -145,11 +168,9 @@ function untilEnd(machine: Machine, seconds: number): Promise<NodeJS.Signals | u
     }
     process.on('SIGINT', onSignal)
     process.on('SIGTERM', onSignal)
-    machine.done.catch((error: CpuFailure) => {
+    machine.done.catch((error) => {
       clearTimeout(timer)
-      // What the user gave and only a worker could see to be wrong is the user's to know, without a stack.
-      const { cause } = error
-      reject(cause instanceof Error && 'code' in cause ? new KernelError(Errno.EINVAL, cause.message) : error)
+      reject(error)
     })
   })
 }
@@ -180,9 +201,9 @@ function recorded(device: DeviceSpec, options: Options): DeviceSpec {
 }
 
 /** The machine runs also where no control socket can be made; then `damselfly stat` cannot see it. */
-function serveOrSay(take: () => Snapshot, options: Options): ReturnType<typeof serveSnapshots> | undefined {
+async function serveOrSay(take: () => Snapshot, options: Options): Promise<Server | undefined> {
   try {
-    return serveSnapshots(take)
+    return await serveSnapshots(take)
   } catch (error) {
     if (!options.json) console.error(`damselfly stat will not find this instance: ${(error as Error).message}`)
     return undefined
@@ -229,7 +250,16 @@ function parse(args: readonly string[]): Options {
   }
   const own = values.address === undefined ? undefined : hostPrefix('address', values.address)
   const kernelAddress = values['kernel-address'] ?? (own === undefined ? '' : neighbour(own))
-  if (own !== undefined) hostPrefix('kernel-address', kernelAddress)
+  for (const option of ['flows', 'window', 'payload', 'loss'] as const) {
+    if (device !== undefined && values[option] !== undefined) {
+      throw new UsageError(`--${option} is for the wire: leave it out, or --device`)
+    }
+  }
+  if (own !== undefined && !areNeighbours(own, hostPrefix('kernel-address', kernelAddress))) {
+    throw new UsageError(
+      `--kernel-address is "${kernelAddress}", not in the net of --address ${values.address}: give another of its prefix`,
+    )
+  }
   if (kernelAddress !== '' && kernelAddress.split('/')[0] === values.address?.split('/')[0]) {
     throw new UsageError(`--kernel-address is "${kernelAddress}", the host's own: give another of its prefix`)
   }
@@ -257,12 +287,12 @@ function parse(args: readonly string[]): Options {
 
 function parseUpDevice(text: string | undefined): Options['device'] {
   if (text === undefined) return undefined
-  let device: ReturnType<typeof parseDevice>
+  let device: ReturnType<typeof parseDevice> | undefined
   try {
-    device = parseDevice(text)
+    if (/^(tun|tap):./.test(text)) device = parseDevice(text)
   } catch (error) {
-    throw new UsageError(`--device is ${(error as Error).message}`)
+    throw new UsageError(`--device: ${(error as Error).message}`)
   }
-  if (device.kind === 'tun' || device.kind === 'tap') return device
+  if (device?.kind === 'tun' || device?.kind === 'tap') return device
   throw new UsageError(`--device is "${text}": give tun:NAME or tap:NAME, like tun:df0`)
 }

@@ -69,6 +69,8 @@ const REPLY_PORT = M.replyPort >> 2
 const ERROR = M.error >> 2
 const ORIGIN = M.origin >> 1
 const FROM = M.from >> 1
+/** Both halves of one word: the CPU that sends is both. */
+const ORIGIN_AND_FROM = M.origin >> 2
 const QUEUED_AT = M.queuedAt >> 3
 const ON_ABORT = M.onAbort >> 1
 const ON_RECEIPT = M.onReceipt >> 1
@@ -259,7 +261,7 @@ export class Ports {
   /** A new message of a type: unsent, its fields not cleared, its reply to `replyPort`. */
   allocate<T extends Fields>(type: MessageType<T>, replyPort: PortId = FREE_PORT): Address {
     const address = this.#cpu.slab.allocate(type.size)
-    initialize(this.#i32, address, type.type, replyPort)
+    initialize(this.#cpu.memory, address, type.type, replyPort)
     return address
   }
 
@@ -286,6 +288,7 @@ export class Ports {
     const flags = this.#flags(message)
     assert((flags & (QUEUED | DONE | REPLY)) === 0, 'forward is for the owner of a message under way')
     this.#i32[message >> 2] = flags | QUEUED
+    this.#u16[(message >> 1) + FROM] = this.#index
     this.#count[K.messagesForwarded]!++
     const code = this.#put(id, message)
     if (code !== EASYNC) this.#finish(message, code)
@@ -507,7 +510,7 @@ export class Ports {
     const flags = this.#flags(message)
     assert((flags & (DONE | QUEUED)) === DONE, 'only a message that is done and not queued is sent')
     this.#i32[message >> 2] = (flags & ~(DONE | REPLY | SYNC)) | QUEUED | sync
-    this.#u16[(message >> 1) + ORIGIN] = this.#index
+    this.#i32[(message >> 2) + ORIGIN_AND_FROM] = this.#index * 0x10001
     this.#count[SENT]!++
     return this.#put(id, message)
   }
@@ -519,7 +522,6 @@ export class Ports {
     const kind = home >>> 16
     const index = this.#index
     words[(message >> 2) + TARGET] = id
-    this.#u16[(message >> 1) + FROM] = index
     this.#f64[(message >> 3) + QUEUED_AT] = this.#cpu.now
     if (kind !== THREAD) return this.#putSpecial(id, kind, message)
     const target = home & 0xffff

@@ -172,8 +172,7 @@ export class IpOutput {
   #transmit(iface: Interface, packet: Address, toBroadcast: boolean): boolean {
     if (iface.queue === undefined) return this.#transmitElsewhere(iface, packet, toBroadcast)
     if (iface.info.framing === 'ip') return iface.queue.transmit(packet)
-    const { u8 } = this.#context
-    return this.#ether.output(iface, packet, INET, this.#nextHop, toBroadcast || isMulticast(u8, INET, this.#nextHop))
+    return this.#ether.output(iface, packet, INET, this.#nextHop, toBroadcast)
   }
 
   /** The next hop travels with the packet, in what the mbuf's header leaves free. */

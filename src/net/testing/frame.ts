@@ -154,16 +154,16 @@ export function icmpMessage(fields: IcmpFields, data: Bytes): Bytes {
   return join(head, data)
 }
 
-/** Cuts a right IP packet without options into fragments that carry `each` bytes (a multiple of 8). */
+/** Cuts an IP packet without options into fragments that carry `each` bytes (a multiple of 8). */
 export function fragments(packet: Bytes, each: number, id = 77): Bytes[] {
-  const { ip: head } = read(ether({}, packet))
+  const source = addressText(packet, 12)
+  const target = addressText(packet, 16)
+  const [ttl, protocol] = [packet[8]!, packet[9]!]
   const payload = packet.subarray(20)
   const cut: Bytes[] = []
   for (let offset = 0; offset < payload.length; offset += each) {
-    const piece = payload.subarray(offset, offset + each)
     const more = offset + each < payload.length
-    const { source, target, protocol, ttl } = head!
-    cut.push(ip({ source, target, protocol, ttl, id, offset, more }, piece))
+    cut.push(ip({ source, target, protocol, ttl, id, offset, more }, payload.subarray(offset, offset + each)))
   }
   return cut
 }

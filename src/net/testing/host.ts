@@ -509,11 +509,11 @@ export function balance(machine: SimMachine, tester = -1): void {
   balanceHandoffs(machine)
 }
 
-/** At every hand-off point: enqueued = dequeued + dropped. Who freed what for whom is known by the owner only. */
+/** At every hand-off point: enqueued = dequeued + dropped. Who freed what for whom is known to nobody, and of `tx` only the sum. */
 function balanceHandoffs(machine: SimMachine): void {
   const sums = new Map<string, { enqueued: number; dequeued: number; dropped: number }>()
   for (const { point, source, target, enqueued, dequeued, dropped } of machine.handoffs()) {
-    const key = point === 'free' ? `free → ${target}` : `${point} ${source} → ${target}`
+    const key = point === 'tx' ? point : point === 'free' ? `free → ${target}` : `${point} ${source} → ${target}`
     const sum = sums.get(key) ?? { enqueued: 0, dequeued: 0, dropped: 0 }
     sum.enqueued += enqueued
     sum.dequeued += dequeued
