@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { type FaultOptions } from './device/fault.ts'
-import { deviceRegions, type DeviceSpec } from './device/spec.ts'
+import type { FaultOptions } from './device/fault.ts'
+import { type DeviceSpec, deviceRegions } from './device/spec.ts'
 import type { WireOptions } from './device/wire.ts'
 import { type SimMachine, simulate } from './machine/sim.ts'
 import { nudge, sumOf } from './machine/testing/sim.ts'
@@ -92,7 +92,15 @@ describe('two hosts on a wire', () => {
     }
 
     test(`with ${cpus} CPUs each, over a bad link: it goes on, and all that was lost is accounted for`, () => {
-      const faults = { loss: 0.05, duplicate: 0.03, reorder: 0.05, delayUs: 200, jitterUs: 300, corrupt: 0.03, truncate: 0.02 }
+      const faults = {
+        loss: 0.05,
+        duplicate: 0.03,
+        reorder: 0.05,
+        delayUs: 200,
+        jitterUs: 300,
+        corrupt: 0.03,
+        truncate: 0.02,
+      }
       for (const seed of [3, 4]) {
         const machine = talk({ cpus, seed, faults, us: 3_000_000 })
         const count = (counter: string) => sumOf(machine, 'load', counter)

@@ -2,6 +2,7 @@
 // checked by the harness after each: nothing throws, everything is counted, and all memory is free again.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { Errno } from '../src/base/errno.ts'
 import { Random } from '../src/base/random.ts'
 import { DeviceCounters } from '../src/device/device.ts'
 import {
@@ -196,6 +197,7 @@ describe('hostile input', () => {
 
   test('11: options of every type and length end, and source routes are refused', () => {
     withHost({ cpus: 2 }, (host) => {
+      host.acquaint()
       let sent = 0
       for (let type = 0; type < 256; type++) {
         for (const length of [0, 1, 2, 3, 4, 8, 9, 12, 255]) {
@@ -296,7 +298,8 @@ describe('hostile input', () => {
 
   onHosts('18: an error is never answered by an error, nor is a later fragment or a broadcast', {}, (host) => {
     const cause = udp({ source: HOST, target: PEER }, text('x'))
-    for (const type of [3, 4, 5, 11, 12, 99]) for (let code = 0; code < 16; code++) host.inject(icmp({ type, code }, cause))
+    for (const type of [3, 4, 5, 11, 12, 99])
+      for (let code = 0; code < 16; code++) host.inject(icmp({ type, code }, cause))
     for (const fragment of fragments(udp({ targetPort: 9 }, counting(100)), 32).slice(1)) host.inject(fragment)
     host.inject(udp({ target: '10.0.0.255', targetPort: 9 }, text('x')))
     host.run(31 * SECOND)
@@ -353,35 +356,84 @@ describe('hostile input', () => {
     assert.equal(host.count(IcmpCounters, 'errorsRateLimited'), 2000 - sent)
   })
 
-  onHosts('22: UDP lengths and checksums that are wrong are dropped; checksum 0 and source port 0 are not', {}, (host) => {
-    const socket = host.open({ port: 9 })
-    for (const length of [0, 7]) host.inject(udp({ targetPort: 9, length }, text('x')))
-    host.inject(udp({ targetPort: 9, length: 10 }, text('x')))
-    host.inject(ip({ protocol: 17 }, counting(7)))
-    host.inject(udp({ targetPort: 9, checksum: 1 }, text('x')))
-    host.inject(udp({ targetPort: 0 }, text('x')))
-    assert.deepEqual(host.received(socket), [])
-    assert.deepEqual(host.drops(UdpCounters), {
-      droppedLength: 2,
-      droppedTruncated: 1,
-      droppedShort: 1,
-      droppedChecksum: 1,
-      droppedPort: 1,
-    })
-    host.inject(udp({ targetPort: 9, checksum: 0 }, text('x')))
-    host.inject(udp({ targetPort: 9, sourcePort: 0 }, text('x')))
-    assert.equal(host.received(socket).length, 2)
-    host.expectNothing()
-  })
+  onHosts(
+    '22: UDP lengths and checksums that are wrong are dropped; checksum 0 and source port 0 are not',
+    {},
+    (host) => {
+      const socket = host.open({ port: 9 })
+      for (const length of [0, 7]) host.inject(udp({ targetPort: 9, length }, text('x')))
+      host.inject(udp({ targetPort: 9, length: 10 }, text('x')))
+      host.inject(ip({ protocol: 17 }, counting(7)))
+      host.inject(udp({ targetPort: 9, checksum: 1 }, text('x')))
+      host.inject(udp({ targetPort: 0 }, text('x')))
+      assert.deepEqual(host.received(socket), [])
+      assert.deepEqual(host.drops(UdpCounters), {
+        droppedLength: 2,
+        droppedTruncated: 1,
+        droppedShort: 1,
+        droppedChecksum: 1,
+        droppedPort: 1,
+      })
+      host.inject(udp({ targetPort: 9, checksum: 0 }, text('x')))
+      host.inject(udp({ targetPort: 9, sourcePort: 0 }, text('x')))
+      assert.equal(host.received(socket).length, 2)
+      host.expectNothing()
+    },
+  )
 
   onHosts('23: our echo service does not answer other services', {}, (host) => {
     host.stacks.forEach((stack, cpu) => {
       host.on(cpu, () => echo(stack, 7, (error) => assert.equal(error, undefined)))
     })
-    for (let sourcePort = 0; sourcePort < 1024; sourcePort++) host.postPacket(udp({ sourcePort, targetPort: 7 }, text('x')))
+    for (let sourcePort = 0; sourcePort < 1024; sourcePort++)
+      host.postPacket(udp({ sourcePort, targetPort: 7 }, text('x')))
     host.run()
     host.expectNothing()
     assert.equal(host.count(EchoCounters, 'refused'), 1024)
+    expectAlive(host)
+  })
+})
+
+describe('memory that is used up', () => {
+  onHosts('is a counted drop wherever a packet would be made, and everything goes on when it is back', {}, (host) => {
+    host.acquaint()
+    const socket = host.open({ port: 9 })
+    const peer = host.on(0, (stack) => stack.endpoint(PEER, 9))
+    // So many that the test's end has some to send by while the host has none.
+    for (let i = 0; i < 40; i++) host.postPacket(PING)
+    host.run()
+    assert.equal(host.take().length, 40)
+    const taken = host.stacks.map((_, cpu) =>
+      host.on(cpu, ({ context: { mbufs } }) => {
+        const all: number[] = []
+        for (let m = mbufs.allocate(); m !== 0; m = mbufs.allocate()) all.push(m)
+        return all
+      }),
+    )
+    // What is answered in the packet that asked is answered.
+    host.inject(PING)
+    host.expect({ icmp: { type: 0 } })
+    host.injectFrame(ether({ source: PEER_LINK, type: Type.arp }, arp({ target: HOST })))
+    host.expect({ arp: { operation: 'reply' } })
+    host.inject(udp({ targetPort: 10 }, text('x')))
+    for (const fragment of fragments(icmp({ type: 8 }, counting(3000)), 1480)) host.inject(fragment)
+    host.inject(udp({ targetPort: 9 }, text('queued')))
+    assert.equal(
+      host.on(0, () => socket.sendBytes(text('x'), peer)),
+      Errno.ENOBUFS,
+    )
+    host.expectNothing()
+    assert.equal(host.count(IcmpCounters, 'droppedNoMbuf'), 1)
+    assert.equal(host.count(IpCounters, 'sendNoMbuf'), 1)
+    taken.forEach((all, cpu) => {
+      host.on(cpu, ({ context: { mbufs } }) => {
+        for (const m of all) mbufs.free(m)
+      })
+    })
+    assert.equal(host.received(socket).length, 1)
+    host.inject(udp({ targetPort: 10 }, text('x')))
+    host.expect({ icmp: { type: 3, code: 3 } })
+    host.on(0, () => peer.free())
     expectAlive(host)
   })
 })
@@ -444,34 +496,37 @@ describe('frames made by chance', () => {
     [4, 'first'],
   ] as const) {
     test(`${cpus} CPUs survive 7000 of them, and all is accounted for`, () => {
-      withHost({ cpus, steer, seed: 40 + cpus, routes: [{ prefix: '0.0.0.0/0', gateway: PEER, interface: 'w0' }] }, (host) => {
-        host.stacks.forEach((stack, cpu) => {
-          host.on(cpu, () => echo(stack, 7, (error) => assert.equal(error, undefined)))
-        })
-        const socket = host.open({ port: 9 }, cpus - 1)
-        const client = host.open({ port: 7000, onError: () => {} }, 0)
-        host.on(0, (stack) => {
-          const target = stack.endpoint(PEER, 9)
-          stack.context.cpu.onStop(() => target.free())
-          client.connect(target)
-        })
-        const random = new Random(1000 + cpus)
-        const frames = seeds(host)
-        const pick = () => frames[random.below(frames.length)]!
-        for (let i = 0; i < 7000; i++) {
-          host.post(mutate(random, pick(), pick()))
-          if (i % 50 === 49) host.run(random.chance(0.1) ? random.below(40 * SECOND) : 0)
-          if (i % 500 === 499) host.received(socket, cpus - 1)
-        }
-        host.run(40 * SECOND)
-        // Enough of them got through to matter.
-        assert(host.count(UdpCounters, 'delivered') > 300)
-        assert(host.count(IcmpCounters, 'echoRequests') > 200)
-        assert(host.count(ReassemblyCounters, 'fragments') > 500)
-        assert(host.count(ArpCounters, 'received') > 200)
-        if (cpus > 1 && steer === 'first') assert(host.count(DispatchCounters, 'handedOff') > 1000)
-        expectAlive(host)
-      })
+      withHost(
+        { cpus, steer, seed: 40 + cpus, routes: [{ prefix: '0.0.0.0/0', gateway: PEER, interface: 'w0' }] },
+        (host) => {
+          host.stacks.forEach((stack, cpu) => {
+            host.on(cpu, () => echo(stack, 7, (error) => assert.equal(error, undefined)))
+          })
+          const socket = host.open({ port: 9 }, cpus - 1)
+          const client = host.open({ port: 7000, onError: () => {} }, 0)
+          host.on(0, (stack) => {
+            const target = stack.endpoint(PEER, 9)
+            stack.context.cpu.onStop(() => target.free())
+            client.connect(target)
+          })
+          const random = new Random(1000 + cpus)
+          const frames = seeds(host)
+          const pick = () => frames[random.below(frames.length)]!
+          for (let i = 0; i < 7000; i++) {
+            host.post(mutate(random, pick(), pick()))
+            if (i % 50 === 49) host.run(random.chance(0.1) ? random.below(40 * SECOND) : 0)
+            if (i % 500 === 499) host.received(socket, cpus - 1)
+          }
+          host.run(40 * SECOND)
+          // Enough of them got through to matter.
+          assert(host.count(UdpCounters, 'delivered') > 300)
+          assert(host.count(IcmpCounters, 'echoRequests') > 200)
+          assert(host.count(ReassemblyCounters, 'fragments') > 500)
+          assert(host.count(ArpCounters, 'received') > 200)
+          if (cpus > 1 && steer === 'first') assert(host.count(DispatchCounters, 'handedOff') > 1000)
+          expectAlive(host)
+        },
+      )
     })
   }
 })

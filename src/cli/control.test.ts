@@ -23,14 +23,14 @@ describe('the control socket', { skip: process.platform === 'win32' && 'UNIX soc
     folder = join(root, `damselfly-${user}`)
     process.env.XDG_RUNTIME_DIR = root
   })
-  afterEach(() => rmSync(root, { recursive: true, force: true }))
-  after(() => {
-    clearInterval(alive)
+  afterEach(() => {
+    rmSync(root, { recursive: true, force: true })
     for (const [name, value] of Object.entries(variables)) {
       if (value === undefined) delete process.env[name]
       else process.env[name] = value
     }
   })
+  after(() => clearInterval(alive))
 
   test('answers with the snapshot of the moment, and is gone when it is closed', async () => {
     let taken = 0

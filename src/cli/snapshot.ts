@@ -2,8 +2,10 @@
 
 import type { HandoffPoint } from '../kernel/layout.ts'
 import type { Machine } from '../machine/machine.ts'
-// Declares the network's counters here too, where no packet passes: a reader knows them by their names.
+// Declares the counters of the network and the services here too, where no packet passes: a reader knows them by their names.
 import { IpCounters } from '../net/counters.ts'
+import '../service/echo.ts'
+import '../service/load.ts'
 
 export interface HandoffRow {
   readonly point: HandoffPoint

@@ -31,7 +31,8 @@ export interface BootOptions extends MachineOptions {
   readonly join?: boolean
   /** Stop the machine at SIGINT and SIGTERM, and then end the process as the signal would have. Default true. */
   readonly signals?: boolean
-  /** Turns without work before a CPU goes to sleep. 0 sleeps at once; Infinity never. Default 2000, about 0.2 ms. */
+  /** Turns without work, at most, before a CPU goes to sleep: it looks less long when its sleeps turn out to be long
+   * (spin.ts). 0 sleeps at once; Infinity never. Default 2000, about 0.2 ms. */
   readonly spinTurns?: number
   /** How long `stop` waits for a CPU to leave its run loop before it is ended by force, in ms. Default 2000. */
   readonly stopTimeoutMs?: number

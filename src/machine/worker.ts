@@ -12,6 +12,7 @@ import { Memory } from '../kernel/memory.ts'
 import { CpuFailure } from './failure.ts'
 import type { MachineOptions } from './options.ts'
 import { loadProgram, startProgram } from './program.ts'
+import { AdaptiveSpin } from './spin.ts'
 
 /** What threads.ts hands to each worker. */
 export interface WorkerStart {
@@ -78,8 +79,7 @@ function ringDescriptor(descriptor: number): void {
 class WorkerCpu {
   readonly #cpu: Cpu
   readonly #parent: MessagePort
-  readonly #spinTurns: number
-  #idleTurns = 0
+  readonly #spin: AdaptiveSpin
 
   constructor(start: WorkerStart, parent: MessagePort) {
     const memory = new Memory(start.memory, start.options, true)
@@ -91,7 +91,7 @@ class WorkerCpu {
     const random = new Random(start.seed).fork(start.index)
     this.#cpu = new Cpu(start.index, memory, host, monotonicClock(start.epoch), random, start.options)
     this.#parent = parent
-    this.#spinTurns = start.spinTurns
+    this.#spin = new AdaptiveSpin(start.spinTurns)
   }
 
   async begin(program: string | undefined, data: unknown): Promise<void> {
@@ -110,8 +110,7 @@ class WorkerCpu {
     try {
       const until = cpu.clock.now() + YIELD_US
       do {
-        if (cpu.turn() > 0) this.#idleTurns = 0
-        else if (++this.#idleTurns > this.#spinTurns) {
+        if (this.#spin.afterTurn(cpu.turn())) {
           this.#sleep()
           break
         }
@@ -128,8 +127,10 @@ class WorkerCpu {
 
   #sleep(): void {
     const cpu = this.#cpu
-    this.#idleTurns = 0
-    if (!cpu.announceSleep()) return
+    if (!cpu.announceSleep()) {
+      this.#spin.slept(0)
+      return
+    }
     const began = cpu.clock.now()
     const timeoutMs = Math.min(SLEEP_MS_MAX, Math.ceil(cpu.timers.untilNext() / 1000))
     const { sleeper, memory, stateWord } = cpu
@@ -138,7 +139,9 @@ class WorkerCpu {
       sleeper.sleep(timeoutMs)
       rung = Atomics.load(memory.i32, stateWord) === CpuState.running
     } else rung = Atomics.wait(memory.i32, stateWord, CpuState.sleeping, timeoutMs) !== 'timed-out'
-    cpu.awake(rung, cpu.clock.now() - began)
+    const sleptUs = cpu.clock.now() - began
+    this.#spin.slept(sleptUs)
+    cpu.awake(rung, sleptUs)
   }
 
   #fail(error: unknown, where = this.#cpu.running()): void {

@@ -42,7 +42,11 @@ describe('udp sockets', () => {
       host.on(cpu, () => socket.sendBytes(text('hello'))),
       0,
     )
-    host.expect({ ip: { source: HOST, target: PEER, ttl: 5 }, udp: { sourcePort: 7000, targetPort: 9 }, payload: text('hello') })
+    host.expect({
+      ip: { source: HOST, target: PEER, ttl: 5 },
+      udp: { sourcePort: 7000, targetPort: 9 },
+      payload: text('hello'),
+    })
   })
 
   onHosts('without a target, and not connected, there is nowhere to send to', {}, (host) => {
@@ -54,17 +58,21 @@ describe('udp sockets', () => {
     assert.equal(host.count(SocketCounters, 'sendErrors'), 1)
   })
 
-  onHosts('a bound address is the source of what is sent, and takes only what is sent to it', { wires: [{}, {}] }, (host) => {
-    const bound = host.open({ port: 9, address: HOST })
-    const other = host.open({ port: 9, address: '10.0.1.1' })
-    host.inject(udp({ targetPort: 9, target: HOST }, text('one')))
-    host.inject(udp({ targetPort: 9, target: '10.0.1.1' }, text('two')))
-    assert.deepEqual(host.received(bound)[0]!.payload, text('one'))
-    assert.deepEqual(host.received(other)[0]!.payload, text('two'))
-    connect(host, other, 9)
-    host.on(0, () => other.sendBytes(text('x')))
-    host.expect({ ip: { source: '10.0.1.1', target: PEER } })
-  })
+  onHosts(
+    'a bound address is the source of what is sent, and takes only what is sent to it',
+    { wires: [{}, {}] },
+    (host) => {
+      const bound = host.open({ port: 9, address: HOST })
+      const other = host.open({ port: 9, address: '10.0.1.1' })
+      host.inject(udp({ targetPort: 9, target: HOST }, text('one')))
+      host.inject(udp({ targetPort: 9, target: '10.0.1.1' }, text('two')))
+      assert.deepEqual(host.received(bound)[0]!.payload, text('one'))
+      assert.deepEqual(host.received(other)[0]!.payload, text('two'))
+      connect(host, other, 9)
+      host.on(0, () => other.sendBytes(text('x')))
+      host.expect({ ip: { source: '10.0.1.1', target: PEER } })
+    },
+  )
 
   onHosts('a port that is in use is EADDRINUSE, whichever CPU has it', {}, (host) => {
     const first = host.open({ port: 9 }, host.cpuCount - 1)
@@ -153,7 +161,10 @@ describe('udp sockets', () => {
     for (let i = 0; i < 100; i++) ports.add(host.open({}, i % host.cpuCount).port)
     assert.equal(ports.size, 100)
     for (const port of ports) assert(port >= 49152 && port <= 65535)
-    assert([...ports].some((port, i, all) => i > 0 && Math.abs(port - all[i - 1]!) > 100), 'they do not count up')
+    assert(
+      [...ports].some((port, i, all) => i > 0 && Math.abs(port - all[i - 1]!) > 100),
+      'they do not count up',
+    )
   })
 
   onHosts('what the receive buffer has no room for is dropped and counted', {}, (host) => {
@@ -272,7 +283,8 @@ describe('udp sockets', () => {
   onHosts('a connected socket takes only what its remote end sends, whichever CPU it comes in on', {}, (host) => {
     const socket = host.open({ port: 9 })
     connect(host, socket, 4000)
-    for (let sourcePort = 4000; sourcePort < 4016; sourcePort++) host.inject(udp({ sourcePort, targetPort: 9 }, text('x')))
+    for (let sourcePort = 4000; sourcePort < 4016; sourcePort++)
+      host.inject(udp({ sourcePort, targetPort: 9 }, text('x')))
     host.inject(udp({ source: '10.0.0.8', sourcePort: 4000, targetPort: 9 }, text('x')))
     assert.deepEqual(
       host.received(socket).map(({ sourcePort, source }) => `${source}:${sourcePort}`),
@@ -338,14 +350,24 @@ describe('udp sockets', () => {
     for (const options of [[], [1, 1, 1, 0], new Array<number>(40).fill(1)]) {
       host.inject(udp({ targetPort: 9, options }, text('and back')))
       host.on(0, () => socket.sendBack(socket.receive()))
-      host.expect({ ip: { source: HOST, target: PEER }, udp: { sourcePort: 9, targetPort: 5000 }, payload: text('and back') })
+      host.expect({
+        ip: { source: HOST, target: PEER },
+        udp: { sourcePort: 9, targetPort: 5000 },
+        payload: text('and back'),
+      })
     }
   })
 
   onHosts('a packet that came in fragments goes back, in fragments of its own', {}, (host) => {
     const socket = host.open({ port: 9 })
-    for (const [length, each] of [[3000, 1480], [3000, 504], [100, 64], [1472, 16]] as const) {
-      for (const fragment of fragments(udp({ targetPort: 9 }, counting(length)), each, length + each)) host.inject(fragment)
+    for (const [length, each] of [
+      [3000, 1480],
+      [3000, 504],
+      [100, 64],
+      [1472, 16],
+    ] as const) {
+      for (const fragment of fragments(udp({ targetPort: 9 }, counting(length)), each, length + each))
+        host.inject(fragment)
       host.on(0, () => socket.sendBack(socket.receive()))
       const frames = host.take()
       assert.equal(frames.length, length > 1472 ? 3 : 1)

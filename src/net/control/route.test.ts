@@ -7,7 +7,12 @@ import { RoundKind } from './round.ts'
 
 const ROUTE = { prefix: '192.0.2.0/24', gateway: '10.0.0.254', interface: 'w0' }
 
-function change(host: TestHost, cpu: number, what: 'addRoute' | 'removeRoute', route: typeof ROUTE | { prefix: string; interface: string }): number {
+function change(
+  host: TestHost,
+  cpu: number,
+  what: 'addRoute' | 'removeRoute',
+  route: typeof ROUTE | { prefix: string; interface: string },
+): number {
   const codes: number[] = []
   host.on(cpu, (stack) => stack[what](route, (code) => codes.push(code)))
   host.run()
@@ -72,10 +77,14 @@ describe('routes', () => {
 
   test('what cannot be is said at once, by a sentence', () => {
     withHost({ cpus: 2 }, (host) => {
-      const attempt = (route: Parameters<typeof change>[3]) => () => host.stacks[1]!.addRoute(route, () => assert.fail())
+      const attempt = (route: Parameters<typeof change>[3]) => () =>
+        host.stacks[1]!.addRoute(route, () => assert.fail())
       const refuses = (code: string, text: RegExp) => (error: unknown) =>
         error instanceof KernelError && error.code === code && text.test(error.message)
-      assert.throws(attempt({ ...ROUTE, interface: 'eth7' }), refuses('ENODEV', /no interface "eth7"; there are lo, w0/))
+      assert.throws(
+        attempt({ ...ROUTE, interface: 'eth7' }),
+        refuses('ENODEV', /no interface "eth7"; there are lo, w0/),
+      )
       assert.throws(attempt({ ...ROUTE, gateway: 'fe80::1' }), refuses('EINVAL', /same address family/))
       assert.throws(attempt({ ...ROUTE, prefix: '192.0.2.0/33' }), refuses('EINVAL', /prefix/))
     })

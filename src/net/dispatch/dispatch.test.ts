@@ -8,7 +8,8 @@ import { HOST, onHosts, ownerOf, PEER, portOwnedBy, withHost } from '../testing/
 /** The packet that the other direction of the same flow has. */
 function otherWay(packet: Bytes): Bytes {
   const header = (packet[0]! & 15) * 4
-  const ports = packet[9] === 17 ? [...packet.subarray(header + 2, header + 4), ...packet.subarray(header, header + 2)] : []
+  const ports =
+    packet[9] === 17 ? [...packet.subarray(header + 2, header + 4), ...packet.subarray(header, header + 2)] : []
   const back = Uint8Array.from(packet)
   back.set(packet.subarray(12, 16), 16)
   back.set(packet.subarray(16, 20), 12)
@@ -60,7 +61,8 @@ describe('dispatch', () => {
   test('flows are spread over all CPUs', () => {
     withHost({ cpus: 4 }, (host) => {
       const counts = [0, 0, 0, 0]
-      for (let port = 1024; port < 5120; port++) counts[ownerOf(host, udp({ sourcePort: port, targetPort: 9 }, text('')))]!++
+      for (let port = 1024; port < 5120; port++)
+        counts[ownerOf(host, udp({ sourcePort: port, targetPort: 9 }, text('')))]!++
       for (const count of counts) assert(count > 900 && count < 1150, `${count} of 4096`)
     })
   })
@@ -86,7 +88,9 @@ describe('dispatch', () => {
   onHosts('what comes in at its owner is a call; elsewhere it is one message', { steer: 'first' }, (host) => {
     const count = 20
     for (let i = 0; i < count; i++) host.inject(udp({ sourcePort: 7000 + i, targetPort: 9, checksum: 0 }, text('x')))
-    const here = Array.from({ length: count }, (_, i) => ownerOf(host, udp({ sourcePort: 7000 + i, targetPort: 9 }, text('x'))))
+    const here = Array.from({ length: count }, (_, i) =>
+      ownerOf(host, udp({ sourcePort: 7000 + i, targetPort: 9 }, text('x'))),
+    )
     const { steered, direct, handedOff } = host.counts(DispatchCounters)
     assert.equal(steered, count)
     assert.equal(direct, here.filter((owner) => owner === 0).length)

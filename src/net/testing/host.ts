@@ -51,7 +51,7 @@ export interface TestHostOptions {
   readonly wires?: readonly WireUnderTest[]
   readonly routes?: HostConfig['routes']
   readonly checksums?: boolean
-  /** Places of each ring. Default 1024. */
+  /** Places of each ring. Default 4096. */
   readonly entries?: number
   /** Answers the host's ARP requests for any address but its own, with PEER_LINK; the requests are not collected. Default true. */
   readonly answerArp?: boolean
@@ -95,7 +95,7 @@ export class TestHost {
   #finished = false
 
   constructor(options: TestHostOptions = {}) {
-    const { cpus = 1, seed = 1, wires = [{}], entries = 1024, memoryBytes = MEMORY } = options
+    const { cpus = 1, seed = 1, wires = [{}], entries = 4096, memoryBytes = MEMORY } = options
     this.cpuCount = cpus
     this.#tester = cpus
     this.answerArp = options.answerArp ?? true
@@ -125,8 +125,8 @@ export class TestHost {
     this.machine = simulate({ cpus: cpus + 1, seed, memoryBytes, regions, checkOrder: true })
     for (const cpu of this.machine.cpus) {
       this.#takeJobs(cpu)
-      if (cpu.index === this.#tester) specs.forEach((wire, i) => this.#end(cpu, wire, i, options.steer ?? 'flow'))
-      else this.#start(cpu)
+      if (cpu.index !== this.#tester) this.#start(cpu)
+      else for (const [i, wire] of specs.entries()) this.#end(cpu, wire, i, options.steer ?? 'flow')
     }
     this.run()
     assert.equal(this.stacks.length, cpus)

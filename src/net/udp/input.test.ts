@@ -65,7 +65,12 @@ describe('udp in', () => {
     for (const length of [14, 100, 65535]) host.inject(udp({ targetPort: 9, length, checksum: 0 }, text('hello')))
     host.inject(udp({ targetPort: 0 }, text('hello')))
     host.expectNothing()
-    assert.deepEqual(host.drops(UdpCounters), { droppedShort: 8, droppedLength: 3, droppedTruncated: 3, droppedPort: 1 })
+    assert.deepEqual(host.drops(UdpCounters), {
+      droppedShort: 8,
+      droppedLength: 3,
+      droppedTruncated: 3,
+      droppedPort: 1,
+    })
   })
 
   onHosts('what lies behind the length is not delivered, and not summed', {}, (host) => {
@@ -127,7 +132,11 @@ describe('udp in', () => {
     const socket = host.open({ port: 9, onReadable })
     for (const target of [HOST, '10.0.1.1']) {
       host.inject(udp({ target, targetPort: 9 }, text('who?')))
-      host.expect({ ip: { source: target, target: PEER }, udp: { sourcePort: 9, targetPort: 5000 }, payload: text('who?') })
+      host.expect({
+        ip: { source: target, target: PEER },
+        udp: { sourcePort: 9, targetPort: 5000 },
+        payload: text('who?'),
+      })
     }
     assert.equal(socket.length, 0)
   })

@@ -69,7 +69,12 @@ describe('udp pcb', () => {
         { port: 9, local: '10.0.0.1', remote: '10.0.0.9', remotePort: 5000 },
       ]
       // Whatever the order in which they came.
-      for (const order of [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2], [2, 0, 3, 1]]) {
+      for (const order of [
+        [0, 1, 2, 3],
+        [3, 2, 1, 0],
+        [1, 3, 0, 2],
+        [2, 0, 3, 1],
+      ]) {
         const pcbs: Address[] = []
         for (const kind of order) pcbs[kind] = t.add(kinds[kind]!)
         for (const best of [3, 2, 1, 0]) {
