@@ -91,7 +91,7 @@ function assertSentence({ code, stderr, stdout }: Ended, sentence: RegExp): void
   assert.equal(stdout, '')
 }
 
-describe('damselfly up', () => {
+describe('damselfly up', { concurrency: 3 }, () => {
   test('prints the hand-off table and what a delivered packet cost', async (t) => {
     const place = new Place()
     const ended = await place.run(t, ['up', '--seconds', '1', '--seed', '7'])
@@ -290,7 +290,7 @@ describe('a wrong command line', () => {
   })
 })
 
-describe('a signal', () => {
+describe('a signal', { concurrency: 3 }, () => {
   for (const [signal, exitCode] of [
     ['SIGINT', 130],
     ['SIGTERM', 143],
@@ -329,7 +329,7 @@ describe('a signal', () => {
   })
 })
 
-describe('damselfly stat', () => {
+describe('damselfly stat', { concurrency: 3 }, () => {
   test('without an instance is a sentence, and exit code 1', async (t) => {
     const place = new Place()
     const ended = await place.run(t, ['stat'])
@@ -430,7 +430,7 @@ describe('damselfly stat', () => {
   })
 })
 
-describe('without permission', () => {
+describe('without permission', { concurrency: 3 }, () => {
   const nobody = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups']
   const cannot = whyNot([...nobody, 'test', '-r', MAIN], 'setpriv, root, and a checkout that others may read')
 

@@ -65,12 +65,15 @@ describe('icmp errors', () => {
   })
 
   onHosts('there is no error about what came by broadcast', {}, (host) => {
+    let id = 0
     for (const target of ['255.255.255.255', '10.0.0.255', '224.0.0.1']) {
       for (const link of [BROADCAST, host.linkAddress()]) {
         host.injectFrame(ether({ source: PEER_LINK, target: link }, stray({ target })))
         host.injectFrame(ether({ source: PEER_LINK, target: link }, ip({ target, protocol: 200 }, counting(40))))
         // Fragments of it that are never whole.
-        host.injectFrame(ether({ source: PEER_LINK, target: link }, fragments(stray({ target }, counting(64)), 32)[0]!))
+        host.injectFrame(
+          ether({ source: PEER_LINK, target: link }, fragments(stray({ target }, counting(64)), 32, ++id)[0]!),
+        )
       }
     }
     host.run(31_000_000)
