@@ -114,7 +114,7 @@ export class Stack {
   /** Waits until every CPU of the host has its part, and then polls this CPU's queues. */
   *start(thread: Thread): Generator<void, void, void> {
     const { cpu, config, interfaces } = this.context
-    const kinds = ['netisr', 'control', 'arp', 'tx', 'udp']
+    const kinds = ['netisr', 'control', 'arp', 'tx', 'frames', 'udp']
     yield* thread.until(() =>
       config.cpus.every((each) =>
         kinds.every((kind) => cpu.ports.find(this.context.portName(kind, each)) !== undefined),

@@ -265,6 +265,13 @@ export class Ports {
     return address
   }
 
+  /** As `allocate`, but 0 when there is no memory. */
+  tryAllocate<T extends Fields>(type: MessageType<T>, replyPort: PortId = FREE_PORT): Address {
+    const address = this.#cpu.slab.tryAllocate(type.size)
+    if (address !== 0) initialize(this.#cpu.memory, address, type.type, replyPort)
+    return address
+  }
+
   /** Sends. The caller no longer owns the message; it comes back by its reply port, also when the target answers at once. */
   send(id: PortId, message: Address): void {
     const code = this.#start(id, message, 0)

@@ -16,7 +16,6 @@ export const EtherCounters = counterSet('ether', [
   'droppedType',
   'droppedUnknownType',
   'droppedNotOurs',
-  'droppedNoQueue',
 ] as const)
 
 /** received = requestsAnswered + repliesUsed + ignored + dropped…; packetsHeld = packetsReleased + packetsDropped + still held */

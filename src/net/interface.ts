@@ -2,7 +2,7 @@
 import type { Address } from '../base/struct.ts'
 import type { DeviceInfo, DeviceQueue } from '../device/device.ts'
 import type { Cpu } from '../kernel/cpu.ts'
-import { addressBytes, directedBroadcast, type Family, networkBytes, type Prefix } from './address.ts'
+import { addressBytes, directedBroadcast, type Family, maskEqual, networkBytes, type Prefix } from './address.ts'
 
 /** One address of an interface. `address`, `network` and `broadcast` are where their bytes lie. */
 export interface InterfaceAddress extends Prefix {
@@ -59,10 +59,15 @@ export class Interface {
     })
   }
 
-  /** The address that a packet of this family leaves with, or 0. */
-  sourceFor(family: Family): Address {
-    for (const own of this.addresses) if (own.family === family) return own.address
-    return 0
+  /** The address that a packet to `target` leaves with: the one of the target's prefix before the first; 0 when there is none. */
+  sourceFor(u8: Uint8Array, family: Family, target: Address): Address {
+    let first = 0
+    for (const own of this.addresses) {
+      if (own.family !== family) continue
+      if (maskEqual(u8, own.address, target, own.length)) return own.address
+      first ||= own.address
+    }
+    return first
   }
 
   /** Whether the bytes at `address` are one of its own addresses. */

@@ -211,6 +211,7 @@ export class UdpSockets {
   readonly #pcb: UdpPcbCursor
   readonly #port: Port
   readonly #sockets: (UdpSocket | undefined)[] = [undefined]
+  readonly #freeNumbers: number[] = []
   readonly #readable: UdpSocket[] = []
 
   constructor(context: NetContext, table: UdpTable, input: UdpInput, output: UdpOutput, ip: IpOutput, rounds: Rounds) {
@@ -277,12 +278,12 @@ export class UdpSockets {
       throw new KernelError(Errno.EINVAL, `port is ${port}: give a whole number from 0 to 65535`, 'bind')
     }
     const local = endpoint(this.#context.cpu, text, port === 0 ? this.#ephemeral() : port)
-    const number = this.#sockets.length
+    const number = this.#freeNumbers.pop() ?? this.#sockets.length
     const socket = new UdpSocket(this, number, local, options)
-    this.#sockets.push(socket)
+    this.#sockets[number] = socket
     this.#bind(socket, port === 0 ? 16 : 1, (errno) => {
       if (errno === 0) return ready(undefined, socket)
-      this.#sockets[number] = undefined
+      this.#forget(number)
       // Closed meanwhile, it gives its memory back itself.
       if (!socket.closed) local.free()
       socket.closed = true
@@ -308,7 +309,7 @@ export class UdpSockets {
 
   close(socket: UdpSocket, done: () => void): void {
     const finish = () => {
-      this.#sockets[socket.number] = undefined
+      this.#forget(socket.number)
       socket.discard()
       socket.local.free()
       done()
@@ -372,8 +373,14 @@ export class UdpSockets {
   #arrived(packet: Address): void {
     this.m.at = packet
     const socket = this.#sockets[this.m.socket]
-    if (socket === undefined) this.drop(packet, C.droppedGone)
+    // Sent on its way before its socket was closed, it may find another one under the number.
+    if (socket === undefined || socket.port !== this.m.targetPort) this.drop(packet, C.droppedGone)
     else socket.enqueue(packet)
+  }
+
+  #forget(number: number): void {
+    this.#sockets[number] = undefined
+    this.#freeNumbers.push(number)
   }
 
   /** The end of a batch: each socket with something new is told once. */

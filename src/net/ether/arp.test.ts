@@ -362,3 +362,11 @@ describe('arp', () => {
     assert.equal(host.count(UdpCounters, 'received'), 0)
   })
 })
+
+test('a control CPU without a queue of the device has its answers sent by a CPU that has one', () => {
+  withHost({ cpus: 2, wires: [{ cpus: [1] }], answerArp: false }, (host) => {
+    host.injectFrame(frame({ sender: PEER, target: HOST }))
+    const { arp } = host.expect({ ether: { target: PEER_LINK, source: host.linkAddress() } })
+    assert.equal(arp?.operation, 'reply')
+  })
+})

@@ -8,11 +8,15 @@
 //                           │ 3 requests                                  ▲  any ARP of it      │ 3 probes, none answered
 //                           ▼                                             └─────────────────────┤
 //                         none (what was held is dropped)                                       ▼ none
+import { assert } from '../../base/assert.ts'
 import { Errno } from '../../base/errno.ts'
 import { type Address, u16, u32 } from '../../base/struct.ts'
 import type { MbufCursor } from '../../device/mbuf.ts'
+import { define } from '../../kernel/function.ts'
 import { EASYNC, message } from '../../kernel/message.ts'
 import type { PortId } from '../../kernel/port.ts'
+import { Timer } from '../../kernel/timer.ts'
+import { Family } from '../address.ts'
 import type { NetContext } from '../context.ts'
 import { ArpCounters } from '../counters.ts'
 import type { Interface } from '../interface.ts'
@@ -28,8 +32,13 @@ const AT = ArpHeader.offset
 export const ArpLimits = {
   /** Neighbours that a replica knows. The least recently used goes first. */
   entries: 512,
-  /** Packets held for an address that is being resolved; the oldest is dropped first (RFC 1122 2.3.2.2: at least one). */
-  held: 16,
+  /**
+   * Packets held for an address that is being resolved: the fragments of one datagram of 64 KiB at an MTU of 1500. The
+   * oldest is dropped first (RFC 1122 2.3.2.2: at least one).
+   */
+  held: 48,
+  /** Packets held by one CPU for all addresses, 2 MiB of them. What comes beyond is dropped. */
+  heldInAll: 1024,
   retransmitUs: 1_000_000,
   tries: 3,
   reachableUs: 30_000_000,
@@ -44,7 +53,7 @@ interface Entry {
   readonly iface: Interface
   /** The IPv4 address as a number: a key within this file, and nowhere else. */
   readonly key: number
-  /** Where its 16 bytes lie: the link address (6), and the IPv4 address at 8. */
+  /** Where its record lies: the link address (6 bytes), the IPv4 address at 8, the timer at 16. */
   readonly bytes: Address
   state: State
   /** Packets that wait, first and last, linked through `link`. */
@@ -54,9 +63,17 @@ interface Entry {
   usedAt: number
   /** The control CPU was told that a stale entry is used. */
   asked: boolean
+  /** When the control CPU was last asked for the address. */
+  askedAt: number
   tries: number
-  cancelTimer: () => void
 }
+
+/** Of an entry's record. The slab needs an object's first words while it is free. */
+const RECORD_BYTES = 128
+const RECORD = 16
+const IP = 8
+const TIMER = 16
+assert((RECORD + TIMER) % 8 === 0 && RECORD + TIMER + Timer.size <= RECORD_BYTES, 'an entry has room for its timer')
 
 /** Between a replica and the control CPU. */
 const ArpMessage = message('arp', {
@@ -77,8 +94,11 @@ export class Arp {
   readonly #count: Float64Array
   /** By interface and key. */
   readonly #entries: Map<number, Entry>[] = []
+  /** By the address of their timers. */
+  readonly #byTimer = new Map<Address, Entry>()
   #last: Entry | undefined
   #size = 0
+  #heldInAll = 0
   readonly #ports: PortId[] = []
   #inputPort: PortId = 0
 
@@ -104,6 +124,7 @@ export class Arp {
         },
       })
     }
+    context.cpu.slot(ALL, () => [] as Arp[])[context.config.index] = this
     context.cpu.onStop(() => this.#end())
   }
 
@@ -123,13 +144,22 @@ export class Arp {
       entry = this.#find(iface, key)
       if (entry === undefined) {
         entry = this.#create(iface, key)
-        this.#ask(entry, Operation.resolve)
+        if (entry === undefined) {
+          this.#drop(packet, C.packetsDropped)
+          return 0
+        }
       }
       this.#last = entry
     }
-    entry.usedAt = this.#context.cpu.now
+    const { now } = this.#context.cpu
+    entry.usedAt = now
     if (entry.state === State.incomplete) {
       this.#hold(entry, packet)
+      // Asked again after a while, for the question or its answer may have found no memory.
+      if (now - entry.askedAt >= ArpLimits.retransmitUs * ArpLimits.tries) {
+        entry.askedAt = now
+        this.#ask(entry, Operation.resolve)
+      }
       return 0
     }
     if (entry.state === State.stale && !entry.asked) {
@@ -180,7 +210,10 @@ export class Arp {
     if (entry === undefined) {
       if (isReply) this.#count[C.droppedUnsolicited]!++
       // Somebody asks for us: it will be sent to soon (RFC 826).
-      else if (wantsUs) this.#resolved(this.#create(iface, key), link)
+      else if (wantsUs) {
+        const created = this.#create(iface, key)
+        if (created !== undefined) this.#resolved(created, link)
+      }
       return
     }
     const same = this.#sameLink(entry, link)
@@ -230,6 +263,7 @@ export class Arp {
     let packet = entry.firstHeld
     entry.firstHeld = 0
     entry.lastHeld = 0
+    this.#heldInAll -= entry.held
     entry.held = 0
     while (packet !== 0) {
       this.#m.at = packet
@@ -257,7 +291,7 @@ export class Arp {
   #request(entry: Entry): void {
     const { mbufs, view, u8 } = this.#context
     this.#timer(entry, ArpLimits.retransmitUs)
-    const source = entry.iface.sourceFor(4)
+    const source = entry.iface.sourceFor(u8, Family.inet, entry.bytes + IP)
     if (source === 0) return
     const packet = mbufs.allocate()
     if (packet === 0) return
@@ -314,7 +348,9 @@ export class Arp {
     const { linkHigh, linkLow } = message
     const entry = this.#find(iface, key)
     if (operation === Operation.resolve || operation === Operation.confirm) {
-      this.#serve(entry ?? this.#create(iface, key), operation)
+      const served = entry ?? this.#create(iface, key)
+      if (served === undefined) return Errno.ENOMEM
+      this.#serve(served, operation)
     } else if (operation === Operation.failed) {
       if (entry !== undefined) this.#remove(entry)
     } else {
@@ -337,7 +373,8 @@ export class Arp {
 
   #send(cpu: number, entry: Entry, operation: number): void {
     const { view, cpu: own } = this.#context
-    const m = own.ports.allocate(ArpMessage)
+    const m = own.ports.tryAllocate(ArpMessage)
+    if (m === 0) return
     const message = this.#message
     message.at = m
     message.operation = operation
@@ -353,11 +390,14 @@ export class Arp {
     return this.#entries[iface.index]?.get(key)
   }
 
-  #create(iface: Interface, key: number): Entry {
+  /** A new entry, or undefined when there is no memory. */
+  #create(iface: Interface, key: number): Entry | undefined {
     if (this.#size >= ArpLimits.entries) this.#evict()
-    const bytes = this.#context.cpu.slab.allocate(64) + 16
-    this.#context.u8.fill(0, bytes, bytes + 16)
-    this.#context.view.setInt32(bytes + 8, key)
+    const record = this.#context.cpu.slab.tryAllocate(RECORD_BYTES)
+    if (record === 0) return undefined
+    const bytes = record + RECORD
+    this.#context.u8.fill(0, bytes, record + RECORD_BYTES)
+    this.#context.view.setInt32(bytes + IP, key)
     const entry: Entry = {
       iface,
       key,
@@ -368,9 +408,10 @@ export class Arp {
       held: 0,
       usedAt: this.#context.cpu.now,
       asked: false,
+      askedAt: Number.NEGATIVE_INFINITY,
       tries: 0,
-      cancelTimer: () => {},
     }
+    this.#byTimer.set(bytes + TIMER, entry)
     this.#entries[iface.index] ??= new Map()
     this.#entries[iface.index]!.set(key, entry)
     this.#size++
@@ -390,17 +431,19 @@ export class Arp {
   }
 
   #remove(entry: Entry): void {
-    entry.cancelTimer()
-    entry.cancelTimer = () => {}
+    this.#context.cpu.timers.cancel(entry.bytes + TIMER)
+    this.#byTimer.delete(entry.bytes + TIMER)
     this.#entries[entry.iface.index]!.delete(entry.key)
     this.#size--
     if (this.#last === entry) this.#last = undefined
     while (entry.held > 0) this.#dropOldest(entry)
-    this.#context.cpu.slab.free(entry.bytes - 16)
+    this.#context.cpu.slab.free(entry.bytes - RECORD)
   }
 
   #hold(entry: Entry, packet: Address): void {
     if (entry.held >= ArpLimits.held) this.#dropOldest(entry)
+    if (this.#heldInAll >= ArpLimits.heldInAll) return this.#drop(packet, C.packetsDropped)
+    this.#heldInAll++
     const m = this.#m
     m.at = packet
     m.link = 0
@@ -420,15 +463,18 @@ export class Arp {
     entry.firstHeld = this.#m.link
     if (entry.firstHeld === 0) entry.lastHeld = 0
     entry.held--
+    this.#heldInAll--
     this.#drop(packet, C.packetsDropped)
   }
 
   #timer(entry: Entry, us: number): void {
-    entry.cancelTimer()
-    entry.cancelTimer = this.#context.cpu.timers.after(us, () => {
-      entry.cancelTimer = () => {}
-      this.#onTimer(entry)
-    })
+    this.#context.cpu.timers.arm(entry.bytes + TIMER, us, EXPIRE, this.#context.config.index)
+  }
+
+  /** The time of an entry is over. */
+  expire(timer: Address): void {
+    const entry = this.#byTimer.get(timer)
+    if (entry !== undefined) this.#onTimer(entry)
   }
 
   #sameLink(entry: Entry, link: Address): boolean {
@@ -451,3 +497,8 @@ export class Arp {
     }
   }
 }
+
+const ALL = Symbol('arp')
+const EXPIRE = define('arp.expire', (cpu, host, timer) => {
+  cpu.slot(ALL, () => [] as Arp[])[host]?.expire(timer)
+})

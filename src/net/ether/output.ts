@@ -1,5 +1,8 @@
 // Ethernet out: puts the header in front and gives the frame to this CPU's queue of the device.
 import type { Address } from '../../base/struct.ts'
+import type { MbufCursor } from '../../device/mbuf.ts'
+import { EASYNC } from '../../kernel/message.ts'
+import type { PortId } from '../../kernel/port.ts'
 import { type Family, isBroadcast, isMulticast } from '../address.ts'
 import type { NetContext } from '../context.ts'
 import { EtherCounters } from '../counters.ts'
@@ -13,12 +16,24 @@ const HEADER = EtherHeader.size
 export class EtherOutput {
   readonly #context: NetContext
   readonly #count: Float64Array
+  readonly #m: MbufCursor
+  readonly #ports: PortId[] = []
   /** Set by stack.ts. */
   arp: Arp | undefined
 
   constructor(context: NetContext) {
     this.#context = context
     this.#count = context.count(EtherCounters)
+    this.#m = context.mbuf()
+    context.cpu.ports.create({
+      name: context.portName('frames', context.cpu.index),
+      point: 'tx',
+      handler: (packet) => {
+        this.#m.at = packet
+        context.interfaces[this.#m.interfaceIndex]!.queue!.transmit(packet)
+        return EASYNC
+      },
+    })
   }
 
   /**
@@ -55,19 +70,24 @@ export class EtherOutput {
 
   #send(iface: Interface, packet: Address, high: number, low: number, type: EtherType): boolean {
     const { u8, view, mbufs } = this.#context
-    const { queue } = iface
-    if (queue === undefined) {
-      this.#count[C.droppedNoQueue]!++
-      mbufs.free(packet)
-      return false
-    }
     const frame = mbufs.prepend(packet, HEADER)
     view.setUint16(frame, high)
     view.setUint32(frame + 2, low)
     for (let i = 0; i < 6; i++) u8[frame + 6 + i] = u8[iface.linkAddress + i]!
     view.setUint16(frame + 12, type)
     this.#count[C.transmitted]!++
-    return queue.transmit(packet)
+    return iface.queue === undefined ? this.#transmitElsewhere(iface, packet) : iface.queue.transmit(packet)
+  }
+
+  /** This CPU has no queue of the device: ARP's answers, say, where the control CPU has none. */
+  #transmitElsewhere(iface: Interface, packet: Address): boolean {
+    const { cpus } = iface.info
+    this.#m.at = packet
+    this.#m.interfaceIndex = iface.index
+    const cpu = cpus[this.#context.cpu.index % cpus.length]!
+    this.#ports[cpu] ||= this.#context.cpu.ports.lookup(this.#context.portName('frames', cpu))
+    this.#context.mbufs.handOff(this.#ports[cpu], packet)
+    return true
   }
 }
 

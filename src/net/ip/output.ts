@@ -226,7 +226,7 @@ export class IpOutput {
   sourceTo(target: Address): Address {
     const { u8, interfaces } = this.#context
     // All of 127/8 is the host itself.
-    if (isLoopback(u8, INET, target)) return interfaces[0]!.sourceFor(INET)
+    if (isLoopback(u8, INET, target)) return interfaces[0]!.sourceFor(u8, INET, target)
     for (let i = 0; i < interfaces.length; i++) {
       const iface = interfaces[i]!
       for (const own of iface.addresses) {
@@ -235,7 +235,7 @@ export class IpOutput {
       }
     }
     const route = this.#context.routes.lookup(u8, INET, target)
-    return route === undefined ? 0 : interfaces[route.interfaceIndex]!.sourceFor(INET)
+    return route === undefined ? 0 : interfaces[route.interfaceIndex]!.sourceFor(u8, INET, target)
   }
 
   #nextIdentification(): number {

@@ -459,7 +459,7 @@ export function balance(machine: SimMachine, tester = -1): void {
   const socket = sums(SocketCounters)
   const dispatch = sums(DispatchCounters)
 
-  const wire = { ofHosts: 0, transmitted: 0, received: 0, noQueue: ether.droppedNoQueue }
+  const wire = { ofHosts: 0, transmitted: 0, received: 0 }
   for (const { set, cpu, values } of machine.counters()) {
     if (set !== DeviceCounters.name) continue
     wire.transmitted += values.transmitted!
@@ -468,7 +468,7 @@ export function balance(machine: SimMachine, tester = -1): void {
   }
   same(wire.transmitted, wire.received, 'wire: transmitted = received, at rest')
   same(ether.received, wire.ofHosts, 'ether: received what the devices received')
-  same(ether.received, ether.ip + ether.arp + dropped(ether) - wire.noQueue, 'ether: received = ip + arp + dropped')
+  same(ether.received, ether.ip + ether.arp + dropped(ether), 'ether: received = ip + arp + dropped')
   same(arp.received, ether.arp, 'arp: received what ether passed up')
   same(
     arp.received,
@@ -513,7 +513,7 @@ export function balance(machine: SimMachine, tester = -1): void {
 function balanceHandoffs(machine: SimMachine): void {
   const sums = new Map<string, { enqueued: number; dequeued: number; dropped: number }>()
   for (const { point, source, target, enqueued, dequeued, dropped } of machine.handoffs()) {
-    const key = point === 'tx' ? point : point === 'free' ? `free → ${target}` : `${point} ${source} → ${target}`
+    const key = point === 'free' ? `free → ${target}` : `${point} ${source} → ${target}`
     const sum = sums.get(key) ?? { enqueued: 0, dequeued: 0, dropped: 0 }
     sum.enqueued += enqueued
     sum.dequeued += dequeued
