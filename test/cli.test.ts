@@ -106,7 +106,7 @@ describe('damselfly up', { concurrency: 3 }, () => {
     const ended = await new Place().run(t, ['--seconds=1', '--cpus=1'])
     assertWell(ended)
     assertTables(ended.stdout)
-    assert.match(ended.stdout, /, 1 CPUs, seed \d+$/m)
+    assert.match(ended.stdout, /, 1 CPU, seed \d+$/m)
   })
 
   test('keeps the CPUs apart with --pairs, and shows the memory with --layout', async (t) => {

@@ -2,7 +2,7 @@
 // stands on it that the kernel can talk to. At the end, or at Ctrl-C, the tables.
 import type { Server } from 'node:net'
 import { parseArgs } from 'node:util'
-import { Errno, KernelError } from '../base/errno.ts'
+import { KernelError } from '../base/errno.ts'
 import { systemSeed } from '../base/random.ts'
 import { configureInterface, interfaceMtu } from '../device/linux/interface.ts'
 import { openTun, type TunHandle } from '../device/linux/tun.ts'
@@ -67,7 +67,7 @@ async function onWire(options: Options): Promise<void> {
       { ...host('client', 1, recorded(bad, options), '10.0.0.1/24'), load },
     ],
   }
-  await run(options, data, `UDP echo and ping over an in-memory wire, ${options.cpus} CPUs`)
+  await run(options, data, `UDP echo and ping over an in-memory wire, ${cpusText(options)}`)
 }
 
 /** One host on a TUN or TAP device, a queue of it for each CPU. */
@@ -95,7 +95,7 @@ async function onDevice(
     await run(
       options,
       { hosts: [{ config, echoPort: options.echoPort }] },
-      `${own} on ${tun.name}, ${options.cpus} CPUs`,
+      `${own} on ${tun.name}, ${cpusText(options)}`,
       'packets',
     )
   } finally {
@@ -143,14 +143,10 @@ async function runToEnd(options: Options, data: UpData, title: string, greeting?
   if (signal !== undefined) process.exitCode = signal === 'SIGINT' ? 130 : 143
 }
 
-/**
- * What the user gave and only a worker could see to be wrong is the user's to know, without a stack. An error's class
- * and code do not travel between threads; its stack does, and begins with its name.
- */
+/** What the user gave and only a worker could see to be wrong is the user's to know, without a stack. */
 function plain(error: unknown): unknown {
   const cause = error instanceof CpuFailure ? error.cause : undefined
-  const isKernelError = cause instanceof Error && cause.stack?.startsWith('KernelError')
-  return isKernelError ? new KernelError(Errno.EINVAL, cause.message) : error
+  return cause instanceof KernelError ? cause : error
 }
 
 /**
@@ -208,6 +204,10 @@ async function serveOrSay(take: () => Snapshot, options: Options): Promise<Serve
     if (!options.json) console.error(`damselfly stat will not find this instance: ${(error as Error).message}`)
     return undefined
   }
+}
+
+function cpusText({ cpus }: Options): string {
+  return cpus === 1 ? '1 CPU' : `${cpus} CPUs`
 }
 
 function closeQuietly(tun: TunHandle): void {

@@ -1,4 +1,5 @@
 // A CPU threw: the machine stops, and says which one and why.
+import { Errno, type ErrnoName, KernelError } from '../base/errno.ts'
 import type { Cpu } from '../kernel/cpu.ts'
 
 export class CpuFailure extends Error {
@@ -28,4 +29,32 @@ export class CpuFailure extends Error {
 
 function reason(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause)
+}
+
+/** An error as it travels between threads: a clone of one has lost its class, its name and its code. */
+export interface PackedError {
+  readonly name: string
+  readonly message: string
+  readonly stack?: string
+  readonly code?: string
+  readonly syscall?: string
+}
+
+export function pack(error: unknown): PackedError {
+  if (!(error instanceof Error)) return { name: 'Error', message: String(error) }
+  const { name, message, stack } = error
+  const text = (key: 'code' | 'syscall') => {
+    const value: unknown = (error as { code?: unknown; syscall?: unknown })[key]
+    return typeof value === 'string' ? { [key]: value } : {}
+  }
+  return { name, message, ...(stack === undefined ? {} : { stack }), ...text('code'), ...text('syscall') }
+}
+
+export function unpack({ name, message, stack, code, syscall }: PackedError): Error {
+  const isOurs = name === KernelError.name && code !== undefined && code in Errno
+  const error = isOurs ? new KernelError(Errno[code as ErrnoName], message, syscall) : new Error(message)
+  if (!isOurs)
+    Object.assign(error, { name }, code === undefined ? {} : { code }, syscall === undefined ? {} : { syscall })
+  if (stack !== undefined) error.stack = stack
+  return error
 }

@@ -9,7 +9,7 @@ import { CpuBlock, MachineHeader } from '../kernel/layout.ts'
 import { Memory } from '../kernel/memory.ts'
 import { Ending } from './ending.ts'
 import { EventLoopDriver } from './eventloop.ts'
-import { CpuFailure } from './failure.ts'
+import { CpuFailure, unpack } from './failure.ts'
 import { type Machine, MachineView } from './machine.ts'
 import type { BootOptions, MachineOptions } from './options.ts'
 import { relaxation, ringThread, type WorkerReport, type WorkerStart } from './worker.ts'
@@ -109,7 +109,7 @@ export class ThreadsMachine extends MachineView implements Machine {
   #onReport(index: number, report: WorkerReport): void {
     if (report.kind === 'failed' || report.kind === 'ended') this.#reported.add(index)
     if (report.kind === 'ring') this.#driver?.schedule(true)
-    else if (report.kind === 'failed') this.#fail(new CpuFailure(index, report.where, report.error))
+    else if (report.kind === 'failed') this.#fail(new CpuFailure(index, report.where, unpack(report.error)))
     else if (report.kind === 'started' && --this.#starting === 0) this.#started?.resolve()
   }
 

@@ -9,7 +9,7 @@ import { CpuState } from '../kernel/cpustate.ts'
 import { MachineStopping } from '../kernel/ipi.ts'
 import { CpuBlock, MachineHeader } from '../kernel/layout.ts'
 import { Memory } from '../kernel/memory.ts'
-import { CpuFailure } from './failure.ts'
+import { type PackedError, pack } from './failure.ts'
 import type { MachineOptions } from './options.ts'
 import { loadProgram, startProgram } from './program.ts'
 import { AdaptiveSpin } from './spin.ts'
@@ -31,7 +31,7 @@ export interface WorkerStart {
 export type WorkerReport =
   | { readonly kind: 'started' }
   | { readonly kind: 'ring' }
-  | { readonly kind: 'failed'; readonly where: string; readonly error: unknown }
+  | { readonly kind: 'failed'; readonly where: string; readonly error: PackedError }
   | { readonly kind: 'ended' }
 
 /** The run loop gives the worker's own event loop a turn so often: console output and the like need it. */
@@ -149,7 +149,7 @@ class WorkerCpu {
     // At once, and not by way of the parent: its thread may be a CPU that waits for this one.
     Atomics.store(memory.i32, (memory.layout.header + MachineHeader.offset.stop) >> 2, 1)
     this.#shutdown()
-    this.#report({ kind: 'failed', where, error: cloneable(error) })
+    this.#report({ kind: 'failed', where, error: pack(error) })
     this.#parent.close()
   }
 
@@ -163,26 +163,13 @@ class WorkerCpu {
     try {
       this.#cpu.shutdown()
     } catch (error) {
-      this.#report({ kind: 'failed', where: 'while it stopped', error: cloneable(error) })
+      this.#report({ kind: 'failed', where: 'while it stopped', error: pack(error) })
     }
   }
 
   #report(report: WorkerReport): void {
     this.#parent.postMessage(report)
   }
-}
-
-/** An error loses its class on the way between threads, and what cannot be cloned would lose it all. */
-function cloneable(error: unknown): unknown {
-  if (!(error instanceof Error)) return String(error)
-  const copy = new Error(error.message)
-  copy.name = error.name
-  if (error.stack !== undefined) copy.stack = error.stack
-  return error instanceof CpuFailure ? copy : Object.assign(copy, codeOf(error))
-}
-
-function codeOf(error: Error): { code?: unknown } {
-  return 'code' in error && typeof error.code === 'string' ? { code: error.code } : {}
 }
 
 if (parentPort !== null) {
