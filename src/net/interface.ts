@@ -2,7 +2,7 @@
 import type { Address } from '../base/struct.ts'
 import type { DeviceInfo, DeviceQueue } from '../device/device.ts'
 import type { Cpu } from '../kernel/cpu.ts'
-import { addressBytes, directedBroadcast, type Family, maskEqual, networkBytes, type Prefix } from './address.ts'
+import { directedBroadcast, equalAddress, type Family, maskEqual, networkBytes, type Prefix } from './address.ts'
 
 /** One address of an interface. `address`, `network` and `broadcast` are where their bytes lie. */
 export interface InterfaceAddress extends Prefix {
@@ -23,6 +23,13 @@ export class Interface {
   readonly linkAddress: Address
   /** What is sent here comes back in: the host talks to itself. */
   readonly loopback: boolean
+  /** The IPv4 addresses once more, as numbers: every packet is held against them. */
+  readonly #inet: readonly {
+    readonly own: number
+    readonly network: number
+    readonly broadcast: number
+    readonly hasBroadcast: boolean
+  }[]
 
   constructor(
     cpu: Cpu,
@@ -57,6 +64,15 @@ export class Interface {
         broadcast: broadcast === undefined ? 0 : put(broadcast),
       }
     })
+    const { u8 } = cpu.memory
+    this.#inet = this.addresses
+      .filter(({ family }) => family === 4)
+      .map(({ address, network, broadcast: all }) => ({
+        own: wordAt(u8, address),
+        network: wordAt(u8, network),
+        broadcast: all === 0 ? 0 : wordAt(u8, all),
+        hasBroadcast: all !== 0,
+      }))
   }
 
   /** The address that a packet to `target` leaves with: the one of the target's prefix before the first; 0 when there is none. */
@@ -72,27 +88,34 @@ export class Interface {
 
   /** Whether the bytes at `address` are one of its own addresses. */
   has(u8: Uint8Array, family: Family, address: Address): boolean {
+    if (family === 4) {
+      const word = wordAt(u8, address)
+      for (let i = 0; i < this.#inet.length; i++) if (this.#inet[i]!.own === word) return true
+      return false
+    }
     for (let i = 0; i < this.addresses.length; i++) {
       const own = this.addresses[i]!
-      if (own.family === family && sameBytes(u8, own.address, address, addressBytes(family))) return true
+      if (own.family === family && equalAddress(u8, own.address, address, family)) return true
     }
     return false
   }
 
-  /** Whether they are the broadcast address of one of its prefixes. */
+  /**
+   * Whether they are the broadcast address of one of its prefixes, or the prefix itself, 4.2BSD's form of it
+   * (RFC 1122 3.3.6). IPv6 has none.
+   */
   isBroadcast(u8: Uint8Array, family: Family, address: Address): boolean {
-    for (let i = 0; i < this.addresses.length; i++) {
-      const own = this.addresses[i]!
-      if (own.family !== family || own.broadcast === 0) continue
-      const length = addressBytes(family)
-      // The all-zeros form of 4.2BSD counts as broadcast too (RFC 1122 3.3.6), but an address of our own does not.
-      if (sameBytes(u8, own.broadcast, address, length) || sameBytes(u8, own.network, address, length)) return true
+    if (family !== 4) return false
+    const word = wordAt(u8, address)
+    for (let i = 0; i < this.#inet.length; i++) {
+      const own = this.#inet[i]!
+      if (own.hasBroadcast && (own.broadcast === word || own.network === word)) return true
     }
     return false
   }
 }
 
-function sameBytes(u8: Uint8Array, a: Address, b: Address, length: number): boolean {
-  for (let i = 0; i < length; i++) if (u8[a + i] !== u8[b + i]) return false
-  return true
+/** The four bytes of an IPv4 address as a 32-bit number: to compare with, within this file. */
+function wordAt(u8: Uint8Array, address: Address): number {
+  return (u8[address]! << 24) | (u8[address + 1]! << 16) | (u8[address + 2]! << 8) | u8[address + 3]!
 }

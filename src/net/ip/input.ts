@@ -23,6 +23,10 @@ export class IpInput {
   readonly #m: MbufCursor
   readonly #count: Float64Array
   readonly #reassembly: Reassembly
+  /** The last pair of addresses that was good and ours, and how it came. -1: none yet. */
+  #goodSource = -1
+  #goodTarget = -1
+  #goodWay = -1
   /** Set by stack.ts. */
   onUdp: TransportInput = () => {}
   onIcmp: TransportInput = () => {}
@@ -38,7 +42,7 @@ export class IpInput {
 
   /** A packet came; its data begins with the IP header. */
   input(packet: Address): void {
-    const { u8, mbufs } = this.#context
+    const { u8, view, mbufs } = this.#context
     const m = this.#m
     m.at = packet
     const reassembled = (m.flags & MbufFlag.REASSEMBLED) !== 0
@@ -59,9 +63,21 @@ export class IpInput {
     if (u8[header + AT.timeToLive] === 0) return this.#drop(packet, C.droppedTtl)
     const source = header + AT.source
     const target = header + AT.destination
-    if (!this.#isGoodSource(m, source)) return this.#drop(packet, C.droppedSource)
-    const broadcast = this.#isOurs(m, target)
-    if (broadcast < 0) return this.#drop(packet, C.droppedNotOurs)
+    // Most packets have the addresses of the one before: what was found out about them then holds now.
+    const sourceWord = view.getInt32(source)
+    const targetWord = view.getInt32(target)
+    const way = m.interfaceIndex | ((m.flags & (LOOPBACK | LINK_BROADCAST)) << 16)
+    let broadcast: -1 | 0 | 1 = 0
+    if (sourceWord !== this.#goodSource || targetWord !== this.#goodTarget || way !== this.#goodWay) {
+      if (!this.#isGoodSource(m, source)) return this.#drop(packet, C.droppedSource)
+      broadcast = this.#isOurs(m, target)
+      if (broadcast < 0) return this.#drop(packet, C.droppedNotOurs)
+      if (broadcast === 0) {
+        this.#goodSource = sourceWord
+        this.#goodTarget = targetWord
+        this.#goodWay = way
+      }
+    }
 
     const flagsAndOffset = (u8[header + AT.flagsAndOffset]! << 8) | u8[header + AT.flagsAndOffset + 1]!
     if ((flagsAndOffset & IpFragment.mask) !== 0) {

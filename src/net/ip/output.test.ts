@@ -112,6 +112,23 @@ describe('ipv4 out', () => {
     assert.equal(host.count(IpCounters, 'sendTooLong'), 2)
   })
 
+  onHosts('the way that is kept for the next packet is its own, whatever was sent in between', {}, (host) => {
+    host.acquaint()
+    const data = counting(8)
+    for (const [target, errno] of [
+      [PEER, 0],
+      ['8.8.8.8', Errno.ENETUNREACH],
+      [PEER, 0],
+      [HOST, 0],
+      [PEER, 0],
+      ['10.0.0.255', Errno.EACCES],
+      [PEER, 0],
+    ] as const) {
+      assert.equal(send(host, target, data), errno, target)
+    }
+    assert.equal(host.take().length, 4)
+  })
+
   for (const mtu of [68, 576, 1006, 1500, 9000]) {
     test(`datagrams of any size are cut for a link of ${mtu} bytes, and whole again behind it`, () => {
       withHost({ cpus: 2, seed: mtu, wires: [{ mtu }], entries: 2048 }, (host) => {

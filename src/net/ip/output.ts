@@ -29,6 +29,8 @@ export interface IpSendOptions {
 }
 
 const NO_OPTIONS: IpSendOptions = {}
+/** No errno: there is a way. */
+const FOUND = -1
 
 export class IpOutput {
   readonly #context: NetContext
@@ -40,6 +42,12 @@ export class IpOutput {
   /** Where the bytes of the next hop lie while a packet is sent. */
   readonly #nextHop: Address
   readonly #txPorts: PortId[] = []
+  /** The way that the last packet took: its target, the table's generation then, and what was found. */
+  #wayWord = 0
+  #wayGeneration = -1
+  #wayInterface: Interface | undefined = undefined
+  #wayGateway: Uint8Array | undefined = undefined
+  #wayBroadcast = false
   /** Set by stack.ts: a packet to ourselves; it owns the packet. */
   onLocal: (packet: Address) => void = () => {}
 
@@ -63,30 +71,26 @@ export class IpOutput {
 
   /**
    * Sends a packet whose data begins with the transport header, and whose mbuf names `source`, `target` (where their bytes
-   * lie), `protocol`, `ttl` and `trafficClass`. It owns the
-   * packet. Returns 0 or an errno.
+   * lie), `protocol`, `ttl` and `trafficClass`. It owns the packet. Returns 0 or an errno.
    */
   output(packet: Address, options: IpSendOptions = NO_OPTIONS): number {
-    const { u8, interfaces } = this.#context
+    const { u8, view } = this.#context
     const m = this.#m
     m.at = packet
     const target = m.target
-    const route = this.#context.routes.lookup(u8, INET, target)
-    if (route === undefined) {
-      if (this.#isOwn(target)) return this.#local(packet)
-      return this.#fail(packet, C.sendNoRoute, Errno.ENETUNREACH)
+    const targetWord = view.getInt32(target)
+    if (targetWord !== this.#wayWord || this.#context.routes.generation !== this.#wayGeneration) {
+      const errno = this.#findWay(packet, target, options)
+      if (errno !== FOUND) return errno
     }
-    const iface = interfaces[route.interfaceIndex]!
-    const toBroadcast = isBroadcast(u8, INET, target) || iface.isBroadcast(u8, INET, target)
-    if (toBroadcast && options.broadcast !== true) return this.#fail(packet, C.sendNotAllowed, Errno.EACCES)
-    if (this.#isOwn(target)) return this.#local(packet)
+    const iface = this.#wayInterface!
+    const toBroadcast = this.#wayBroadcast
     // An address of the loopback network never leaves the host (RFC 1122 3.2.1.3).
     if (isLoopback(u8, INET, m.source)) return this.#fail(packet, C.sendNoAddress, Errno.EADDRNOTAVAIL)
     if (m.total + HEADER > 65535) return this.#fail(packet, C.sendTooLong, Errno.EMSGSIZE)
     // The header may be written over the bytes that these point to (a packet that is turned round): read first.
-    // A group is on the link itself, whoever routes it on from there (RFC 1112 6.1).
-    if (route.gateway === undefined || isMulticast(u8, INET, target)) u8.copyWithin(this.#nextHop, target, target + 4)
-    else u8.set(route.gateway, this.#nextHop)
+    if (this.#wayGateway === undefined) view.setInt32(this.#nextHop, targetWord)
+    else u8.set(this.#wayGateway, this.#nextHop)
     if (m.total + HEADER > iface.info.mtu) {
       if (options.dontFragment === true) return this.#fail(packet, C.sendTooLong, Errno.EMSGSIZE)
       return this.#fragment(iface, packet, toBroadcast)
@@ -96,6 +100,32 @@ export class IpOutput {
     if (this.#transmit(iface, packet, toBroadcast)) return 0
     this.#count[C.sendDeviceFull]!++
     return Errno.ENOBUFS
+  }
+
+  /**
+   * Looks up the way to `target`, and keeps it for the next packet if it is an ordinary one. FOUND, or what `output` is to
+   * return: then the packet is gone.
+   */
+  #findWay(packet: Address, target: Address, options: IpSendOptions): number {
+    const { u8, view, routes, interfaces } = this.#context
+    this.#wayGeneration = -1
+    const route = routes.lookup(u8, INET, target)
+    if (route === undefined) {
+      if (this.#isOwn(target)) return this.#local(packet)
+      return this.#fail(packet, C.sendNoRoute, Errno.ENETUNREACH)
+    }
+    const iface = interfaces[route.interfaceIndex]!
+    const toBroadcast = isBroadcast(u8, INET, target) || iface.isBroadcast(u8, INET, target)
+    if (toBroadcast && options.broadcast !== true) return this.#fail(packet, C.sendNotAllowed, Errno.EACCES)
+    if (this.#isOwn(target)) return this.#local(packet)
+    this.#wayInterface = iface
+    this.#wayBroadcast = toBroadcast
+    // A group is on the link itself, whoever routes it on from there (RFC 1112 6.1).
+    this.#wayGateway = isMulticast(u8, INET, target) ? undefined : route.gateway
+    // A broadcast is asked for anew each time: the next sender may not be allowed to.
+    this.#wayGeneration = toBroadcast ? -1 : routes.generation
+    this.#wayWord = view.getInt32(target)
+    return FOUND
   }
 
   /** Puts the header in front. */

@@ -138,10 +138,16 @@ export class RouteTable {
   readonly #inet6 = new Trie(Family.inet6)
   readonly #maximum: number
   #count = 0
+  #generation = 0
 
   /** @param maximum how many routes there may be */
   constructor(maximum: number = routesMaximum) {
     this.#maximum = maximum
+  }
+
+  /** Changes with every change of the table: what somebody found out by it holds as long as this stays. */
+  get generation(): number {
+    return this.#generation
   }
 
   /** How many routes there are. */
@@ -195,6 +201,7 @@ export class RouteTable {
       throw new KernelError(Errno.ENOENT, `there is no route for ${formatPrefix(prefix)}`)
     found.route = undefined
     this.#count--
+    this.#generation++
     trie.prune(found)
     return route
   }
@@ -241,6 +248,7 @@ export class RouteTable {
     if (this.#count >= this.#maximum)
       throw new KernelError(Errno.ENOSPC, `the route table is full: it holds ${this.#maximum} routes`)
     this.#count++
+    this.#generation++
   }
 }
 
