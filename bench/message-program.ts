@@ -1,8 +1,8 @@
 // What the two CPUs of bench/message.ts run. CPU 0 is the source, CPU 1 the target.
 import { getHeapStatistics } from 'node:v8'
-import { type Address, type Cpu, f64, message, Plain, type Port, type Thread } from '../src/kernel.ts'
+import { type Address, type Cpu, f64, message, NULL_PORT, Plain, type Port, type Thread } from '../src/kernel.ts'
 
-export type Mode = 'ring' | 'one way' | 'call'
+export type Mode = 'ring' | 'reused' | 'freed' | 'call'
 
 /** Written to the region "result" by CPU 0, as doubles: when `finished` is 1 the others are valid. */
 export const Result = { finished: 0, elapsedUs: 1, heapBytes: 2, targetHeapBytes: 3 } as const
@@ -52,14 +52,31 @@ function* source(thread: Thread, data: Data, result: number): Generator<void, vo
   const heap = new HeapMeter()
   const began = cpu.clock.now()
   if (data.mode === 'call') yield* calls(thread, port, data.count)
-  else yield* oneWay(thread, port, data.count)
+  else if (data.mode === 'reused') yield* reused(thread, port, data.count)
+  else yield* freed(thread, port, data.count)
   cpu.memory.f64[result + Result.elapsedUs] = cpu.clock.now() - began
   cpu.memory.f64[result + Result.heapBytes] = heap.measure()
   cpu.memory.f64[result + Result.finished] = 1
 }
 
+/** Messages that their sender has for itself, and sends again when they are done: nothing is allocated. */
+function* reused(thread: Thread, port: number, count: number): Generator<void, void, void> {
+  const { ports, slab } = thread.cpu
+  const pool = Int32Array.from({ length: WINDOW }, () => ports.allocate(Plain, NULL_PORT))
+  let sent = 0
+  while (sent < count) {
+    // They are done in the order in which they were sent: the last of sixteen speaks for all.
+    for (let burst = 0; burst < 16 && sent < count && ports.isDone(pool[(sent + 15) & (WINDOW - 1)]!); burst++) {
+      for (let i = 0; i < 16; i++) ports.send(port, pool[sent++ & (WINDOW - 1)]!)
+    }
+    yield* thread.pause()
+  }
+  yield* thread.until(() => pool.every((m) => ports.isDone(m)))
+  for (const m of pool) slab.free(m)
+}
+
 /** Messages that are freed by their receiver: their memory comes home by the slab. */
-function* oneWay(thread: Thread, port: number, count: number): Generator<void, void, void> {
+function* freed(thread: Thread, port: number, count: number): Generator<void, void, void> {
   const { cpu } = thread
   let sent = 0
   while (sent < count) {

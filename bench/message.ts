@@ -38,10 +38,11 @@ async function run(mode: Mode): Promise<number> {
   return count / (f64[result + Result.elapsedUs]! / 1e6)
 }
 
-const modes: readonly Mode[] = ['ring', 'one way', 'call']
-const names = {
+const modes: readonly Mode[] = ['ring', 'reused', 'freed', 'call']
+const names: { readonly [M in Mode]: string } = {
   ring: 'bare ring, published by sixteens',
-  'one way': 'messages one way over a port',
+  reused: 'one way over a port, messages reused',
+  freed: 'one way over a port, messages freed there',
   call: 'call and reply, 256 under way',
 }
 const results = await compare(

@@ -28,7 +28,8 @@ export const CpuBlock = struct({
   remoteFree: atomic, //    64  objects freed by others, linked through their first word
   padding1: bytes(60),
   turns: f64, //           128  turns of the run loop, for whoever watches for a stuck CPU
-  padding2: bytes(120),
+  fence: atomic, //        136  the CPU's own: written for the fence that comes with it
+  padding2: bytes(116),
 })
 
 /** One direction of the IPI traffic between two CPUs. */
