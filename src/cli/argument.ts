@@ -3,7 +3,14 @@ import { KernelError } from '../base/errno.ts'
 import { formatAddress, type Prefix, parsePrefix } from '../net/address.ts'
 import { UsageError } from './usage.ts'
 
-/** A whole number within a range; `fallback` when the option was not given. */
+/** What an option takes: its bounds, and its value when it is not given. */
+interface Range {
+  readonly low: number
+  readonly high: number
+  readonly fallback: number
+}
+
+/** A whole number within a range. */
 export function wholeNumber(
   option: string,
   text: string | undefined,
@@ -11,12 +18,7 @@ export function wholeNumber(
   high: number,
   fallback: number,
 ): number {
-  if (text === undefined) return fallback
-  const value = Number(text)
-  if (!/^\d+$/.test(text) || value < low || value > high) {
-    throw new UsageError(`--${option} is "${text}": give a whole number from ${low} to ${high}`)
-  }
-  return value
+  return numberIn({ low, high, fallback }, option, text, /^\d+$/, 'a whole number')
 }
 
 /** A decimal number within a range. */
@@ -27,10 +29,20 @@ export function decimalNumber(
   high: number,
   fallback: number,
 ): number {
+  return numberIn({ low, high, fallback }, option, text, /^\d*\.?\d+$/, 'a number')
+}
+
+function numberIn(
+  { low, high, fallback }: Range,
+  option: string,
+  text: string | undefined,
+  form: RegExp,
+  what: string,
+): number {
   if (text === undefined) return fallback
   const value = Number(text)
-  if (!/^\d*\.?\d+$/.test(text) || value < low || value > high) {
-    throw new UsageError(`--${option} is "${text}": give a number from ${low} to ${high}`)
+  if (!form.test(text) || value < low || value > high) {
+    throw new UsageError(`--${option} is "${text}": give ${what} from ${low} to ${high}`)
   }
   return value
 }

@@ -1,25 +1,14 @@
 // What a running machine counted, as plain data: what tables are made of, here and in another process.
 
-import type { HandoffPoint } from '../kernel/layout.ts'
+import type { HandoffReading } from '../kernel/handoff.ts'
 import type { Machine } from '../machine/machine.ts'
 // Declares the counters of the network and the services here too, where no packet passes: a reader knows them by their names.
 import { IpCounters } from '../net/counters.ts'
 import '../service/echo.ts'
 import '../service/load.ts'
 
-export interface HandoffRow {
-  readonly point: HandoffPoint
-  readonly source: number
-  readonly target: number
-  readonly enqueued: number
-  readonly dequeued: number
-  readonly dropped: number
-  readonly batches: number
-  readonly endedEmpty: number
-  readonly endedLimit: number
-  readonly rung: number
-  readonly avoided: number
-  /** Counts of the 64 buckets of `Histogram`. */
+/** A hand-off as it is sent and stored: a histogram is the counts of its 64 buckets. */
+export interface HandoffRow extends Omit<HandoffReading, 'depth' | 'wait' | 'batch'> {
   readonly depth: readonly number[]
   /** Tenths of a µs. */
   readonly wait: readonly number[]

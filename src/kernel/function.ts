@@ -11,7 +11,6 @@ export type RemoteFunction = (cpu: Cpu, a: number, b: number, c: number, source:
 export type FunctionId = number & { readonly functionId?: never }
 
 const table: (RemoteFunction | undefined)[] = new Array(65536).fill(undefined)
-const names = new Map<FunctionId, string>()
 
 /**
  * Registers `run` under `name`. Called at module level, once for each name.
@@ -19,8 +18,7 @@ const names = new Map<FunctionId, string>()
  */
 export function define(name: string, run: RemoteFunction): FunctionId {
   const id = hashName(name) & 0xffff || 1
-  assert(names.get(id) === undefined, 'two functions have the same number: rename the one that was added last')
-  names.set(id, name)
+  assert(table[id] === undefined, 'two functions have the same number: rename the one that was added last')
   table[id] = run
   return id
 }
@@ -30,8 +28,4 @@ export function functionOf(id: FunctionId): RemoteFunction {
   const run = table[id]
   assert(run !== undefined, 'no function has this number here: is the module that defines it loaded on every CPU?')
   return run
-}
-
-export function functionName(id: FunctionId): string {
-  return names.get(id) ?? `function ${id}`
 }

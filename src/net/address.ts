@@ -127,20 +127,6 @@ export function isLinkLocal(u8: Uint8Array, family: Family, address: Address): b
   return u8[address] === 0xfe && (u8[address + 1]! & 0xc0) === 0x80
 }
 
-/** Whether `address` reaches everybody on the network of the first `bits` bits at `network` (see `directedBroadcast`). */
-export function isDirectedBroadcast(
-  u8: Uint8Array,
-  family: Family,
-  address: Address,
-  network: Address,
-  bits: number,
-): boolean {
-  if (family !== Family.inet || bits > 30 || !maskEqual(u8, address, network, bits)) return false
-  for (let index = bits >>> 3; index < 4; index++)
-    if ((u8[address + index]! | maskByte(bits, index)) !== 0xff) return false
-  return true
-}
-
 /** The byte at `index` of a mask of `length` leading ones. */
 function maskByte(length: number, index: number): number {
   const bits = length - index * 8
