@@ -85,7 +85,7 @@ describe('two hosts on a wire', () => {
         assert.equal(count('answered'), count('asked'))
         assert.equal(sumOf(machine, 'echo', 'echoed'), count('asked'))
         assert.equal(count('wrong'), 0)
-        assert.equal(count('asks'), 0)
+        assert.equal(count('retries'), 0)
         assert.equal(count('pongs'), count('pings'))
         assert(count('pings') > 5)
       })

@@ -243,6 +243,7 @@ export class Cpu {
       () => this.threads.endAll(),
       ...this.#onStop.splice(0).reverse(),
       ...this.#pollables.splice(0).map((pollable) => () => pollable.close()),
+      () => this.timers.cancelAll(),
       () => this.slab.flush(),
       () => this.#closeSleeper(),
     ]

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { AssertionFailure } from '../base/assert.ts'
 import { Random } from '../base/random.ts'
+import { simulate } from '../machine/sim.ts'
 import { ByHand, sum } from '../machine/testing/sim.ts'
 import { define } from './function.ts'
 import { Timer } from './timer.ts'
@@ -199,4 +200,16 @@ describe('timer', () => {
     bench.arm(timer, 1000)
     assert.throws(() => bench.cpus[1]!.timers.cancel(timer), AssertionFailure)
   })
+})
+
+test('timers that have not run when the machine stops give their memory back', async () => {
+  const machine = simulate({ cpus: 2, seed: 1 })
+  const [first] = machine.cpus
+  const cancel = first!.timers.after(1000, () => {})
+  for (const us of [1, 10_000, 1e9]) first!.timers.after(us, () => {})
+  machine.run({ untilUs: 5000 })
+  await machine.stop()
+  cancel()
+  assert.equal(first!.timers.armed, 0)
+  assert.equal(first!.slab.live, 0)
 })

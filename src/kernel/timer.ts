@@ -45,7 +45,8 @@ export class Timers {
   /** All ticks before this one have fired. */
   #tick = 0
   #armed = 0
-  readonly #closures: ((() => void) | undefined)[] = []
+  /** What `after` was given: how it runs, and how it is taken back. */
+  readonly #closures: ({ readonly run: () => void; readonly cancel: () => void } | undefined)[] = []
   readonly #freeClosures: number[] = []
 
   constructor(cpu: Cpu) {
@@ -100,18 +101,25 @@ export class Timers {
       this.#freeClosures.push(index)
       this.#cpu.slab.free(timer)
     }
-    this.#closures[index] = () => {
-      release()
-      run()
-    }
-    // The slab owns an object's first words while it is free: the record stands behind them.
-    this.arm(timer + 8, delayUs, RUN_CLOSURE, index)
-    return () => {
+    const cancel = () => {
       // Once it has run, or was cancelled, the record is somebody else's.
       if (!pending) return
       this.cancel(timer + 8)
       release()
     }
+    const runOnce = () => {
+      release()
+      run()
+    }
+    this.#closures[index] = { run: runOnce, cancel }
+    // The slab owns an object's first words while it is free: the record stands behind them.
+    this.arm(timer + 8, delayUs, RUN_CLOSURE, index)
+    return cancel
+  }
+
+  /** Takes back what `after` was given and has not run. For the machine's stop. */
+  cancelAll(): void {
+    for (const closure of this.#closures) closure?.cancel()
   }
 
   /** Runs every timer whose deadline has passed. Returns how many. */
@@ -145,7 +153,7 @@ export class Timers {
 
   /** Runs closure `index`, for timers made by `after`. */
   runClosure(index: number): void {
-    this.#closures[index]!()
+    this.#closures[index]!.run()
   }
 
   /** The tick at which it fires: the first that begins after the deadline. More than 31 bits after three days. */

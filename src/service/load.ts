@@ -5,7 +5,7 @@ import { counterSet } from '../kernel/counters.ts'
 import type { UdpSocket } from '../socket/udp.ts'
 import type { Stack } from '../stack.ts'
 
-export const LoadCounters = counterSet('load', ['asked', 'answered', 'asks', 'wrong', 'pings', 'pongs'] as const)
+export const LoadCounters = counterSet('load', ['asked', 'answered', 'retries', 'wrong', 'pings', 'pongs'] as const)
 const C = LoadCounters.index
 
 export interface LoadOptions {
@@ -53,7 +53,7 @@ export class Load {
     if (options.pingsPerSecond > 0) this.#ping(0)
   }
 
-  /** Asks no more. What is under way still comes back. */
+  /** Asks no more: what is under way still comes back, and then the hosts are at rest. */
   stop(): void {
     this.#running = false
   }
@@ -68,22 +68,26 @@ export class Load {
   }
 
   #onReadable(socket: UdpSocket): void {
-    const { mbufs } = this.#stack.context
     const m = this.#m
     const index = this.#flows.findIndex((flow) => flow.socket === socket)
     const flow = this.#flows[index]!
     for (let packet: Address = socket.receive(); packet !== 0; packet = socket.receive()) {
       m.at = packet
-      this.#count[m.total === this.#payload.length ? C.answered : C.wrong]!++
       flow.answered++
-      if (flow.underWay > 0) flow.underWay--
-      if (this.#running) {
-        flow.underWay++
-        this.#count[C.asked]!++
-        // The answer becomes the next question.
-        socket.send(packet)
-      } else mbufs.free(packet)
+      const isWhole = m.total === this.#payload.length
+      this.#count[isWhole ? C.answered : C.wrong]!++
+      if (!isWhole || !this.#running) {
+        this.#stack.context.mbufs.free(packet)
+        if (flow.underWay > 0) flow.underWay--
+        continue
+      }
+      // Given up as lost, and late: then it is one more.
+      if (flow.underWay === 0) flow.underWay = 1
+      this.#count[C.asked]!++
+      // The answer becomes the next question.
+      socket.send(packet)
     }
+    this.#ask(index)
   }
 
   /** A flow that heard nothing for a while has lost what was under way. */
@@ -92,7 +96,7 @@ export class Load {
       if (!this.#running) return
       this.#flows.forEach((flow, index) => {
         if (flow.answered === flow.answeredBefore) {
-          this.#count[C.asks]!++
+          this.#count[C.retries]!++
           flow.underWay = 0
           this.#ask(index)
         }
@@ -105,11 +109,12 @@ export class Load {
   #ping(sequence: number): void {
     const { icmp, context } = this.#stack
     const target = this.#stack.endpoint(this.#options.target, 0)
+    context.cpu.onStop(() => target.free())
     icmp.input.onEchoReply = () => {
       this.#count[C.pongs]!++
     }
     const send = (next: number) => {
-      if (!this.#running) return target.free()
+      if (!this.#running) return
       this.#count[C.pings]!++
       icmp.echo.send(target, 0xdf00 | context.cpu.index, next & 0xffff, 56)
       context.cpu.timers.after(1e6 / this.#options.pingsPerSecond, () => send(next + 1))
