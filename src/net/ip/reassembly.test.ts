@@ -264,18 +264,39 @@ describe('reassembly', () => {
     assert.deepEqual(host.drops(ReassemblyCounters), { droppedLimit: ReassemblyLimits.fragments + 1 })
   })
 
-  onHosts('so many datagrams under way on a CPU and no more: the oldest goes first', {}, (host) => {
+  onHosts("so many datagrams of one source and no more: its oldest goes first, and nobody else's", {}, (host) => {
     const over = 10
-    for (let id = 0; id < ReassemblyLimits.datagrams + over; id++) host.postPacket(piece(0, 16, true, id))
+    const other = '10.0.0.77'
+    host.inject(piece(0, 16, true, 1, other))
+    for (let id = 0; id < ReassemblyLimits.datagramsPerSource + over; id++) host.postPacket(piece(0, 16, true, id))
     host.run()
-    expectHeld(host, ReassemblyLimits.datagrams, ReassemblyLimits.datagrams)
+    expectHeld(host, ReassemblyLimits.datagramsPerSource + 1, ReassemblyLimits.datagramsPerSource + 1)
     assert.deepEqual(host.drops(ReassemblyCounters), { droppedLimit: over })
-    // The first that is still there ends; one of the dropped does not.
-    const end = (id: number) => ip({ protocol: Protocol.icmp, offset: 16, id }, counting(8))
+    // The first that is still there ends, and the other source's; one of the dropped does not.
+    const end = (id: number, source = PEER) => ip({ protocol: Protocol.icmp, source, offset: 16, id }, counting(8))
     host.inject(end(over))
-    assert.equal(host.count(ReassemblyCounters, 'reassembled'), 1)
+    host.inject(end(1, other))
+    assert.equal(host.count(ReassemblyCounters, 'reassembled'), 2)
     host.inject(end(over - 1))
-    assert.equal(host.count(ReassemblyCounters, 'reassembled'), 1)
+    assert.equal(host.count(ReassemblyCounters, 'reassembled'), 2)
+  })
+
+  test('so many datagrams under way on a CPU and no more: the oldest goes first', () => {
+    withHost({ cpus: 1 }, (host) => {
+      const over = 10
+      const { datagrams } = ReassemblyLimits
+      for (let id = 0; id < datagrams + over; id++) host.postPacket(piece(0, 16, true, id, `10.0.0.${100 + (id % 10)}`))
+      host.run()
+      expectHeld(host, datagrams, datagrams)
+      assert.deepEqual(host.drops(ReassemblyCounters), { droppedLimit: over })
+      const end = (id: number) => {
+        host.inject(ip({ protocol: Protocol.icmp, source: `10.0.0.${100 + (id % 10)}`, offset: 16, id }, counting(8)))
+      }
+      end(over)
+      assert.equal(host.count(ReassemblyCounters, 'reassembled'), 1)
+      end(over - 1)
+      assert.equal(host.count(ReassemblyCounters, 'reassembled'), 1)
+    })
   })
 
   test('100 000 fragments that never become datagrams are bounded in memory, and so is the work for each', () => {

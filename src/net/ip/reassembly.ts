@@ -17,6 +17,8 @@ const AT = IpHeader.offset
 export const ReassemblyLimits = {
   /** Datagrams under way on one CPU. Another one drops the oldest. */
   datagrams: 256,
+  /** Of those, datagrams of one source: a flood in one name leaves the others room. Another one drops that source's oldest. */
+  datagramsPerSource: 64,
   /** Fragments of one datagram: 64 KiB in fragments of 512 bytes. */
   fragments: 128,
   /** Fragments of all datagrams on one CPU, each of them an mbuf: 8 MiB. */
@@ -59,6 +61,8 @@ export class Reassembly {
   #oldest: Address = 0
   #youngest: Address = 0
   #datagrams = 0
+  /** Datagrams under way by source: its four bytes as a number, a key within this file and nowhere else. */
+  readonly #perSource = new Map<number, number>()
   /** Set by stack.ts: a datagram is whole, and goes to the owner of its flow. */
   onWhole: (packet: Address) => void = () => {}
   /** Set by stack.ts: the time was over, and the first fragment was there (RFC 792). Does not own the packet. */
@@ -240,10 +244,21 @@ export class Reassembly {
     return 0
   }
 
+  /** The first of a source's datagrams to have begun. The source has some. */
+  #oldestOf(source: number): Address {
+    const d = this.#datagram
+    d.at = this.#oldest
+    while (this.#context.view.getInt32(d.addresses) !== source) d.at = d.younger
+    return d.at
+  }
+
   /** A record for a new datagram, or 0 when memory is used up. */
   #create(header: Address): Address {
     const { u8, view, cpu, memory } = this.#context
-    if (this.#datagrams >= ReassemblyLimits.datagrams) this.#drop(this.#oldest, C.droppedLimit)
+    const source = view.getInt32(header + AT.source)
+    if ((this.#perSource.get(source) ?? 0) >= ReassemblyLimits.datagramsPerSource) {
+      this.#drop(this.#oldestOf(source), C.droppedLimit)
+    } else if (this.#datagrams >= ReassemblyLimits.datagrams) this.#drop(this.#oldest, C.droppedLimit)
     const datagram = cpu.slab.tryAllocate(DATAGRAM_BYTES)
     if (datagram === 0) return 0
     u8.fill(0, datagram, datagram + DATAGRAM_BYTES)
@@ -263,6 +278,7 @@ export class Reassembly {
     else this.#oldest = datagram
     this.#youngest = datagram
     this.#datagrams++
+    this.#perSource.set(source, (this.#perSource.get(source) ?? 0) + 1)
     cpu.timers.arm(d.timer, ReassemblyLimits.timeoutUs, EXPIRE, this.#context.config.index)
     return datagram
   }
@@ -281,6 +297,10 @@ export class Reassembly {
     if (d.younger === 0) this.#youngest = d.older
     else u32[(d.younger + Datagram.offset.older) >> 2] = d.older
     this.#datagrams--
+    const source = this.#context.view.getInt32(d.addresses)
+    const left = this.#perSource.get(source)! - 1
+    if (left === 0) this.#perSource.delete(source)
+    else this.#perSource.set(source, left)
     this.#context.cpu.slab.free(datagram)
   }
 
