@@ -151,7 +151,7 @@ export class Stack {
       flush: () => queue.flush(),
       pending: () => queue.pending(),
       descriptor: queue.descriptor,
-      close: () => queue.close(),
+      close: () => {},
     }
   }
 }
@@ -173,6 +173,8 @@ function addInterfaces(context: NetContext, dispatch: Dispatch, configs: readonl
       return dispatch.hash(m.data + linkBytes, m.length - linkBytes)
     }
     const queue = openQueue(cpu, config.device, steer)
+    // Also when the machine stops before the queue is polled, or when what follows here throws.
+    if (queue !== undefined) cpu.onStop(() => queue.close())
     interfaces.push(new Interface(cpu, index, config.name, info, queue, prefixes, false))
     for (const { family, bytes, length } of prefixes) {
       routes.insert({ family, bytes: networkBytes(bytes, length), length, interfaceIndex: index })

@@ -9,7 +9,7 @@ import { assert } from '../base/assert.ts'
 import { type Address, bytes, f64, u8, u16, u32 } from '../base/struct.ts'
 import { counterSet } from '../kernel/counters.ts'
 import type { Cpu } from '../kernel/cpu.ts'
-import { MessageFlag, message } from '../kernel/message.ts'
+import { MessageFlag, message, onFree } from '../kernel/message.ts'
 import { FREE_PORT, type PortId } from '../kernel/port.ts'
 
 export const Mbuf = message('mbuf', {
@@ -186,7 +186,7 @@ export class Mbufs {
       routines.copy(this.#u32[(m >> 2) + DATA]!, from, count)
       from += count
     }
-    this.#copied(length)
+    if (first !== 0) this.#copied(length)
     return first
   }
 
@@ -199,7 +199,7 @@ export class Mbufs {
       this.#cpu.memory.u8.set(bytes.subarray(from, from + count), this.#u32[(m >> 2) + DATA]!)
       from += count
     }
-    this.#copied(bytes.length)
+    if (first !== 0) this.#copied(bytes.length)
     return first
   }
 
@@ -276,6 +276,9 @@ export class Mbufs {
     this.#count[C.copiedBytes]! += length
   }
 }
+
+// A packet that was handed to a closed port goes home with all of its parts.
+onFree(Mbuf.type, (cpu, packet) => Mbufs.of(cpu).free(packet))
 
 const SLOT = Symbol('mbufs')
 

@@ -223,12 +223,14 @@ export class TunQueue implements DeviceQueue {
   /** A packet in very many small parts: in one piece first. */
   #writeCopy(packet: Address, total: number): number {
     const { slab } = this.#cpu
-    const copy = slab.tryAllocate(total)
-    if (copy === 0) return AGAIN
+    // The first words of an object are the slab's: bytes from outside lie behind them.
+    const room = slab.tryAllocate(total + 16)
+    if (room === 0) return AGAIN
+    const copy = room + 16
     this.#mbufs.copyOut(packet, 0, total, copy)
     this.#count[SYSTEM_CALLS]!++
     const written = this.#system.write(this.descriptor, this.#base + copy, total)
-    slab.free(copy)
+    slab.free(room)
     return written
   }
 

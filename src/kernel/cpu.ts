@@ -101,6 +101,7 @@ export class Cpu {
   readonly #lockCounts: Float64Array[] = []
   #turnBegan = 0
   #wasBusy = false
+  #inTurn = false
 
   constructor(index: number, memory: Memory, host: Host, clock: Clock, random: Random, options: CpuOptions = {}) {
     assert(index >= 0 && index < memory.layout.cpus, 'a CPU has a number below the count of CPUs')
@@ -139,6 +140,13 @@ export class Cpu {
 
   /** One turn of the run loop. Returns how much was done: 0 means that the CPU may sleep. */
   turn(): number {
+    this.#inTurn = true
+    const work = this.#turn()
+    this.#inTurn = false
+    return work
+  }
+
+  #turn(): number {
     this.#beginTurn()
     let work = this.ipi.drain()
     this.cpusync.atTop()
@@ -158,6 +166,11 @@ export class Cpu {
     this.#wasBusy = work > 0
     if (work > 0) this.count[K.busyTurns]!++
     return work
+  }
+
+  /** Outside of turns, on an event loop, the time stands still: whoever needs it to be now asks first. */
+  refresh(): void {
+    if (!this.#inTurn) this.now = this.clock.now()
   }
 
   /** Whether a turn would find something to do now. */

@@ -8,6 +8,7 @@ import { define } from './function.ts'
 import { MachineStopping } from './ipi.ts'
 import { MachineHeader } from './layout.ts'
 import { lockClass } from './lock.ts'
+import { Plain } from './message.ts'
 import { Mutex } from './mutex.ts'
 
 /**
@@ -341,4 +342,25 @@ describe('ipi', () => {
     assert.equal(returned, false, 'the thread went on')
     void machine.stop()
   })
+})
+
+test('a message does not slip into an open entry before an IPI that was sent earlier, when the ring is full', () => {
+  const machine = new ByHand(2, { ringEntries: 16 })
+  const [first, second] = machine.cpus
+  const port = second!.ports.create({ handler: () => 0 })
+  const depths: number[] = []
+  const mark = define('ipi.test.mark', () => void depths.push(second!.ports.depth(port)))
+  const put = () => first!.ports.send(port.id, first!.ports.allocate(Plain))
+  // From within an IPI function, which does not wait for a full ring: the first message has the last entry.
+  const fill = define('ipi.test.fill', (cpu) => {
+    for (let i = 0; i < 15; i++) cpu.ipi.send(1, mark)
+    put()
+    cpu.ipi.send(1, mark)
+    put()
+  })
+  machine.as(1, (cpu) => cpu.ipi.send(0, fill))
+  machine.settle()
+  assert.equal(depths.length, 16)
+  assert.equal(depths.at(-1)! <= 1, true, 'the second message came after the last IPI')
+  assert.equal(sum(machine, 'messagesReceived'), 2)
 })

@@ -335,6 +335,8 @@ export class Ipi {
         out.overflow.length < Limits.ipiOverflow * OVERFLOW_NUMBERS,
         'IPI functions send more IPIs than they are sent, without end',
       )
+      // What is sent next must not slip in before it.
+      out.openPort = 0
       out.overflow.push(id, a, b, c, active ? 1 : 0, port)
       this.#list(out)
       return

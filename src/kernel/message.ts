@@ -3,6 +3,7 @@
 import { assert } from '../base/assert.ts'
 import { hashName } from '../base/hash.ts'
 import { type Address, type Fields, f64, i32, type Struct, struct, u16, u32, type Views } from '../base/struct.ts'
+import type { Cpu } from './cpu.ts'
 
 /** Bits of `state`. An unsent message is DONE. */
 export const MessageFlag = {
@@ -61,13 +62,25 @@ export interface MessageType<F extends Fields> extends Struct<HeaderFields & F> 
 
 /**
  * Declares a type of message: `message('add', { a: f64, b: f64, sum: f64 })`.
- * Read and written through a cursor (`Add.cursor(cpu.memory)`), allocated by `cpu.messages.allocate(Add)`.
+ * Read and written through a cursor (`Add.cursor(cpu.memory)`), allocated by `cpu.ports.allocate(Add)`.
  */
 export function message<F extends Fields>(name: string, fields: F): MessageType<F> {
   for (const own of Object.keys(fields))
     assert(!(own in header), "a message's own field has a name that its header has")
   const record = struct({ ...header, ...fields }) as Struct<HeaderFields & F>
   return { ...record, name, type: hashName(name) }
+}
+
+/** How messages of some types are freed that are more than their record: see `onFree`. */
+export const releases = new Map<number, (cpu: Cpu, address: Address) => void>()
+
+/**
+ * Says how a message of `type` is freed when nobody takes it, its port being closed: for messages that own more than their
+ * own record. At module level.
+ */
+export function onFree(type: number, release: (cpu: Cpu, address: Address) => void): void {
+  assert(!releases.has(type), 'a type of message is freed in one way')
+  releases.set(type, release)
 }
 
 /** A message that carries nothing but itself. */

@@ -1,5 +1,6 @@
 // An adaptive mutex: one word in the machine's memory. For the rival disciplines, and where a lock is honestly needed.
-// `enter`/`leave` bracket a stretch without any wait in it; a thread that must wait while it holds one uses `lock`.
+// `enter`/`leave` bracket a stretch without any wait in it; a thread that must wait while it holds one uses `lock`. One
+// mutex is taken in one of the two ways only: whoever spins in `enter` for a thread that waits can hold up a cpusync.
 //
 //   word: 0 free; else 1 + the CPU that holds it, WANTED when somebody waits
 import { assert } from '../base/assert.ts'

@@ -20,7 +20,7 @@ import type { Cpu } from './cpu.ts'
 import { define, type FunctionId, functionOf } from './function.ts'
 import { type Handoffs, POINT } from './handoff.ts'
 import { CpuBlock, type HandoffPoint, PORT_BYTES } from './layout.ts'
-import { EASYNC, initialize, MessageFlag, MessageHeader, type MessageType } from './message.ts'
+import { EASYNC, initialize, MessageFlag, MessageHeader, type MessageType, releases } from './message.ts'
 import type { Thread } from './thread.ts'
 
 /** A port's number: the same on every CPU. */
@@ -86,6 +86,9 @@ const SENT = K.messagesSent
 const DIRECT = K.messagesDirect
 const RECEIVED = K.messagesReceived
 const REPLIED = K.messagesReplied
+const TYPE = M.type >> 2
+/** Whether the processor makes plain stores visible in the order of the program (x86-TSO). */
+const STORES_IN_ORDER = typeof process !== 'undefined' && (process.arch === 'x64' || process.arch === 'ia32')
 assert(FLAGS === 0, 'the flags are the first word of a message')
 
 /**
@@ -199,7 +202,9 @@ export class Ports {
   }
 
   #create(options: PortOptions, kind: PortKind, handler: number): Port {
-    const slot = this.#freeSlots.pop() ?? this.#nextSlot++
+    // A number is used again as late as can be: a message for the port that had it may still be under way.
+    const slot =
+      this.#nextSlot < Limits.portsPerCpu ? this.#nextSlot++ : (this.#freeSlots.shift() ?? Limits.portsPerCpu)
     if (slot >= Limits.portsPerCpu) {
       const sentence = `cpu ${this.#index} has ${Limits.portsPerCpu} ports, which is the limit: close some`
       throw new KernelError(Errno.ENFILE, sentence, 'port')
@@ -585,7 +590,9 @@ export class Ports {
     const replyPort = words[(message >> 2) + REPLY_PORT]!
     if (replyPort === FREE_PORT && (flags & SYNC) === 0) {
       words[message >> 2] = DONE
-      this.#cpu.slab.free(message)
+      const release = releases.size === 0 ? undefined : releases.get(words[(message >> 2) + TYPE]!)
+      if (release === undefined) this.#cpu.slab.free(message)
+      else release(this.#cpu, message)
       return
     }
     this.#setError(message, error)
@@ -631,7 +638,10 @@ export class Ports {
     Atomics.store(words, this.#fence, 0)
     for (let i = 0; i < this.#doneCount; i++) {
       const message = this.#done[i]!
-      words[message >> 2]! |= DONE | REPLY
+      const flags = words[message >> 2]! | DONE | REPLY
+      // Elsewhere than on x86 a fence before does not keep plain stores in order.
+      if (STORES_IN_ORDER) words[message >> 2] = flags
+      else Atomics.store(words, message >> 2, flags)
     }
     this.#doneCount = 0
   }

@@ -1,5 +1,6 @@
 // Zone recycling, the machine's memory-map synchronization: a zone that is entirely free goes back to where any CPU may take
 // it, for any size, but only when every CPU has let go of it: at a cpusync. Asked for by a CPU whose allocation failed.
+import { KernelError } from '../base/errno.ts'
 import type { Cpu } from './cpu.ts'
 import { define } from './function.ts'
 import type { Thread } from './thread.ts'
@@ -40,7 +41,13 @@ export class Recycler {
   pressed(): void {
     if (this.#recycling) return
     this.#recycling = true
-    this.#cpu.threads.start('zone recycler', (thread) => this.#run(thread))
+    try {
+      this.#cpu.threads.start('zone recycler', (thread) => this.#run(thread))
+    } catch (error) {
+      // No port or number for a thread: there is nothing that this CPU can give now.
+      if (!(error instanceof KernelError)) throw error
+      this.#recycling = false
+    }
   }
 
   *#run(thread: Thread): Generator<void, void, void> {

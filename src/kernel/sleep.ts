@@ -8,6 +8,7 @@ import { Limits } from '../base/limits.ts'
 import { K } from './counters.ts'
 import type { Cpu } from './cpu.ts'
 import { define } from './function.ts'
+import { CpuBlock } from './layout.ts'
 import type { Thread } from './thread.ts'
 
 /** A channel for a name, where no address is at hand. */
@@ -19,6 +20,7 @@ export class SleepQueue {
   readonly #cpu: Cpu
   readonly #words: Int32Array
   readonly #masks: number
+  readonly #fence: number
   readonly #maskWords: number
   readonly #sleepers = new Map<number, Thread[]>()
   /** Sleepers per bucket: the bit goes when the last one goes. */
@@ -28,6 +30,7 @@ export class SleepQueue {
     this.#cpu = cpu
     this.#words = cpu.memory.i32
     this.#masks = cpu.memory.layout.sleepMasks >> 2
+    this.#fence = (cpu.block + CpuBlock.offset.fence) >> 2
     this.#maskWords = cpu.memory.layout.sleepMaskWords
   }
 
@@ -66,6 +69,9 @@ export class SleepQueue {
     const on = channel | 0
     this.#cpu.count[K.wakeups]!++
     if (this.wakeLocal(on, one) > 0 && one) return
+    // The condition that the caller has set, by a plain store perhaps, is there for all before the masks are read: a
+    // sleeper sets its bit, and then looks at the condition. Without this one wakeup in 400 000 was lost.
+    Atomics.store(this.#words, this.#fence, 0)
     const base = this.#masks + bucketOf(on) * this.#maskWords
     if (one) {
       // From the highest candidate down: each is asked by the one before it, which had no such sleeper.

@@ -71,6 +71,7 @@ export class Timers {
   arm(timer: Address, delayUs: number, run: FunctionId, argument = 0): void {
     if (this.isArmed(timer)) this.#unlink(timer)
     else this.#armed++
+    this.#cpu.refresh()
     const deadline = this.#cpu.now + (delayUs > 0 ? delayUs : 0)
     this.#f64[(timer + AT.deadline) >> 3] = deadline
     this.#u16[(timer + AT.run) >> 1] = run

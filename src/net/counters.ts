@@ -37,6 +37,7 @@ export const ArpCounters = counterSet('arp', [
   'packetsHeld',
   'packetsReleased',
   'packetsDropped',
+  'packetsRefused',
 ] as const)
 
 /** received + reassembled = delivered + fragments + dropped… */

@@ -180,15 +180,40 @@ describe('udp sockets', () => {
     assert.equal(host.received(socket).length, 1)
   })
 
-  onHosts('a long datagram costs what it is long', {}, (host) => {
-    const socket = host.open({ port: 9, receiveBytes: 10_000 })
-    const send = (id: number) => {
-      for (const fragment of fragments(udp({ targetPort: 9 }, counting(6000)), 1480, id)) host.inject(fragment)
+  onHosts('a long datagram costs the memory of its parts, however small they are', {}, (host) => {
+    for (const [bytes, each, parts] of [
+      [6000, 1480, 5],
+      [1000, 16, 63],
+    ] as const) {
+      const socket = host.open({ port: 9, receiveBytes: parts * MBUF_BYTES })
+      const before = host.count(SocketCounters, 'droppedFull')
+      for (const id of [1, 2]) {
+        for (const fragment of fragments(udp({ targetPort: 9 }, counting(bytes)), each, id)) host.inject(fragment)
+      }
+      assert.equal(host.count(SocketCounters, 'droppedFull'), before + 1)
+      assert.equal(host.received(socket).length, 1)
+      close(host, socket, 0)
     }
-    send(1)
-    send(2)
-    assert.equal(host.count(SocketCounters, 'droppedFull'), 1)
-    assert.equal(host.received(socket).length, 1)
+  })
+
+  onHosts('a socket that is closed while its port turns out to be taken gives its number back once', {}, (host) => {
+    host.open({ port: 9 })
+    host.on(0, (stack) => stack.udp.open({ port: 9 }, () => {}).close())
+    host.run()
+    const [first, second] = [host.open({}), host.open({})]
+    assert.notEqual(first.number, second.number)
+  })
+
+  onHosts('what is for an IPv6 endpoint is refused', {}, (host) => {
+    const socket = host.open({})
+    const errno = host.on(0, (stack) => {
+      const target = stack.endpoint('a00:2::1', 7)
+      const result = socket.sendBytes(counting(4), target)
+      target.free()
+      return result
+    })
+    assert.equal(errno, Errno.EAFNOSUPPORT)
+    host.expectNothing()
   })
 
   onHosts('a close drops what was not received, and frees the port on every CPU', {}, (host) => {

@@ -1,5 +1,6 @@
 // UDP sockets, for programs that run on one of the host's CPUs. A socket lives on the CPU that made it. What arrives for it
 // in another CPU's group comes by message; its program is told once a batch, and takes packets until there are none.
+import { assert } from '../base/assert.ts'
 import { Errno, errnoName, KernelError } from '../base/errno.ts'
 import type { Address } from '../base/struct.ts'
 import { MBUF_BYTES, type MbufCursor, MbufFlag } from '../device/mbuf.ts'
@@ -88,7 +89,7 @@ export class UdpSocket {
     m.at = packet
     this.#first = m.link
     if (this.#first === 0) this.#last = 0
-    this.#held -= charge(m)
+    this.#held -= this.#sockets.charge(packet)
     this.#packets--
     this.#sockets.count[C.received]!++
     return packet
@@ -100,6 +101,7 @@ export class UdpSocket {
    */
   send(packet: Address, target: Endpoint | undefined = this.remote): number {
     if (target === undefined || this.closed) return this.#sockets.refuse(packet, Errno.EINVAL)
+    if (target.family !== Family.inet) return this.#sockets.refuse(packet, Errno.EAFNOSUPPORT)
     const m = this.#sockets.m
     m.at = packet
     // A received packet still has the hash of the flow that it came in.
@@ -112,12 +114,15 @@ export class UdpSocket {
     return this.#output(packet)
   }
 
-  /** Sends a received packet back to where it came from, with the data that it has now: nothing is copied. It owns the packet. */
+  /** Sends a received packet back to where it came from, with the data that it has now: nothing is copied. Up to
+   * 8 bytes may have been put in front of it: beyond lie the addresses that it goes back to. It owns the packet. */
   sendBack(packet: Address): number {
     if (this.closed) return this.#sockets.refuse(packet, Errno.EINVAL)
     const m = this.#sockets.m
     m.at = packet
     const { source, sourcePort } = m
+    // Another source may make it another flow.
+    m.flags &= ~MbufFlag.HASHED
     // What was sent to all is answered by one.
     m.source = (m.flags & MbufFlag.LINK_BROADCAST) === 0 ? m.target : this.#sockets.sourceFor(this.local, source)
     if (m.source === 0) return this.#sockets.refuse(packet, Errno.ENETUNREACH)
@@ -139,22 +144,29 @@ export class UdpSocket {
    * `target` are received, and its errors are reported. `target` must live as long as the socket.
    */
   connect(target: Endpoint, done: () => void = () => {}): void {
+    assert(target.family === Family.inet, 'an IPv4 socket is connected to an IPv4 endpoint')
+    if (this.closed) return
     this.remote = target
     this.#sockets.connect(this, target, done)
   }
 
-  /** Ends the socket: its port is free again on all CPUs, and what was not received is dropped. `done` is called when all know. */
-  close(done: () => void = () => {}): void {
-    if (this.closed) return
+  /**
+   * Ends the socket: its port is free again on all CPUs, and what was not received is dropped. `done` is called when all
+   * know. False, and nothing is done, when there is no memory for the message that tells them: to be tried again.
+   */
+  close(done: () => void = () => {}): boolean {
+    if (this.closed) return true
     this.closed = true
-    this.#sockets.close(this, done)
+    this.closed = this.#sockets.close(this, done)
+    return this.closed
   }
 
   /** A packet came. For UdpSockets. */
   enqueue(packet: Address): void {
     const m = this.#sockets.m
     m.at = packet
-    const bytes = charge(m)
+    const bytes = this.#sockets.charge(packet)
+    m.at = packet
     if (this.closed || this.#held + bytes > (this.options.receiveBytes ?? 1024 * 1024)) {
       this.#sockets.drop(packet, this.closed ? C.droppedGone : C.droppedFull)
       return
@@ -189,11 +201,6 @@ export class UdpSocket {
     m.trafficClass = 0
     return this.#sockets.output(packet, this.options.broadcast === true)
   }
-}
-
-/** What a packet costs the socket: the memory that it keeps, not the bytes that it has. */
-function charge(m: MbufCursor): number {
-  return Math.max(MBUF_BYTES, m.total)
 }
 
 const BROADCAST = { broadcast: true } as const
@@ -266,7 +273,7 @@ export class UdpSockets {
 
   /**
    * Makes a socket. `ready` is called with an errno, or 0 and the socket, when every CPU of the host knows of it.
-   * @throws KernelError EINVAL where address or port cannot be
+   * @throws KernelError EINVAL where address or port cannot be, EAFNOSUPPORT for IPv6, ENOMEM
    */
   open(options: UdpSocketOptions, ready: (error: KernelError | undefined, socket: UdpSocket) => void): UdpSocket {
     const text = options.address ?? '0.0.0.0'
@@ -283,9 +290,11 @@ export class UdpSockets {
     this.#sockets[number] = socket
     this.#bind(socket, port === 0 ? 16 : 1, (errno) => {
       if (errno === 0) return ready(undefined, socket)
-      this.#forget(number)
-      // Closed meanwhile, it gives its memory back itself.
-      if (!socket.closed) local.free()
+      // Closed meanwhile, it gives its number and its memory back itself, when its own round is over.
+      if (!socket.closed) {
+        this.#forget(number)
+        local.free()
+      }
       socket.closed = true
       const sentence = bindSentence(errno, `${text}:${socket.port}`)
       ready(new KernelError(errno, sentence, 'bind'), socket)
@@ -304,10 +313,10 @@ export class UdpSockets {
       this.#context.u8.copyWithin(round.second, target.address, target.address + addressBytes(Family.inet))
       round.remotePort = target.port
     }
-    this.#rounds.start(RoundKind.connectUdp, fill, done)
+    if (!this.#rounds.start(RoundKind.connectUdp, fill, done)) done()
   }
 
-  close(socket: UdpSocket, done: () => void): void {
+  close(socket: UdpSocket, done: () => void): boolean {
     const finish = () => {
       this.#forget(socket.number)
       socket.discard()
@@ -317,12 +326,26 @@ export class UdpSockets {
     if (socket.options.perCpu === true) {
       this.#remove(socket.port, this.#port.id, socket.number)
       finish()
-    } else this.#rounds.start(RoundKind.unbindUdp, (round) => this.#fill(round, socket), finish)
+      return true
+    }
+    return this.#rounds.start(RoundKind.unbindUdp, (round) => this.#fill(round, socket), finish)
   }
 
   /** The source address of a socket's packets to a target: its own, or what the way there says. */
   sourceFor(local: Endpoint, target: Address): Address {
     return isUnspecified(this.#context.u8, local.family, local.address) ? this.#ip.sourceTo(target) : local.address
+  }
+
+  /** What a packet costs its socket: the memory that it keeps, not the bytes that it has. Its parts may be small and many. */
+  charge(packet: Address): number {
+    const { m } = this
+    let bytes = MBUF_BYTES
+    m.at = packet
+    for (let part = m.part; part !== 0; part = m.part) {
+      bytes += MBUF_BYTES
+      m.at = part
+    }
+    return bytes
   }
 
   copyFrom(bytes: Uint8Array): Address {
@@ -413,7 +436,9 @@ export class UdpSockets {
     if (socket.options.perCpu === true) {
       const { cpu } = this.#context
       finish(this.#insert(local.port, local.address, this.#port.id, socket.number, cpu.index, UdpPcbFlag.PER_CPU))
-    } else this.#rounds.start(RoundKind.bindUdp, (round) => this.#fill(round, socket), finish)
+    } else if (!this.#rounds.start(RoundKind.bindUdp, (round) => this.#fill(round, socket), finish)) {
+      finish(Errno.ENOBUFS)
+    }
   }
 
   #fill(round: RoundFields, socket: UdpSocket): void {

@@ -65,14 +65,18 @@ export class Rounds {
     this.#handlers.set(kind, handler)
   }
 
-  /** Starts a round. `fill` writes the change's fields; `done` is called here with 0 or the errno of the CPU that could not. */
+  /**
+   * Starts a round. `fill` writes the change's fields; `done` is called here with 0 or the errno of the CPU that could not.
+   * False, and nothing happens, when there is no memory for the message.
+   */
   start(
     kind: RoundKind,
     fill: (round: ReturnType<(typeof Round)['cursor']>) => void,
     done: (code: number) => void,
-  ): void {
+  ): boolean {
     const { cpu } = this.#context
-    const m = cpu.ports.allocate(Round, this.#replies.id)
+    const m = cpu.ports.tryAllocate(Round, this.#replies.id)
+    if (m === 0) return false
     const round = this.#round
     cpu.memory.u8.fill(0, m + Round.offset.kind, m + Round.size)
     round.at = m
@@ -80,6 +84,7 @@ export class Rounds {
     fill(round)
     this.#waiting.set(m, done)
     cpu.ports.send(this.#port(0), m)
+    return true
   }
 
   #pass(m: Address): number {

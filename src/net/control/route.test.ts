@@ -90,3 +90,11 @@ describe('routes', () => {
     })
   })
 })
+
+test('a route over the loopback interface is refused', () => {
+  withHost({ cpus: 1 }, (host) => {
+    host.on(0, (stack) => {
+      assert.throws(() => stack.addRoute({ prefix: '9.0.0.0/8', interface: 'lo' }, () => {}), /loopback/)
+    })
+  })
+})

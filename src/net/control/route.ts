@@ -49,7 +49,7 @@ export class RouteRounds {
     const gateway = this.#gateway(config, family)
     const interfaceIndex = this.#interfaceIndex(config)
     const { u8 } = this.#context
-    this.#rounds.start(
+    const started = this.#rounds.start(
       kind,
       (round) => {
         round.family = family
@@ -61,6 +61,7 @@ export class RouteRounds {
       },
       done,
     )
+    if (!started) done(Errno.ENOBUFS)
   }
 
   #route(round: RoundCursor): Route {
@@ -92,6 +93,10 @@ export class RouteRounds {
 
   #interfaceIndex(config: RouteConfig): number {
     const found = this.#context.interfaces.find((iface) => iface.name === config.interface)
+    if (found?.loopback) {
+      const sentence = `route ${config.prefix}: what goes to the loopback interface does not leave the host: name another one`
+      throw new KernelError(Errno.EINVAL, sentence, 'route')
+    }
     if (found === undefined) {
       const known = this.#context.interfaces.map((iface) => iface.name).join(', ')
       const sentence = `route ${config.prefix}: there is no interface "${config.interface}"; there are ${known}`

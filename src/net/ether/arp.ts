@@ -145,7 +145,7 @@ export class Arp {
       if (entry === undefined) {
         entry = this.#create(iface, key)
         if (entry === undefined) {
-          this.#drop(packet, C.packetsDropped)
+          this.#drop(packet, C.packetsRefused)
           return 0
         }
       }
@@ -211,7 +211,8 @@ export class Arp {
       if (isReply) this.#count[C.droppedUnsolicited]!++
       // Somebody asks for us: it will be sent to soon (RFC 826).
       else if (wantsUs) {
-        const created = this.#create(iface, key)
+        // Not at the cost of somebody whom we know: it can ask again, and we can.
+        const created = this.#size < ArpLimits.entries ? this.#create(iface, key) : undefined
         if (created !== undefined) this.#resolved(created, link)
       }
       return
@@ -422,12 +423,20 @@ export class Arp {
     let oldest: Entry | undefined
     for (const entries of this.#entries) {
       if (entries === undefined) continue
-      for (const entry of entries.values()) if (oldest === undefined || entry.usedAt < oldest.usedAt) oldest = entry
+      for (const entry of entries.values()) {
+        if (oldest === undefined || this.#goesBefore(entry, oldest)) oldest = entry
+      }
     }
     if (oldest === undefined) return
     this.#count[C.evicted]!++
     if (this.#context.isControl) this.#fail(oldest)
     else this.#remove(oldest)
+  }
+
+  /** Who is known to be there stays as long as there are others: a flood of new names does not put the gateway out. */
+  #goesBefore(entry: Entry, other: Entry): boolean {
+    const known = (each: Entry) => each.state === State.reachable || each.state === State.probe
+    return known(entry) === known(other) ? entry.usedAt < other.usedAt : known(other)
   }
 
   #remove(entry: Entry): void {
@@ -442,7 +451,7 @@ export class Arp {
 
   #hold(entry: Entry, packet: Address): void {
     if (entry.held >= ArpLimits.held) this.#dropOldest(entry)
-    if (this.#heldInAll >= ArpLimits.heldInAll) return this.#drop(packet, C.packetsDropped)
+    if (this.#heldInAll >= ArpLimits.heldInAll) return this.#drop(packet, C.packetsRefused)
     this.#heldInAll++
     const m = this.#m
     m.at = packet

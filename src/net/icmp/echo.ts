@@ -2,6 +2,7 @@
 import { finish } from '../../base/checksum.ts'
 import { Errno } from '../../base/errno.ts'
 import type { MbufCursor } from '../../device/mbuf.ts'
+import { Family } from '../address.ts'
 import type { NetContext } from '../context.ts'
 import type { Endpoint } from '../endpoint.ts'
 import { IpProtocol } from '../ip/header.ts'
@@ -23,6 +24,7 @@ export class EchoSender {
   /** Sends a request with `length` bytes of data that count up. Returns 0 or an errno. */
   send(target: Endpoint, identifier: number, sequence: number, length: number): number {
     const { mbufs, u8, view, routines } = this.#context
+    if (target.family !== Family.inet) return Errno.EAFNOSUPPORT
     const source = this.#output.sourceTo(target.address)
     if (source === 0) return Errno.ENETUNREACH
     const packet = mbufs.copyFrom(pattern(length))

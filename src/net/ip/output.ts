@@ -269,7 +269,10 @@ export class IpOutput {
   }
 
   #nextIdentification(): number {
-    this.#identification = (this.#identification + this.#context.cpu.cpus) & 0xffff
+    const { cpus } = this.#context.cpu
+    this.#identification += cpus
+    // Back to this CPU's own place: the numbers of two CPUs never meet.
+    if (this.#identification > 0xffff) this.#identification = this.#context.cpu.index
     return this.#identification
   }
 
