@@ -353,7 +353,10 @@ test('a message does not slip into an open entry before an IPI that was sent ear
   const put = () => first!.ports.send(port.id, first!.ports.allocate(Plain))
   // From within an IPI function, which does not wait for a full ring: the first message has the last entry.
   const fill = define('ipi.test.fill', (cpu) => {
-    for (let i = 0; i < 15; i++) cpu.ipi.send(1, mark)
+    for (let i = 0; i < 5; i++) cpu.ipi.send(1, mark)
+    // What follows is not published by itself when the ring is full.
+    cpu.ipi.flush()
+    for (let i = 0; i < 10; i++) cpu.ipi.send(1, mark)
     put()
     cpu.ipi.send(1, mark)
     put()
