@@ -112,6 +112,8 @@ async function run(options: Options, data: UpData, title: string, greeting?: str
 }
 
 async function runToEnd(options: Options, data: UpData, title: string, greeting?: string): Promise<void> {
+  // From before the boot on: a signal that comes too early is not lost, nor does it end the process half way.
+  const signalled = firstSignal()
   const machine = await boot({
     cpus: options.cpus,
     program: new URL(`./up-program${import.meta.url.slice(import.meta.url.lastIndexOf('.'))}`, import.meta.url),
@@ -127,7 +129,7 @@ async function runToEnd(options: Options, data: UpData, title: string, greeting?
   const began = performance.now()
   const take = () => snapshot(machine, title, (performance.now() - began) * 1000)
   const control = await serveOrSay(take, options)
-  const ended = untilEnd(machine, options.seconds)
+  const ended = untilEnd(machine, options.seconds, signalled)
   const stopProgress = options.json ? () => {} : showProgress(take, options.seconds)
   let signal: NodeJS.Signals | undefined
   try {
@@ -150,25 +152,36 @@ function plain(error: unknown): unknown {
 }
 
 /**
- * Until the time is over, a signal comes, or a CPU throws: that rejects. Signals that follow the first change nothing, for
- * npm passes on what the terminal has already sent; the third ends the process at once.
+ * The first SIGINT or SIGTERM. Those that follow change nothing, for npm passes on what the terminal has already sent; the
+ * third ends the process at once.
  */
-function untilEnd(machine: Machine, seconds: number): Promise<NodeJS.Signals | undefined> {
-  return new Promise((resolve, reject) => {
+function firstSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
     let signals = 0
-    const timer = seconds === 0 ? undefined : setTimeout(() => resolve(undefined), seconds * 1000)
     const onSignal = (signal: NodeJS.Signals) => {
       if (++signals === 3) process.exit(signal === 'SIGINT' ? 130 : 143)
-      clearTimeout(timer)
       resolve(signal)
     }
     process.on('SIGINT', onSignal)
     process.on('SIGTERM', onSignal)
-    machine.done.catch((error) => {
-      clearTimeout(timer)
-      reject(error)
-    })
   })
+}
+
+/** Until the time is over, a signal comes, or a CPU throws: that rejects. */
+async function untilEnd(
+  machine: Machine,
+  seconds: number,
+  signalled: Promise<NodeJS.Signals>,
+): Promise<NodeJS.Signals | undefined> {
+  let timer: NodeJS.Timeout | undefined
+  const over = new Promise<undefined>((resolve) => {
+    if (seconds > 0) timer = setTimeout(() => resolve(undefined), seconds * 1000)
+  })
+  try {
+    return await Promise.race([signalled, over, machine.done.then(() => undefined)])
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 /** A line that tells how it goes, several times a second on a terminal, every ten seconds elsewhere. */

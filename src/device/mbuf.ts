@@ -21,7 +21,7 @@ export const Mbuf = message('mbuf', {
   flags: u16, //        68  MbufFlag
   interfaceIndex: u16, // 70  where it came from
   network: u32, //      72  address of the IP header
-  transport: u32, //    76  address of what follows it
+  padding: u32, //      76
   source: u32, //       80  address of the source address's bytes
   target: u32, //       84
   arrivedAt: f64, //    88  µs

@@ -87,7 +87,6 @@ export class IpInput {
     }
     m.at = packet
     m.network = header
-    m.transport = header + headerBytes
     m.source = source
     m.target = target
     m.family = INET
