@@ -11,12 +11,11 @@
 //     device                           src/device
 //
 // Each CPU of a host has one of these; between them there are only messages.
-import { Limits } from './base/limits.ts'
 import type { Address } from './base/struct.ts'
-import type { DeviceQueue } from './device/device.ts'
+import { attachQueue, type Deliver } from './device/device.ts'
 import type { MbufCursor } from './device/mbuf.ts'
 import { deviceInfo, openQueue } from './device/spec.ts'
-import type { Cpu, Pollable } from './kernel/cpu.ts'
+import type { Cpu } from './kernel/cpu.ts'
 import type { Memory } from './kernel/memory.ts'
 import type { Thread } from './kernel/thread.ts'
 import { networkBytes, parsePrefix } from './net/address.ts'
@@ -120,7 +119,7 @@ export class Stack {
         kinds.every((kind) => cpu.ports.find(this.context.portName(kind, each)) !== undefined),
       ),
     )
-    for (const iface of interfaces) if (iface.queue !== undefined) cpu.addPollable(this.#pollable(iface, iface.queue))
+    for (const iface of interfaces) if (iface.queue !== undefined) attachQueue(cpu, iface.queue, this.#deliver(iface))
   }
 
   /** An address and port for many packets. Free it when it is no longer used. */
@@ -137,21 +136,15 @@ export class Stack {
     this.#routes.remove(route, done)
   }
 
-  #pollable(iface: Interface, queue: DeviceQueue): Pollable {
+  /** What an interface's queue receives goes up: through Ethernet, or at once to the flow's owner. */
+  #deliver(iface: Interface): Deliver {
     const m = this.#m
     const isEthernet = iface.info.framing === 'ethernet'
-    const deliver = (packet: Address) => {
+    return (packet) => {
       m.at = packet
       m.interfaceIndex = iface.index
       if (isEthernet) this.#ether.input(iface, packet)
       else this.dispatch.steer(packet)
-    }
-    return {
-      poll: () => queue.receive(Limits.deviceBatch, deliver),
-      flush: () => queue.flush(),
-      pending: () => queue.pending(),
-      descriptor: queue.descriptor,
-      close: () => {},
     }
   }
 }
