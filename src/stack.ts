@@ -2,7 +2,7 @@
 //
 //     program
 //        │ sockets                     src/socket
-//     udp, icmp                        src/net/udp, src/net/icmp
+//     tcp, udp, icmp                   src/net/tcp, src/net/udp, src/net/icmp
 //        │                             in: the flow's own CPU, no lock
 //     dispatch ── netisr ──► other CPU src/net/dispatch
 //     ip, reassembly, routes           src/net/ip, src/net/route
@@ -29,6 +29,7 @@ import { Arp } from './net/ether/arp.ts'
 import { EtherHeader } from './net/ether/header.ts'
 import { EtherInput } from './net/ether/input.ts'
 import { EtherOutput } from './net/ether/output.ts'
+import { HostCache } from './net/hostcache/hostcache.ts'
 import { EchoSender } from './net/icmp/echo.ts'
 import { IcmpErrors } from './net/icmp/error.ts'
 import { IcmpTimeExceeded, IcmpType, IcmpUnreachable } from './net/icmp/header.ts'
@@ -38,14 +39,26 @@ import { IpProtocol } from './net/ip/header.ts'
 import { IpInput } from './net/ip/input.ts'
 import { IpOutput } from './net/ip/output.ts'
 import { Reassembly } from './net/ip/reassembly.ts'
+import { icmpError as tcpError } from './net/tcp/icmp.ts'
+import { input as tcpInput } from './net/tcp/input.ts'
+import { Tcp } from './net/tcp/tcp.ts'
+import { TcpUser } from './net/tcp/user.ts'
 import { UdpInput } from './net/udp/input.ts'
 import { UdpOutput } from './net/udp/output.ts'
 import { UdpTable } from './net/udp/pcb.ts'
+import { TcpSockets } from './socket/tcp.ts'
 import { UdpSockets } from './socket/udp.ts'
 
 export { Mbuf, type MbufCursor, Mbufs } from './device/mbuf.ts'
 export type { HostConfig, InterfaceConfig, RouteConfig } from './net/config.ts'
 export { type Endpoint, formatEndpoint } from './net/endpoint.ts'
+export {
+  type TcpConnectOptions,
+  type TcpListener,
+  type TcpListenOptions,
+  type TcpSocket,
+  TcpSockets,
+} from './socket/tcp.ts'
 export { UdpSocket, type UdpSocketOptions } from './socket/udp.ts'
 
 /** A host's stack on one CPU. */
@@ -57,6 +70,8 @@ export class Stack {
   readonly reassembly: Reassembly
   readonly ip: { readonly input: IpInput; readonly output: IpOutput }
   readonly icmp: { readonly input: IcmpInput; readonly errors: IcmpErrors; readonly echo: EchoSender }
+  readonly hostCache: HostCache
+  readonly tcp: TcpSockets
   readonly udp: UdpSockets
   readonly #ether: EtherInput
   readonly #m: MbufCursor
@@ -87,6 +102,11 @@ export class Stack {
     const udpOutput = new UdpOutput(context, this.ip.output)
     this.udp = new UdpSockets(context, table, udpInput, udpOutput, this.ip.output, this.rounds)
 
+    this.hostCache = new HostCache(context)
+    const tcp = new Tcp(context, this.ip.output, this.hostCache)
+    new TcpUser(tcp)
+    this.tcp = new TcpSockets(context, tcp, this.ip.output, this.rounds)
+
     // Up: ether → dispatch → ip → udp, icmp.
     ether.input.onIp = (packet) => this.dispatch.steer(packet)
     ether.input.onArp = (packet) => this.arp.input(packet)
@@ -94,6 +114,10 @@ export class Stack {
     this.reassembly.onTimeout = (first) => {
       this.#m.at = first
       errors.send(first, this.#m.network, IcmpType.timeExceeded, IcmpTimeExceeded.reassembly)
+    }
+    this.ip.input.onTcp = (packet, isBroadcast) => {
+      tcp.now = cpu.now
+      tcpInput(tcp, packet, isBroadcast)
     }
     this.ip.input.onUdp = (packet, isBroadcast) => udpInput.input(packet, isBroadcast)
     this.ip.input.onIcmp = (packet, isBroadcast) => this.icmp.input.input(packet, isBroadcast)
@@ -103,6 +127,7 @@ export class Stack {
       context.mbufs.free(packet)
     }
     this.icmp.input.onError[IpProtocol.udp] = (type, code, quote) => udpInput.error(type, code, quote)
+    this.icmp.input.onError[IpProtocol.tcp] = (type, code, quote, mtu) => tcpError(tcp, type, code, quote, mtu)
     // Down, and up again: what is for ourselves.
     this.ip.output.onLocal = (packet) => this.dispatch.defer(packet)
 
@@ -112,10 +137,10 @@ export class Stack {
 
   /** Waits until every CPU of the host has its part, and then polls this CPU's queues. */
   *start(thread: Thread): Generator<void, void, void> {
-    const { cpu, config, interfaces } = this.context
-    const kinds = ['netisr', 'control', 'arp', 'tx', 'frames', 'udp']
+    const { cpu, interfaces } = this.context
+    const kinds = ['netisr', 'control', 'arp', 'tx', 'frames', 'udp', 'tcp', 'tcp sockets', 'hostcache']
     yield* thread.until(() =>
-      config.cpus.every((each) =>
+      this.context.members.every((each) =>
         kinds.every((kind) => cpu.ports.find(this.context.portName(kind, each)) !== undefined),
       ),
     )
@@ -153,7 +178,13 @@ export class Stack {
 function addInterfaces(context: NetContext, dispatch: Dispatch, configs: readonly InterfaceConfig[]): void {
   const { cpu, interfaces, routes } = context
   const m = context.mbuf()
-  const none = { name: 'lo', framing: 'ip', mtu: 65535, cpus: [] } as const
+  const none = {
+    name: 'lo',
+    framing: 'ip',
+    mtu: 65535,
+    cpus: [],
+    offload: { checksum: true, segmentation: false },
+  } as const
   interfaces.push(new Interface(cpu, 0, 'lo', none, undefined, [parsePrefix('127.0.0.1/8')], true))
   for (const config of configs) {
     const index = interfaces.length

@@ -18,10 +18,13 @@ const LAYERS = [
   'net/control',
   'net/ether',
   'net/ip',
+  'net/hostcache',
   'net/icmp',
   'net/udp',
+  'net/tcp',
   'socket',
   'stack.ts',
+  'node',
   'service',
   'cli',
 ] as const

@@ -30,6 +30,21 @@ export const Limits = {
   ipiOverflow: 65536,
   /** Threads signalled, timers fired and the like in one turn. */
   timerBatch: 256,
+  /** Connections of a host on one CPU; besides them, those that have only answered a SYN, and those in TIME-WAIT. */
+  tcpConnections: 262144,
+  tcpEmbryos: 4096,
+  tcpTimeWaits: 65536,
+  /** Buffers of a connection, at first and at most (auto-tuning). */
+  tcpReceiveBytes: 256 * 1024,
+  tcpReceiveBytesMax: 4 * 1024 * 1024,
+  tcpSendBytes: 256 * 1024,
+  tcpSendBytesMax: 4 * 1024 * 1024,
+  /** Segments that loss detection looks at for one acknowledgment. */
+  tcpSegmentsLooked: 1024,
+  /** Window probes of a connection that no program has any more. */
+  tcpOrphanProbes: 8,
+  /** The round trip, in µs, of a receiver that has measured none. */
+  tcpRoundUs: 10_000,
   /** Smallest and largest machine memory. An address must stay a 31-bit number. */
   memoryMin: 4 * 1024 * 1024,
   memoryMax: 2 * 1024 * 1024 * 1024 - 65536,

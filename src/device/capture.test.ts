@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { type Cpu, type SimMachine, simulate, total } from '../kernel.ts'
 import { CaptureCounters, CaptureQueue, type CaptureQueueOptions } from './capture.ts'
 import { attachQueue, DeviceCounters, type Framing } from './device.ts'
-import { Mbuf, Mbufs } from './mbuf.ts'
+import { Mbuf, MbufFlag, Mbufs } from './mbuf.ts'
 import { openCapture } from './pcap/file.ts'
 import { type ReplayOptions, ReplayQueue, replayInfo } from './replay.ts'
 import { type WireOptions, WireQueue, wireRegions } from './wire.ts'
@@ -257,3 +257,32 @@ test('what is transmitted to a replay vanishes, and is counted', () => {
     rmSync(folder, { recursive: true })
   }
 })
+
+test(
+  'a super-segment is recorded whole, with what its sender keeps, and the device behind still offloads',
+  inFolder(async (folder) => {
+    const path = join(folder, 'segment.pcapng')
+    const wire: WireOptions = { name: 'w', a: [0], b: [1], offload: true }
+    const machine = simulate({ cpus: 2, seed: 1, regions: wireRegions(wire) })
+    const cpu = machine.cpus[0]!
+    const mbufs = Mbufs.of(cpu)
+    const inner = new WireQueue(cpu, wire, 'a')
+    const queue = new CaptureQueue(cpu, inner, { path })
+    assert.deepEqual(queue.info.offload, inner.info.offload)
+    const kept = cpu.slab.allocate(81920)
+    for (let i = 64; i < 81920; i++) cpu.memory.u8[kept + i] = i * 7 + (i >> 8)
+    const m = Mbuf.cursor(cpu.memory)
+    m.at = mbufs.copyFrom(new Uint8Array(54))
+    m.flags = MbufFlag.SEGMENTED
+    mbufs.append(m.at, mbufs.reference(kept + 64, 40_000))
+    mbufs.append(m.at, mbufs.reference(kept + 40_064, 65_549 - 40_054))
+    const bytes = mbufs.bytes(m.at)
+    assert(queue.transmit(m.at))
+    queue.close()
+    assert.deepEqual(
+      [...openCapture(path).packets()].map(({ data }) => data),
+      [bytes],
+    )
+    await machine.stop()
+  }),
+)

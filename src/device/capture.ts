@@ -12,7 +12,7 @@ import { Errno, KernelError } from '../base/errno.ts'
 import type { Address } from '../base/struct.ts'
 import { counterSet } from '../kernel/counters.ts'
 import type { Cpu } from '../kernel/cpu.ts'
-import { type Deliver, type DeviceInfo, type DeviceQueue, frameBytes } from './device.ts'
+import { type Deliver, type DeviceInfo, type DeviceQueue, frameBytes, segmentedFrameBytes } from './device.ts'
 import { Mbuf, Mbufs } from './mbuf.ts'
 import { captureFile } from './pcap/file.ts'
 import { type Direction, LinkType, SNAP_LENGTH_MAX } from './pcap/format.ts'
@@ -84,7 +84,9 @@ export class CaptureQueue implements DeviceQueue {
     this.#inner = inner
     this.#mbufs = Mbufs.of(cpu)
     this.#count = cpu.counterPage.open(CaptureCounters, cpu.slot(NUMBER, () => ({ next: 0 })).next++)
-    this.#snapLength = options.snapLength ?? Math.min(SNAP_LENGTH_MAX, Math.max(frameBytes(inner.info), 65_535))
+    this.#snapLength =
+      options.snapLength ??
+      Math.min(SNAP_LENGTH_MAX, Math.max(frameBytes(inner.info), segmentedFrameBytes(inner.info), 65_535))
     this.#inbound = direction !== 'out'
     this.#outbound = direction !== 'in'
     this.#wallUs = options.wallUs ?? wallAtBoot(cpu)

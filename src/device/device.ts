@@ -9,6 +9,14 @@ import type { Memory } from '../kernel/memory.ts'
 /** What a frame begins with: an Ethernet header, or at once the IP header. */
 export type Framing = 'ethernet' | 'ip'
 
+/** What of a packet's making a device takes over; the transport layer leaves that out then. */
+export interface DeviceOffload {
+  /** It finishes checksums: packets may be PARTIAL_CHECKSUM. */
+  readonly checksum: boolean
+  /** It cuts TCP super-segments: packets may be SEGMENTED, and then longer than the MTU. */
+  readonly segmentation: boolean
+}
+
 /** A device as it is described in a host's configuration: plain data, so that each CPU can open its own queue of it. */
 export interface DeviceInfo {
   readonly name: string
@@ -19,14 +27,25 @@ export interface DeviceInfo {
   readonly address?: readonly number[]
   /** The CPUs that have a queue, in the order of the queues. */
   readonly cpus: readonly number[]
+  /** Default: none. */
+  readonly offload?: DeviceOffload
 }
 
 /** Bytes of the link's header, which a frame begins with. */
 export const LINK_HEADER_BYTES: { readonly [F in Framing]: number } = { ethernet: 14, ip: 0 }
 
-/** Bytes of the longest frame that a device takes. */
+/** The longest IP packet that there is, which is also the longest super-segment. */
+const PACKET_BYTES_MAX = 65535
+
+/** Bytes of the longest frame that a device takes, super-segments aside. */
 export function frameBytes(info: DeviceInfo): number {
   return info.mtu + LINK_HEADER_BYTES[info.framing]
+}
+
+/** Bytes of the longest frame that is SEGMENTED: of any length where the device cuts it, and else as any other. */
+export function segmentedFrameBytes(info: DeviceInfo): number {
+  if (info.offload?.segmentation !== true) return frameBytes(info)
+  return PACKET_BYTES_MAX + LINK_HEADER_BYTES[info.framing]
 }
 
 /** Takes a packet that came in. It owns the packet. */
@@ -48,7 +67,8 @@ export interface DeviceQueue {
   receive(budget: number, deliver: Deliver): number
   /**
    * Takes a packet to send: data is the frame. It is staged until `flush`. The device owns the packet in every case;
-   * false says that it was dropped, and counted, because the device is full.
+   * false says that it was dropped, and counted, because the device is full. Parts may refer to bytes of the sender's,
+   * which are there until the flush: a device that keeps the packet longer, or gives it to somebody, detaches it.
    */
   transmit(packet: Address): boolean
   /** Sends out what was staged, with as few system calls and doorbells as it takes. */
@@ -88,6 +108,7 @@ export const DeviceCounters = counterSet('device', [
   'transmitTooLong',
   'transmitErrors',
   'systemCalls',
+  'transmitNoMbuf',
 ] as const)
 
 /** The next number for a device's counters on this CPU: each queue that is opened has counts of its own. */

@@ -85,11 +85,10 @@ function countsOf(machine: SimMachine): Record<Count, number> {
 }
 
 function assertBalance(counts: Record<string, number>): void {
-  const { offered, duplicated, passed, lost, lostInBurst, tailDropped, overflowed, discarded, held } = counts as Record<
-    Count,
-    number
-  >
-  assert.equal(offered + duplicated, passed + lost + lostInBurst + tailDropped + overflowed + discarded + held)
+  const { offered, duplicated, passed, lost, lostInBurst, tailDropped, overflowed, noMemory, discarded, held } =
+    counts as Record<Count, number>
+  const gone = lost + lostInBurst + tailDropped + overflowed + noMemory + discarded
+  assert.equal(offered + duplicated, passed + gone + held)
 }
 
 function assertAllFree(machine: SimMachine): void {
@@ -328,4 +327,66 @@ test('figures that cannot be are refused', () => {
   refused({ delayUs: -1 }, /microseconds, from 0/)
   refused({ rateBitsPerSecond: 0 }, /whole number from 1/)
   refused({ direction: 'up' as 'in' }, /"in", "out" or "both"/)
+})
+
+/** A packet of 14 bytes of its own and 100 that lie at `kept`. */
+function referring(cpu: Cpu, kept: Address): Address {
+  const packet = Mbufs.of(cpu).copyFrom(new Uint8Array(LINK_HEADER))
+  Mbufs.of(cpu).append(packet, Mbufs.of(cpu).reference(kept, 100))
+  return packet
+}
+
+test('what waits owns its bytes, and what is damaged is not the bytes that the sender keeps', () => {
+  const machine = simulate({ cpus: 2, seed: 1, stall: 0, regions: wireRegions(WIRE) })
+  const [sender, receiver] = machine.cpus as [Cpu, Cpu]
+  const queue = new FaultQueue(sender, new WireQueue(sender, WIRE, 'a'), { corrupt: 1, delayUs: 1000, duplicate: 1 })
+  attachQueue(sender, queue, () => assert.fail('nothing is sent back'))
+  const seen: Uint8Array[] = []
+  attachQueue(receiver, new WireQueue(receiver, WIRE, 'b'), (packet) => {
+    seen.push(Mbufs.of(receiver).bytes(packet))
+    Mbufs.of(receiver).free(packet)
+  })
+  const room = sender.slab.allocate(1024)
+  const kept = room + 64
+  sender.memory.u8.fill(7, kept, kept + 100)
+  queue.transmit(referring(sender, kept))
+  assert.deepEqual(sender.memory.u8.slice(kept, kept + 100), new Uint8Array(100).fill(7))
+  // Nothing leaves before its time: by then the sender uses the place for something else.
+  queue.flush()
+  sender.memory.u8.fill(9, kept, kept + 100)
+  sender.slab.free(room)
+  assert.equal(machine.run(), 'idle')
+  assert.equal(seen.length, 2)
+  for (const bytes of seen) {
+    const damaged = bytes.slice(LINK_HEADER).filter((byte) => byte !== 7)
+    assert(damaged.length >= 1 && damaged.length <= 3, `${damaged.length} bytes are damaged`)
+  }
+  assertAllFree(machine)
+})
+
+test('what cannot be kept for want of memory is a loss of its own', () => {
+  const machine = simulate({ cpus: 2, seed: 1, memoryBytes: 16 * 1024 * 1024, regions: wireRegions(WIRE) })
+  const cpu = machine.cpus[0]!
+  const mbufs = Mbufs.of(cpu)
+  const queue = new FaultQueue(cpu, new WireQueue(cpu, WIRE, 'a'), {})
+  const packet = referring(cpu, 4096)
+  const taken: Address[] = []
+  for (let m = mbufs.allocate(); m !== 0; m = mbufs.allocate()) taken.push(m)
+  queue.transmit(packet)
+  const counts = countsOf(machine)
+  assert.deepEqual([counts.offered, counts.noMemory, counts.held], [1, 1, 0])
+  assertBalance(counts)
+  for (const m of taken) mbufs.free(m)
+  queue.close()
+  assertAllFree(machine)
+})
+
+test('a device with faults offloads nothing, whatever it wraps', () => {
+  const wire = { ...WIRE, offload: true }
+  const machine = simulate({ cpus: 2, seed: 1, regions: wireRegions(wire) })
+  const inner = new WireQueue(machine.cpus[0]!, wire, 'a')
+  const queue = new FaultQueue(machine.cpus[0]!, inner, {})
+  assert.notEqual(inner.info.offload, undefined)
+  assert.equal('offload' in queue.info, false)
+  assert.deepEqual({ ...queue.info, offload: inner.info.offload }, inner.info)
 })

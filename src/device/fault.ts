@@ -7,7 +7,10 @@
 //
 // What waits lies in a heap by the time it is due; everything passes through there, so that order is kept wherever no
 // fault changes it. Every wait has a bound, and what exceeds it is a counted loss:
-//   offered + duplicated = passed + lost + lostInBurst + tailDropped + overflowed + discarded + held
+//   offered + duplicated = passed + lost + lostInBurst + tailDropped + overflowed + noMemory + discarded + held
+//
+// A device with faults offloads nothing, whatever the one behind it does: a super-segment that is lost, damaged or cut as
+// one would be unlike anything that happens on a wire. So that none comes in either, the other end should offload nothing.
 import { Errno, KernelError } from '../base/errno.ts'
 import { hashName } from '../base/hash.ts'
 import { Random } from '../base/random.ts'
@@ -71,6 +74,8 @@ export const FaultCounters = counterSet('fault', [
   'discarded',
   /** Wanted to be doubled, and there was no mbuf. */
   'noMbuf',
+  /** Had references (mbuf.ts), and there was no memory to keep it until it is due. */
+  'noMemory',
   /** Waiting now. */
   'held',
 ] as const)
@@ -111,7 +116,7 @@ export class FaultQueue implements DeviceQueue {
   /** @throws KernelError EINVAL for a figure that cannot be */
   constructor(cpu: Cpu, inner: DeviceQueue, options: FaultOptions) {
     checkOptions(options)
-    this.info = inner.info
+    this.info = faultInfo(inner.info)
     this.descriptor = inner.descriptor
     this.#cpu = cpu
     this.#inner = inner
@@ -218,13 +223,19 @@ class Lane {
   }
 
   /** Takes a packet in, to its loss or to the heap. */
-  offer(packet: Address): void {
+  offer(given: Address): void {
     const random = this.#random
     const { loss = 0, truncate = 0, corrupt = 0, duplicate = 0 } = this.#options
     this.#count[C.offered]!++
     const bad = this.#isBad()
     if (random.chance(bad ? (this.#options.burst!.lossInBad ?? 1) : loss)) {
-      this.#drop(packet, bad ? C.lostInBurst : C.lost)
+      this.#drop(given, bad ? C.lostInBurst : C.lost)
+      return
+    }
+    // It may wait, and must not be damaged where its sender keeps it.
+    const packet = this.#mbufs.detach(given)
+    if (packet === 0) {
+      this.#count[C.noMemory]!++
       return
     }
     if (random.chance(truncate)) this.#truncate(packet)
@@ -435,6 +446,12 @@ class DueHeap {
     this.#due[at] = due
     this.#order[at] = order
   }
+}
+
+/** How a device appears with faults. */
+export function faultInfo(inner: DeviceInfo): DeviceInfo {
+  const { offload: _, ...info } = inner
+  return info
 }
 
 function checkOptions(options: FaultOptions): void {

@@ -51,6 +51,44 @@ test('what comes back is known to be unharmed and of this host', () => {
   assert.equal(m.interfaceIndex, 0)
 })
 
+test('what waits owns its bytes', () => {
+  const machine = simulate({ cpus: 1, seed: 1 })
+  const cpu = machine.cpus[0]!
+  const mbufs = Mbufs.of(cpu)
+  const queue = new LoopbackQueue(cpu, { cpus: [0] })
+  const kept = cpu.slab.allocate(1024)
+  cpu.memory.u8.fill(7, kept + 64, kept + 164)
+  const packet = mbufs.copyFrom(Uint8Array.of(1))
+  mbufs.append(packet, mbufs.reference(kept + 64, 100))
+  const bytes = mbufs.bytes(packet)
+  assert(queue.transmit(packet))
+  cpu.memory.u8.fill(9, kept + 64, kept + 164)
+  cpu.slab.free(kept)
+  const seen: Uint8Array[] = []
+  queue.receive(64, (arrived) => {
+    seen.push(mbufs.bytes(arrived))
+    mbufs.free(arrived)
+  })
+  assert.deepEqual(seen, [bytes])
+  assertAllFree(machine)
+})
+
+test('without memory to own its bytes a packet is dropped and counted', () => {
+  const machine = simulate({ cpus: 1, seed: 1, memoryBytes: 16 * 1024 * 1024 })
+  const cpu = machine.cpus[0]!
+  const mbufs = Mbufs.of(cpu)
+  const queue = new LoopbackQueue(cpu, { cpus: [0] })
+  const packet = mbufs.copyFrom(Uint8Array.of(1))
+  mbufs.append(packet, mbufs.reference(4096, 100))
+  const taken: number[] = []
+  for (let m = mbufs.allocate(); m !== 0; m = mbufs.allocate()) taken.push(m)
+  assert.equal(queue.transmit(packet), false)
+  assert.equal(queue.pending(), false)
+  assert.equal(total(machine.memory, DeviceCounters, 'transmitNoMbuf'), 1)
+  for (const m of taken) mbufs.free(m)
+  assertAllFree(machine)
+})
+
 test('beyond its limit and its MTU packets are dropped and counted', async () => {
   const machine = simulate({ cpus: 1, seed: 1 })
   const cpu = machine.cpus[0]!

@@ -94,12 +94,19 @@ export class LoopbackQueue implements DeviceQueue {
     return count
   }
 
-  transmit(packet: Address): boolean {
-    const total = this.#u32[(packet >> 2) + TOTAL]!
-    if (total > this.#bytesMax) return this.#refuse(packet, C.transmitTooLong)
+  transmit(given: Address): boolean {
+    const total = this.#u32[(given >> 2) + TOTAL]!
+    if (total > this.#bytesMax) return this.#refuse(given, C.transmitTooLong)
     if (this.#depth >= this.#limit) {
       this.#cpu.handoffs.dropped(this.#record)
-      return this.#refuse(packet, C.transmitFull)
+      return this.#refuse(given, C.transmitFull)
+    }
+    // It waits here for the next turn, and then is the receiver's.
+    const packet = this.#mbufs.detach(given)
+    if (packet === 0) {
+      this.#cpu.handoffs.dropped(this.#record)
+      this.#count[C.transmitNoMbuf]!++
+      return false
     }
     const flags = (packet >> 1) + FLAGS
     // Memory does not damage packets: nobody needs to look at their checksums.

@@ -115,10 +115,10 @@ function tests(): void {
   })
 
   test('a descriptor is watched by the event loop, or by a timer', { skip, timeout: 30_000 }, async () => {
-    for (const watch of [watchDescriptor, watchByTimer]) {
+    for (const start of [watchDescriptor, watchByTimer]) {
       const bell = openEventfd()
       let calls = 0
-      const end = watch(bell, () => {
+      const watch = start(bell, () => {
         calls++
         drain(bell)
       })
@@ -126,8 +126,9 @@ function tests(): void {
       await until(() => calls === 1)
       signal(bell)
       await until(() => calls === 2)
-      end()
-      end()
+      watch.close()
+      watch.close()
+      watch.unref()
       closeEventfd(bell)
     }
   })

@@ -8,6 +8,7 @@ import { Errno, KernelError } from '../base/errno.ts'
 import { counterSet } from '../kernel/counters.ts'
 import type { Cpu, Sleeper } from '../kernel/cpu.ts'
 import { CpuState } from '../kernel/cpustate.ts'
+import { EventLoopDriver, type Referable } from '../machine/eventloop.ts'
 import { closeEventfd, drain, openEventfd } from './linux/eventfd.ts'
 import { type Libc, libc } from './linux/library.ts'
 import { Poller } from './linux/poll.ts'
@@ -120,60 +121,82 @@ export function ensureSleeper(cpu: Cpu): PollSleeper {
 
 const SLOT = Symbol('sleeper')
 
-/** koffi's watch of a descriptor by libuv. */
-interface PollHandle {
+/** A descriptor that the event loop watches. It keeps the loop alive while it is referenced, as it is from the beginning. */
+export interface Watch extends Referable {
+  /** To be called before the descriptor is closed. */
   close(): void
 }
+
 interface KoffiNode {
   readonly node?: {
-    poll?(descriptor: number, options: { readable: boolean }, callback: () => void): PollHandle
+    poll?(descriptor: number, options: { readable: boolean }, callback: () => void): Watch
   }
 }
 
 /**
  * Calls `onReadable` from the event loop whenever `descriptor` is readable, once for each turn of the loop as long as it
  * stays so. By libuv, as koffi offers it (`koffi.node.poll`, since 2.15, not documented yet); where koffi does not, by a look each
- * millisecond. Keeps the loop alive until the function that it gives is called; do that before the descriptor is closed.
+ * millisecond.
  * @throws KernelError those of `libc`
  */
-export function watchDescriptor(descriptor: number, onReadable: () => void): () => void {
+export function watchDescriptor(descriptor: number, onReadable: () => void): Watch {
   const watched = watchByLoop(descriptor, onReadable)
   return watched ?? watchByTimer(descriptor, onReadable)
 }
 
-function watchByLoop(descriptor: number, onReadable: () => void): (() => void) | undefined {
+function watchByLoop(descriptor: number, onReadable: () => void): Watch | undefined {
   // First, for its errors' sake: they say how to get koffi.
   libc()
   const { node } = createRequire(import.meta.url)('koffi') as KoffiNode
   if (node?.poll === undefined) return undefined
   const handle = node.poll(descriptor, { readable: true }, () => onReadable())
+  // koffi's own handle must not be asked anything after its end.
   let open = true
-  return () => {
-    if (open) handle.close()
-    open = false
+  return {
+    ref: () => {
+      if (open) handle.ref()
+    },
+    unref: () => {
+      if (open) handle.unref()
+    },
+    close: () => {
+      if (open) handle.close()
+      open = false
+    },
   }
 }
 
 /** For tests, and for a koffi without `node.poll`. */
-export function watchByTimer(descriptor: number, onReadable: () => void): () => void {
+export function watchByTimer(descriptor: number, onReadable: () => void): Watch {
   const poller = new Poller(1)
   const slot = poller.add(descriptor)
   const timer = setInterval(() => {
     if (poller.wait(0) > 0 && poller.readable(slot)) onReadable()
   }, WATCH_MS)
-  return () => clearInterval(timer)
+  return {
+    ref: () => void timer.ref(),
+    unref: () => void timer.unref(),
+    close: () => clearInterval(timer),
+  }
 }
 
 /**
  * Has `cpu` woken when `descriptor` is readable, in the way that fits whoever runs it. The function that it gives ends that.
- * @param kick schedules the CPU, where it is on an event loop: the `kick` of its machine. Not needed on host `inline`.
+ * @param kick schedules the CPU, where it is on an event loop. Not needed: the loop's driver does it.
  * @throws KernelError as `ensureSleeper` and `watchDescriptor`
  */
 export function awaitDescriptor(cpu: Cpu, descriptor: number, kick?: () => void): () => void {
-  // Memory of an inline machine is not shared; there a doorbell is how its event loop is asked for a turn.
-  const schedule = kick ?? (cpu.memory.shared ? undefined : () => cpu.host.ring(cpu.index))
-  if (schedule !== undefined) return watchDescriptor(descriptor, schedule)
-  const sleeper = ensureSleeper(cpu)
-  sleeper.add(descriptor)
-  return () => sleeper.remove(descriptor)
+  const driver = EventLoopDriver.of(cpu)
+  const schedule = kick ?? (driver === undefined ? undefined : () => driver.schedule())
+  if (schedule === undefined) {
+    const sleeper = ensureSleeper(cpu)
+    sleeper.add(descriptor)
+    return () => sleeper.remove(descriptor)
+  }
+  const watch = watchDescriptor(descriptor, schedule)
+  const forget = driver?.addWatch(watch)
+  return () => {
+    forget?.()
+    watch.close()
+  }
 }

@@ -60,6 +60,19 @@ test('a specification survives JSON, and each CPU opens its own queue of it', as
   }
 })
 
+test('what a device offloads is a part of its specification, and faults take it away', () => {
+  const both = { checksum: true, segmentation: true }
+  const tun: DeviceSpec = { kind: 'tun', name: 'df0', descriptors: [3], cpus: [0], vnetHeader: true }
+  const wire: DeviceSpec = { kind: 'wire', wire: { name: 'w', a: [0], b: [1], offload: true }, side: 'b' }
+  for (const spec of [tun, wire]) {
+    const copy = JSON.parse(JSON.stringify(spec)) as DeviceSpec
+    assert.deepEqual(deviceInfo(copy).offload, both)
+    assert.deepEqual(deviceInfo({ kind: 'capture', path: 'w.pcapng', of: copy }).offload, both)
+    assert.equal('offload' in deviceInfo({ kind: 'fault', loss: 0.1, of: copy }), false)
+  }
+  assert.equal('offload' in deviceInfo({ ...tun, vnetHeader: false }), false)
+})
+
 test('devices say what they are without being opened', () => {
   const info = deviceInfo({ kind: 'tap', name: 'df1', descriptors: [3, 4], cpus: [0, 1], mtu: 1400 })
   assert.deepEqual([info.framing, info.mtu, info.cpus, info.address?.length], ['ethernet', 1400, [0, 1], 6])

@@ -4,7 +4,8 @@ import { Errno, KernelError } from '../base/errno.ts'
 import type { Cpu } from '../kernel/cpu.ts'
 import { CaptureQueue, type CaptureQueueOptions } from './capture.ts'
 import type { DeviceInfo, DeviceQueue, Steer } from './device.ts'
-import { type FaultOptions, FaultQueue } from './fault.ts'
+import { type FaultOptions, FaultQueue, faultInfo } from './fault.ts'
+import { type HubPortOptions, HubQueue, hubInfo } from './hub.ts'
 import { checkInterfaceName } from './linux/interface.ts'
 import { type LoopbackOptions, LoopbackQueue, loopbackInfo } from './loopback.ts'
 import { type ReplayOptions, ReplayQueue, replayInfo } from './replay.ts'
@@ -39,7 +40,11 @@ export interface CaptureSpec extends CaptureQueueOptions {
   readonly kind: 'capture'
   readonly of: DeviceSpec
 }
-export type DeviceSpec = WireSpec | LoopbackSpec | TunSpec | ReplaySpec | FaultSpec | CaptureSpec
+/** A port of a hub, for one of several hosts on the CPUs of one thread. */
+export interface HubSpec extends HubPortOptions {
+  readonly kind: 'hub'
+}
+export type DeviceSpec = WireSpec | HubSpec | LoopbackSpec | TunSpec | ReplaySpec | FaultSpec | CaptureSpec
 
 /**
  * Opens this CPU's queue of a device, or gives undefined where it has none.
@@ -52,6 +57,8 @@ export function openQueue(cpu: Cpu, spec: DeviceSpec, steer?: Steer, kick?: () =
   switch (spec.kind) {
     case 'wire':
       return new WireQueue(cpu, spec.wire, spec.side, steer)
+    case 'hub':
+      return new HubQueue(cpu, spec)
     case 'loopback':
       return new LoopbackQueue(cpu, spec)
     case 'tun':
@@ -74,6 +81,8 @@ export function deviceInfo(spec: DeviceSpec): DeviceInfo {
   switch (spec.kind) {
     case 'wire':
       return wireInfo(spec.wire, spec.side)
+    case 'hub':
+      return hubInfo(spec)
     case 'loopback':
       return loopbackInfo(spec)
     case 'tun':
@@ -82,6 +91,7 @@ export function deviceInfo(spec: DeviceSpec): DeviceInfo {
     case 'replay':
       return replayInfo(replayOptions(spec))
     case 'fault':
+      return faultInfo(deviceInfo(spec.of))
     case 'capture':
       return deviceInfo(spec.of)
   }
@@ -144,6 +154,8 @@ function cpusOf(spec: DeviceSpec): readonly number[] {
   switch (spec.kind) {
     case 'wire':
       return spec.side === 'a' ? spec.wire.a : spec.wire.b
+    case 'hub':
+      return [spec.cpu]
     case 'fault':
     case 'capture':
       return cpusOf(spec.of)

@@ -242,6 +242,108 @@ test('what the sender noted of a packet stays behind, but for its flow hash', ()
   assert.deepEqual([m.flags, m.hash, m.interfaceIndex, m.error, m.arrivedAt], [MbufFlag.HASHED, 0xdeadbeef, 0, 0, 1234])
 })
 
+test('what the sender keeps is copied when it is transmitted: the receiver has it for itself', () => {
+  const wire: WireOptions = { name: 'w', a: [0], b: [1] }
+  const machine = machineOf(wire, 2)
+  const [sender, receiver] = machine.cpus as [Cpu, Cpu]
+  const mbufs = Mbufs.of(sender)
+  const queue = new WireQueue(sender, wire, 'a')
+  const end = new WireQueue(receiver, wire, 'b')
+  const kept = sender.slab.allocate(2048)
+  sender.memory.u8.fill(7, kept + 64, kept + 164)
+  const packet = frame(sender, 0, 0)
+  mbufs.append(packet, mbufs.reference(kept + 64, 100))
+  const bytes = mbufs.bytes(packet)
+  assert(queue.transmit(packet))
+  sender.memory.u8.fill(9, kept + 64, kept + 164)
+  sender.slab.free(kept)
+  queue.flush()
+  const seen: Uint8Array[] = []
+  end.receive(64, (arrived) => {
+    seen.push(Mbufs.of(receiver).bytes(arrived))
+    Mbufs.of(receiver).free(arrived)
+  })
+  assert.deepEqual(seen, [bytes])
+  assertAllFree(machine)
+})
+
+test('without memory for the copy the packet is dropped and counted', () => {
+  const wire: WireOptions = { name: 'w', a: [0], b: [1] }
+  const machine = simulate({ cpus: 2, seed: 1, memoryBytes: 16 * 1024 * 1024, regions: wireRegions(wire) })
+  const sender = machine.cpus[0]!
+  const mbufs = Mbufs.of(sender)
+  const queue = new WireQueue(sender, wire, 'a')
+  const packet = frame(sender, 0, 0)
+  mbufs.append(packet, mbufs.reference(4096, 100))
+  const taken: Address[] = []
+  for (let m = mbufs.allocate(); m !== 0; m = mbufs.allocate()) taken.push(m)
+  assert.equal(queue.transmit(packet), false)
+  assert.equal(total(machine.memory, DeviceCounters, 'transmitNoMbuf'), 1)
+  assert.equal(total(machine.memory, DeviceCounters, 'transmitted'), 0)
+  for (const m of taken) mbufs.free(m)
+  assertAllFree(machine)
+})
+
+test('a wire that offloads carries super-segments uncut, and vouches for what has no checksum', () => {
+  const wire: WireOptions = { name: 'w', a: [0], b: [1], offload: true }
+  const machine = machineOf(wire, 2)
+  const [sender, receiver] = machine.cpus as [Cpu, Cpu]
+  const queue = new WireQueue(sender, wire, 'a')
+  const end = new WireQueue(receiver, wire, 'b')
+  assert.deepEqual(queue.info.offload, { checksum: true, segmentation: true })
+  const m = Mbuf.cursor(sender.memory)
+  const { SEGMENTED, PARTIAL_CHECKSUM, CHECKED, HASHED, LINK_BROADCAST } = MbufFlag
+  const longest = 65535 + 14
+  const send = (bytes: number, flags: number): boolean => {
+    m.at = frame(sender, 0, bytes, undefined, bytes)
+    m.flags = flags
+    m.segmentBytes = 1460
+    return queue.transmit(m.at)
+  }
+  assert(send(longest, SEGMENTED | PARTIAL_CHECKSUM))
+  assert(send(1000, PARTIAL_CHECKSUM | LINK_BROADCAST))
+  assert(send(1001, HASHED))
+  assert.equal(send(longest + 1, SEGMENTED), false)
+  assert.equal(send(1515, PARTIAL_CHECKSUM), false)
+  queue.flush()
+  const seen: number[][] = []
+  end.receive(64, (arrived) => {
+    m.at = arrived
+    seen.push([m.total, m.flags, m.segmentBytes])
+    Mbufs.of(receiver).free(arrived)
+  })
+  assert.deepEqual(seen, [
+    [longest, SEGMENTED | CHECKED, 1460],
+    [1000, CHECKED, 1460],
+    [1001, HASHED, 1460],
+  ])
+  assert.equal(total(machine.memory, DeviceCounters, 'transmitTooLong'), 2)
+  assertAllFree(machine)
+})
+
+test('a wire that does not offload takes no super-segment, and vouches for nothing', () => {
+  const wire: WireOptions = { name: 'w', a: [0], b: [1] }
+  const machine = machineOf(wire, 2)
+  const [sender, receiver] = machine.cpus as [Cpu, Cpu]
+  const queue = new WireQueue(sender, wire, 'a')
+  const end = new WireQueue(receiver, wire, 'b')
+  assert.equal('offload' in queue.info, false)
+  const m = Mbuf.cursor(sender.memory)
+  const sent = [1514, 1515].map((bytes) => {
+    m.at = frame(sender, 0, 0, undefined, bytes)
+    m.flags = MbufFlag.SEGMENTED
+    return queue.transmit(m.at)
+  })
+  assert.deepEqual(sent, [true, false])
+  queue.flush()
+  end.receive(64, (arrived) => {
+    m.at = arrived
+    Mbufs.of(receiver).free(arrived)
+  })
+  assert.equal(m.flags, 0)
+  assertAllFree(machine)
+})
+
 test('without a hash the function that steers chooses the queue, and its hash goes along', () => {
   const wire: WireOptions = { name: 'w', a: [0], b: [1, 2, 3] }
   const machine = machineOf(wire, 4)

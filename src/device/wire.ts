@@ -1,5 +1,6 @@
 // A wire: two network cards in memory, side a and side b, and what is sent at one end is received at the other. A packet
 // crosses as the address of its mbuf, without a copy, as a card takes it by DMA: the receiver owns it, and frees it home.
+// Only bytes that the sender keeps (a reference's, see mbuf.ts) are copied, as a card would have to read them.
 //
 // Each queue belongs to a CPU (device.ts). In each direction there is a ring from each sending to each receiving queue,
 // so that each has one producer and one consumer, and no lock. They lie in a region of the machine's memory that is
@@ -30,6 +31,7 @@ import {
   type Framing,
   frameBytes,
   type Steer,
+  segmentedFrameBytes,
 } from './device.ts'
 import { Mbuf, MbufFlag, Mbufs } from './mbuf.ts'
 
@@ -45,6 +47,12 @@ export interface WireOptions {
   readonly mtu?: number
   /** Places of each ring, a power of two from 16 to 65536. Default 512. */
   readonly entries?: number
+  /**
+   * Both ends take checksums and segmentation over, as two virtual machines' cards do for each other: nobody computes a
+   * checksum, and TCP super-segments cross uncut. Not for a wire that is to behave like one, with losses for instance:
+   * one fault would hit all of up to 64 KiB. Default false.
+   */
+  readonly offload?: boolean
 }
 
 export type WireSide = 'a' | 'b'
@@ -76,7 +84,7 @@ const ERROR = MessageHeader.offset.error >> 2
 const TRACE = MessageHeader.offset.trace >> 2
 const ON_ABORT = MessageHeader.offset.onAbort >> 2
 const SECOND_LINE = 64 >> 2
-const { HASHED } = MbufFlag
+const { HASHED, CHECKED, SEGMENTED, PARTIAL_CHECKSUM } = MbufFlag
 const { DONE } = MessageFlag
 const HOME = FREE_PORT
 const C = DeviceCounters.index
@@ -148,6 +156,10 @@ export class WireQueue implements DeviceQueue {
   readonly #size: number
   readonly #mask: number
   readonly #bytesMax: number
+  readonly #segmentedBytesMax: number
+  /** Of the sender's flags: which the receiver sees, and which it sees as CHECKED. */
+  readonly #kept: number
+  readonly #vouched: number
   readonly #out: readonly Out[]
   readonly #in: readonly In[]
   /** Rings with staged entries: the first `#stagedCount`. */
@@ -191,6 +203,9 @@ export class WireQueue implements DeviceQueue {
     this.#size = entries
     this.#mask = entries - 1
     this.#bytesMax = frameBytes(this.info)
+    this.#segmentedBytesMax = segmentedFrameBytes(this.info)
+    this.#kept = options.offload === true ? HASHED | SEGMENTED : HASHED
+    this.#vouched = options.offload === true ? SEGMENTED | PARTIAL_CHECKSUM : 0
 
     const ringBytes = WireRing.size + entries * 4
     const half = mine.length * theirs.length * ringBytes
@@ -218,17 +233,24 @@ export class WireQueue implements DeviceQueue {
     return taken
   }
 
-  transmit(packet: Address): boolean {
+  transmit(given: Address): boolean {
     const words = this.#i32
-    const w = packet >> 2
-    const total = words[w + TOTAL]!
-    if (total > this.#bytesMax) return this.#refuse(packet, C.transmitTooLong)
+    const total = words[(given >> 2) + TOTAL]!
+    if (total > this.#bytesMax && !this.#isSuperSegment(given, total)) return this.#refuse(given, C.transmitTooLong)
     const outs = this.#out
-    const out = outs.length === 1 ? outs[0]! : outs[this.#queueOf(packet)]!
+    const out = outs.length === 1 ? outs[0]! : outs[this.#queueOf(given)]!
     if (((out.staged - out.consumed) | 0) >= this.#size && !this.#hasRoom(out)) {
       this.#handoffs.dropped(out.record)
-      return this.#refuse(packet, C.transmitFull)
+      return this.#refuse(given, C.transmitFull)
     }
+    // What arrives is the receiver's, with all of its bytes.
+    const packet = this.#mbufs.detach(given)
+    if (packet === 0) {
+      this.#handoffs.dropped(out.record)
+      this.#count[C.transmitNoMbuf]!++
+      return false
+    }
+    const w = packet >> 2
     // What the sender's stack noted of the packet stays behind. Here, and not by the receiver, because these lines are
     // still in this cache; the flow hash is symmetric, so it is the receiver's as well.
     words[w] = DONE
@@ -236,7 +258,8 @@ export class WireQueue implements DeviceQueue {
     words[w + ERROR] = 0
     words[w + TRACE] = 0
     words[w + ON_ABORT] = 0
-    this.#u16[(packet >> 1) + FLAGS]! &= HASHED
+    const flags = this.#u16[(packet >> 1) + FLAGS]!
+    this.#u16[(packet >> 1) + FLAGS] = (flags & this.#kept) | ((flags & this.#vouched) === 0 ? 0 : CHECKED)
     this.#u16[(packet >> 1) + INTERFACE_INDEX] = 0
     this.#f64[(packet >> 3) + QUEUED_AT] = this.#cpu.now
     words[out.entries + (out.staged & this.#mask)] = packet
@@ -326,6 +349,10 @@ export class WireQueue implements DeviceQueue {
     return (hash >>> 0) % this.#out.length
   }
 
+  #isSuperSegment(packet: Address, total: number): boolean {
+    return (this.#u16[(packet >> 1) + FLAGS]! & SEGMENTED) !== 0 && total <= this.#segmentedBytesMax
+  }
+
   #hasRoom(out: Out): boolean {
     out.consumed = Atomics.load(this.#i32, out.rindex)
     return ((out.staged - out.consumed) | 0) < this.#size
@@ -359,7 +386,8 @@ export function wireInfo(options: WireOptions, side: WireSide): DeviceInfo {
   const name = `${options.name}.${side}`
   const { framing = 'ethernet', mtu = MTU } = options
   const info = { name, framing, mtu, cpus: side === 'a' ? options.a : options.b }
-  return framing === 'ethernet' ? { ...info, address: linkAddressOf(name) } : info
+  const offload = options.offload === true ? { offload: { checksum: true, segmentation: true } } : {}
+  return { ...info, ...offload, ...(framing === 'ethernet' ? { address: linkAddressOf(name) } : {}) }
 }
 
 /** A link address made of a name: locally administered (IEEE 802, 02:…), 02:df and 32 bits of hash. */

@@ -67,6 +67,11 @@ export class Timers {
     return this.#i32[(timer + AT.armed) >> 2] !== 0
   }
 
+  /** When an armed timer fires, µs. */
+  deadline(timer: Address): number {
+    return this.#f64[(timer + AT.deadline) >> 3]!
+  }
+
   /** Arms `timer` to run `run(argument, timer)` in `delayUs`; never earlier, and up to a tick (128 µs) later. Arms anew if it was armed. */
   arm(timer: Address, delayUs: number, run: FunctionId, argument = 0): void {
     if (this.isArmed(timer)) this.#unlink(timer)

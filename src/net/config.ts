@@ -24,9 +24,13 @@ export interface HostConfig {
   readonly index: number
   /** The CPUs that the host's connections are spread over. The first is its control CPU. */
   readonly cpus: readonly number[]
+  /** CPUs that only have programs of the host: no flow belongs to them, and no device has a queue there. Default none. */
+  readonly programs?: readonly number[]
   readonly interfaces: readonly InterfaceConfig[]
   /** Besides the routes to the interfaces' own prefixes. */
   readonly routes?: readonly RouteConfig[]
   /** Verify and compute checksums in software. Default true. */
   readonly checksums?: boolean
+  /** Ask for ECN (RFC 3168) when a connection is opened. It is always granted. Default false. */
+  readonly ecn?: boolean
 }

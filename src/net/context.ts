@@ -24,6 +24,7 @@ export class NetContext {
   readonly routes = new RouteTable()
   /** 64 bytes that the code of one function may use between two calls. */
   readonly scratch: Address
+  readonly #members: readonly number[]
 
   constructor(cpu: Cpu, config: HostConfig) {
     this.cpu = cpu
@@ -33,6 +34,7 @@ export class NetContext {
     this.routines = cpu.memory.routines
     this.mbufs = Mbufs.of(cpu)
     this.config = config
+    this.#members = [...config.cpus, ...(config.programs ?? [])]
     this.checksums = config.checksums ?? true
     this.scratch = cpu.slab.allocate(128) + 64
     cpu.onStop(() => cpu.slab.free(this.scratch - 64))
@@ -52,6 +54,11 @@ export class NetContext {
   owner(hash: number): number {
     const { cpus } = this.config
     return cpus.length === 1 ? cpus[0]! : cpus[hash % cpus.length]!
+  }
+
+  /** All CPUs that have a part of the host: those that own flows, and those that only have programs. */
+  get members(): readonly number[] {
+    return this.#members
   }
 
   /** The CPU that has the last word where the whole host must agree. */

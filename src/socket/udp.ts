@@ -7,7 +7,7 @@ import { MBUF_BYTES, type MbufCursor, MbufFlag } from '../device/mbuf.ts'
 import { define } from '../kernel/function.ts'
 import { EASYNC } from '../kernel/message.ts'
 import type { Port } from '../kernel/port.ts'
-import { addressBytes, Family, isUnspecified, parseAddress } from '../net/address.ts'
+import { addressBytes, Family, isMulticast, isUnspecified, parseAddress } from '../net/address.ts'
 import type { NetContext } from '../net/context.ts'
 import { type Round, RoundKind, type Rounds } from '../net/control/round.ts'
 import { SocketCounters } from '../net/counters.ts'
@@ -24,6 +24,9 @@ const C = SocketCounters.index
 /** RFC 6335 6: the dynamic ports. */
 const EPHEMERAL_FIRST = 49152
 const EPHEMERAL_COUNT = 16384
+const RECEIVE_BYTES = 1024 * 1024
+/** RFC 1112 6.1. */
+const MULTICAST_TTL = 1
 
 export interface UdpSocketOptions {
   /** Local address. Default: any of the host's. */
@@ -42,6 +45,8 @@ export interface UdpSocketOptions {
   readonly broadcast?: boolean
   /** Default 64. */
   readonly ttl?: number
+  /** Of what goes to groups. Default 1: not beyond the link (RFC 1112 6.1). */
+  readonly multicastTtl?: number
 }
 
 export class UdpSocket {
@@ -58,6 +63,10 @@ export class UdpSocket {
   /** Told, and has not read to the end since. */
   #notified = false
   closed = false
+  /** Bytes of memory that received packets may take until they are read. */
+  receiveBytes: number
+  /** Groups that it has joined: the addresses as 32-bit numbers. */
+  readonly groups = new Set<number>()
   /** Set by `connect`. */
   remote: Endpoint | undefined = undefined
 
@@ -66,6 +75,7 @@ export class UdpSocket {
     this.number = number
     this.local = local
     this.options = options
+    this.receiveBytes = options.receiveBytes ?? RECEIVE_BYTES
   }
 
   /** The local port. */
@@ -150,6 +160,33 @@ export class UdpSocket {
     this.#sockets.connect(this, target, done)
   }
 
+  /** Undoes `connect`, in the same way. */
+  disconnect(done: () => void = () => {}): void {
+    const target = this.remote
+    if (this.closed || target === undefined) return
+    this.remote = undefined
+    this.#sockets.connect(this, { ...target, port: 0 }, done)
+  }
+
+  /**
+   * Joins a group, given as a 32-bit number: what is sent to it is received on this host from now on, and by this socket where its port
+   * and address are meant. Returns 0, EINVAL where it is no group's address, or EADDRINUSE where it has joined before.
+   */
+  join(group: number): number {
+    if (!isGroup(group) || this.closed) return Errno.EINVAL
+    if (this.groups.has(group)) return Errno.EADDRINUSE
+    this.groups.add(group)
+    this.#sockets.join(group)
+    return 0
+  }
+
+  /** Leaves it. Returns 0, or EADDRNOTAVAIL where it has not joined. */
+  leave(group: number): number {
+    if (!this.groups.delete(group)) return Errno.EADDRNOTAVAIL
+    this.#sockets.leave(group)
+    return 0
+  }
+
   /**
    * Ends the socket: its port is free again on all CPUs, and what was not received is dropped. `done` is called when all
    * know. False, and nothing is done, when there is no memory for the message that tells them: to be tried again.
@@ -158,6 +195,7 @@ export class UdpSocket {
     if (this.closed) return true
     this.closed = true
     this.closed = this.#sockets.close(this, done)
+    if (this.closed) for (const group of this.groups) this.leave(group)
     return this.closed
   }
 
@@ -167,7 +205,7 @@ export class UdpSocket {
     m.at = packet
     const bytes = this.#sockets.charge(packet)
     m.at = packet
-    if (this.closed || this.#held + bytes > (this.options.receiveBytes ?? 1024 * 1024)) {
+    if (this.closed || this.#held + bytes > this.receiveBytes) {
       this.#sockets.drop(packet, this.closed ? C.droppedGone : C.droppedFull)
       return
     }
@@ -197,7 +235,8 @@ export class UdpSocket {
 
   #output(packet: Address): number {
     const m = this.#sockets.m
-    m.ttl = this.options.ttl ?? DEFAULT_TTL
+    const { multicastTtl = MULTICAST_TTL, ttl = DEFAULT_TTL } = this.options
+    m.ttl = this.#sockets.isToGroup(m.target) ? multicastTtl : ttl
     m.trafficClass = 0
     return this.#sockets.output(packet, this.options.broadcast === true)
   }
@@ -220,6 +259,8 @@ export class UdpSockets {
   readonly #sockets: (UdpSocket | undefined)[] = [undefined]
   readonly #freeNumbers: number[] = []
   readonly #readable: UdpSocket[] = []
+  /** Groups that sockets of this CPU have joined, and how many have. */
+  readonly #groups = new Map<number, number>()
 
   constructor(context: NetContext, table: UdpTable, input: UdpInput, output: UdpOutput, ip: IpOutput, rounds: Rounds) {
     this.#context = context
@@ -329,6 +370,25 @@ export class UdpSockets {
       return true
     }
     return this.#rounds.start(RoundKind.unbindUdp, (round) => this.#fill(round, socket), finish)
+  }
+
+  /** Whether a socket of this CPU has joined a group, given as a 32-bit number. For IP's input. */
+  isMember(group: number): boolean {
+    return this.#groups.has(group)
+  }
+
+  join(group: number): void {
+    this.#groups.set(group, (this.#groups.get(group) ?? 0) + 1)
+  }
+
+  leave(group: number): void {
+    const members = this.#groups.get(group)! - 1
+    if (members === 0) this.#groups.delete(group)
+    else this.#groups.set(group, members)
+  }
+
+  isToGroup(target: Address): boolean {
+    return isMulticast(this.#context.u8, Family.inet, target)
   }
 
   /** The source address of a socket's packets to a target: its own, or what the way there says. */
@@ -485,6 +545,11 @@ export class UdpSockets {
   #ephemeral(): number {
     return EPHEMERAL_FIRST + this.#context.cpu.random.below(EPHEMERAL_COUNT)
   }
+}
+
+/** 224.0.0.0/4 (RFC 1112 4). */
+function isGroup(address: number): boolean {
+  return address >>> 28 === 0xe
 }
 
 /** What an ICMP error means to the sender (RFC 1122 4.2.3.9's table, for UDP). */

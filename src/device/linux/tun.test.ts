@@ -143,6 +143,25 @@ function tests(): void {
     })
   })
 
+  test('with a virtio_net_hdr the kernel is told what it may leave to us, once, and never without', () => {
+    for (const vnetHeader of [true, false]) {
+      const { system, ioctls } = fake(-1, false, 0)
+      openTun({ name: 'df0', kind: 'tun', queues: 2, vnetHeader }, system)
+      const TUNSETOFFLOAD = 0x400454d0
+      const offloads = ioctls.filter(({ request }) => request === TUNSETOFFLOAD)
+      const expected = { descriptor: 10, request: TUNSETOFFLOAD, argument: Offload.checksum | Offload.tcp4 }
+      assert.deepEqual(offloads, vnetHeader ? [expected] : [])
+    }
+  })
+
+  test('a kernel that does not take the offloads leaves nothing open', () => {
+    const { system, opened } = fake(-1, false, 0)
+    const ioctl = (_: number, request: number) => (request === 0x400454d0 ? -Errno.EINVAL : 0)
+    const open = () => openTun({ name: 'df0', kind: 'tun', queues: 2, vnetHeader: true }, { ...system, ioctl })
+    assert.throws(open, { code: 'EINVAL', message: /offloads 0x3/ })
+    assert.deepEqual([...opened], [])
+  })
+
   test('closing twice closes once', () => {
     const { system, opened, closes } = fake(-1, false, 0)
     const device = openTun({ name: 'df0', kind: 'tun', queues: 3 }, system)
@@ -158,6 +177,7 @@ function tests(): void {
 function fake(failing: number, atOpen: boolean, errno: number) {
   const opened = new Set<number>()
   const closes: number[] = []
+  const ioctls: { descriptor: number; request: number; argument: number }[] = []
   let next = 10
   const system: Partial<Libc> = {
     open: () => {
@@ -165,7 +185,10 @@ function fake(failing: number, atOpen: boolean, errno: number) {
       opened.add(next)
       return next++
     },
-    ioctl: (descriptor) => (!atOpen && descriptor - 10 === failing ? -errno : 0),
+    ioctl: (descriptor, request, argument) => {
+      ioctls.push({ descriptor, request, argument })
+      return !atOpen && descriptor - 10 === failing ? -errno : 0
+    },
     close: (descriptor) => {
       assert(opened.delete(descriptor), 'only what is open is closed')
       closes.push(descriptor)
@@ -173,7 +196,7 @@ function fake(failing: number, atOpen: boolean, errno: number) {
     },
     pointer: () => 4096,
   }
-  return { system: system as Libc, opened, closes }
+  return { system: system as Libc, opened, closes, ioctls }
 }
 
 function start(namespace: Namespace, name: string, prefix: readonly string[] = []) {

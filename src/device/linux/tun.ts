@@ -36,6 +36,9 @@ export const Offload = {
   udp6: 0x40,
 } as const
 
+/** What a `TunQueue` with `vnetHeader` takes. Of super-segments of IPv6, and of UDP, it knows nothing. */
+export const HOST_OFFLOAD = Offload.checksum | Offload.tcp4
+
 export type TunKind = 'tun' | 'tap'
 
 export interface TunOptions {
@@ -45,7 +48,7 @@ export interface TunOptions {
   readonly kind: TunKind
   /** Descriptors: 1 to 256. The kernel sends a flow always to the same one. */
   readonly queues: number
-  /** Packets carry a virtio_net_hdr, of `VNET_HEADER_BYTES`. */
+  /** Packets carry a virtio_net_hdr, of `VNET_HEADER_BYTES`, and the kernel may leave to us what `HOST_OFFLOAD` says. */
   readonly vnetHeader?: boolean
 }
 
@@ -71,7 +74,8 @@ export function openTun(options: TunOptions, system?: Libc): TunHandle {
 }
 
 /**
- * Tells the kernel what it may leave to us: bits of `Offload`. For the whole device, which has `vnetHeader`.
+ * Tells the kernel what else it may leave to us: bits of `Offload`, in the place of those that `openTun` has set. For the
+ * whole device, which has `vnetHeader`.
  * @throws KernelError EINVAL where this Linux does not know one of them
  */
 export function setOffload(descriptor: number, offload: number, system: Libc = libc()): void {
@@ -111,6 +115,7 @@ function open(options: TunOptions, system: Libc): TunHandle {
       // The first queue has the kernel fill in the pattern; the others join it by its name.
       name = attach(descriptor, name, options, system)
     }
+    if (vnetHeader) setOffload(descriptors[0]!, HOST_OFFLOAD, system)
   } catch (error) {
     close()
     throw error

@@ -30,8 +30,19 @@ export const Round = message('round', {
 })
 assert(Round.size === 128, 'a round fits in two cache lines')
 
-export const RoundKind = { addRoute: 1, removeRoute: 2, bindUdp: 3, unbindUdp: 4, connectUdp: 5 } as const
+export const RoundKind = {
+  addRoute: 1,
+  removeRoute: 2,
+  bindUdp: 3,
+  unbindUdp: 4,
+  connectUdp: 5,
+  listenTcp: 6,
+  unlistenTcp: 7,
+} as const
 export type RoundKind = (typeof RoundKind)[keyof typeof RoundKind]
+
+/** The type of a cursor over a round. */
+export type RoundFields = ReturnType<(typeof Round)['cursor']>
 
 /** Carries a change out on this CPU, or undoes it. Returns 0 or an errno; an undo cannot fail. */
 export interface RoundHandler {
@@ -104,7 +115,7 @@ export class Rounds {
         this.#context.cpu.ports.forward(this.#port(0), m)
         return EASYNC
       }
-      if (++round.position === this.#context.config.cpus.length) return 0
+      if (++round.position === this.#context.members.length) return 0
     } else {
       handler.undo(round)
       round.at = m
@@ -125,7 +136,7 @@ export class Rounds {
 
   /** The control port of the host's CPU at `position`. */
   #port(position: number): PortId {
-    const cpu = this.#context.config.cpus[position]!
+    const cpu = this.#context.members[position]!
     this.#ports[position] ||= this.#context.cpu.ports.lookup(this.#context.portName('control', cpu))
     return this.#ports[position]
   }

@@ -84,7 +84,7 @@ const ArpMessage = message('arp', {
   padding: u16,
   linkLow: u32, //      60
 })
-const Operation = { resolve: 1, confirm: 2, resolved: 3, failed: 4, stale: 5 } as const
+const Operation = { resolve: 1, confirm: 2, resolved: 3, failed: 4, stale: 5, suspect: 6 } as const
 
 export class Arp {
   readonly #context: NetContext
@@ -167,6 +167,12 @@ export class Arp {
       this.#ask(entry, Operation.confirm)
     }
     return entry.bytes
+  }
+
+  /** A neighbour that is known may be gone: whoever sends to it gets no answer. */
+  suspect(iface: Interface, nextHop: Address): void {
+    const entry = this.#find(iface, this.#context.view.getInt32(nextHop))
+    if (entry !== undefined && entry.state !== State.incomplete) this.#ask(entry, Operation.suspect)
   }
 
   /** An ARP packet came; its data begins with the ARP header. The control CPU looks at it. */
@@ -332,7 +338,7 @@ export class Arp {
     }
     if (operation === Operation.resolve) this.#tellAll(entry, Operation.resolved)
     // Whoever uses it, it has to be confirmed: the replicas learn how that ends.
-    if (entry.state === State.stale) {
+    if (entry.state === State.stale || (operation === Operation.suspect && entry.state === State.reachable)) {
       entry.state = State.probe
       entry.tries = 1
       this.#request(entry)
@@ -348,7 +354,7 @@ export class Arp {
     const key = message.key | 0
     const { linkHigh, linkLow } = message
     const entry = this.#find(iface, key)
-    if (operation === Operation.resolve || operation === Operation.confirm) {
+    if (operation === Operation.resolve || operation === Operation.confirm || operation === Operation.suspect) {
       const served = entry ?? this.#create(iface, key)
       if (served === undefined) return Errno.ENOMEM
       this.#serve(served, operation)
@@ -369,7 +375,7 @@ export class Arp {
   }
 
   #tellAll(entry: Entry, operation: number): void {
-    for (const cpu of this.#context.config.cpus) if (cpu !== this.#context.cpu.index) this.#send(cpu, entry, operation)
+    for (const cpu of this.#context.members) if (cpu !== this.#context.cpu.index) this.#send(cpu, entry, operation)
   }
 
   #send(cpu: number, entry: Entry, operation: number): void {
@@ -449,9 +455,15 @@ export class Arp {
     this.#context.cpu.slab.free(entry.bytes - RECORD)
   }
 
-  #hold(entry: Entry, packet: Address): void {
+  #hold(entry: Entry, given: Address): void {
     if (entry.held >= ArpLimits.held) this.#dropOldest(entry)
-    if (this.#heldInAll >= ArpLimits.heldInAll) return this.#drop(packet, C.packetsRefused)
+    if (this.#heldInAll >= ArpLimits.heldInAll) return this.#drop(given, C.packetsRefused)
+    // It waits for longer than its sender need keep what it refers to.
+    const packet = this.#context.mbufs.detach(given)
+    if (packet === 0) {
+      this.#count[C.packetsRefused]!++
+      return
+    }
     this.#heldInAll++
     const m = this.#m
     m.at = packet

@@ -53,6 +53,11 @@ export class EtherOutput {
     return this.frame(iface, packet, link, EtherType.ipv4)
   }
 
+  /** Nothing comes back from `nextHop`: is it still there? */
+  suspect(iface: Interface, nextHop: Address): void {
+    this.arp!.suspect(iface, nextHop)
+  }
+
   /** Frames a packet for the 6 bytes at `link`. */
   frame(iface: Interface, packet: Address, link: Address, type: EtherType): boolean {
     const { view } = this.#context

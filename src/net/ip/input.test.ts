@@ -150,10 +150,10 @@ describe('ipv4 in', () => {
       host.injectFrame(ether({ source: PEER_LINK, target: BROADCAST }, udp({ target, targetPort: 9 }, text('all'))))
       host.injectFrame(ether({ source: PEER_LINK, target: BROADCAST }, udp({ target, targetPort: 10 }, text('all'))))
       host.injectFrame(ether({ source: PEER_LINK, target: BROADCAST }, icmp({ target, type: 8 }, text('all'))))
-      host.injectFrame(ether({ source: PEER_LINK, target: BROADCAST }, ip({ target, protocol: 6 }, counting(20))))
+      host.injectFrame(ether({ source: PEER_LINK, target: BROADCAST }, ip({ target, protocol: 5 }, counting(20))))
       // The same in a unicast frame.
       host.inject(udp({ target, targetPort: 10 }, text('all')))
-      host.inject(ip({ target, protocol: 6 }, counting(20)))
+      host.inject(ip({ target, protocol: 5 }, counting(20)))
     }
     host.expectNothing()
     assert.equal(host.received(socket).length, 4)
@@ -162,7 +162,7 @@ describe('ipv4 in', () => {
   })
 
   onHosts('a protocol that nobody speaks is answered by an error that quotes it', {}, (host) => {
-    for (const protocol of [0, 4, 6, 41, 132, 255]) {
+    for (const protocol of [0, 4, 5, 41, 132, 255]) {
       const packet = ip({ protocol }, counting(100))
       host.inject(packet)
       host.expect({ ip: { target: PEER, source: HOST }, icmp: { type: 3, code: 2, rest: 0 }, payload: packet })

@@ -13,6 +13,7 @@ const AT = IpHeader.offset
 const { LINK_BROADCAST, LOOPBACK } = MbufFlag
 const INET = Family.inet
 const UDP = IpProtocol.udp
+const TCP = IpProtocol.tcp
 const ICMP = IpProtocol.icmp
 
 /** Takes a packet whose data begins with the transport header, and whose mbuf names addresses, protocol and the rest. */
@@ -28,6 +29,7 @@ export class IpInput {
   #goodTarget = -1
   #goodWay = -1
   /** Set by stack.ts. */
+  onTcp: TransportInput = () => {}
   onUdp: TransportInput = () => {}
   onIcmp: TransportInput = () => {}
   /** A protocol that nobody here speaks: the packet is still whole, its data at the IP header. It owns the packet. */
@@ -95,7 +97,11 @@ export class IpInput {
     const protocol = u8[header + AT.protocol]!
     m.protocol = protocol
     if (reassembled) this.#count[C.reassembled]!++
-    if (protocol === UDP) {
+    if (protocol === TCP) {
+      this.#count[C.delivered]!++
+      mbufs.trimFront(packet, headerBytes)
+      this.onTcp(packet, broadcast > 0)
+    } else if (protocol === UDP) {
       this.#count[C.delivered]!++
       mbufs.trimFront(packet, headerBytes)
       this.onUdp(packet, broadcast > 0)

@@ -28,6 +28,8 @@ export interface IpSendOptions {
   readonly broadcast?: boolean
 }
 
+/** What the device has to know of a packet. */
+const FOR_DEVICE = MbufFlag.SEGMENTED | MbufFlag.PARTIAL_CHECKSUM
 const NO_OPTIONS: IpSendOptions = {}
 /** No errno: there is a way. */
 const FOUND = -1
@@ -91,7 +93,9 @@ export class IpOutput {
     // The header may be written over the bytes that these point to (a packet that is turned round): read first.
     if (this.#wayGateway === undefined) view.setInt32(this.#nextHop, targetWord)
     else u8.set(this.#wayGateway, this.#nextHop)
-    if (m.total + HEADER > iface.info.mtu) {
+    // A super-segment is cut by the device into what the link carries.
+    const isCutBelow = (m.flags & MbufFlag.SEGMENTED) !== 0 && iface.info.offload?.segmentation === true
+    if (m.total + HEADER > iface.info.mtu && !isCutBelow) {
       if (options.dontFragment === true) return this.#fail(packet, C.sendTooLong, Errno.EMSGSIZE)
       return this.#fragment(iface, packet, toBroadcast)
     }
@@ -211,7 +215,7 @@ export class IpOutput {
     const m = this.#m
     m.at = packet
     m.interfaceIndex = iface.index
-    m.flags = toBroadcast ? MbufFlag.LINK_BROADCAST : 0
+    m.flags = (m.flags & FOR_DEVICE) | (toBroadcast ? MbufFlag.LINK_BROADCAST : 0)
     this.#context.u8.copyWithin(packet + NEXT_HOP, this.#nextHop, this.#nextHop + 4)
     const cpu = cpus[this.#context.cpu.index % cpus.length]!
     this.#txPorts[cpu] ||= this.#context.cpu.ports.lookup(this.#context.portName('tx', cpu))
@@ -224,7 +228,7 @@ export class IpOutput {
     m.at = packet
     const iface = this.#context.interfaces[m.interfaceIndex]!
     const toBroadcast = (m.flags & MbufFlag.LINK_BROADCAST) !== 0
-    m.flags = 0
+    m.flags &= FOR_DEVICE
     this.#context.u8.copyWithin(this.#nextHop, packet + NEXT_HOP, packet + NEXT_HOP + 4)
     if (!this.#transmit(iface, packet, toBroadcast)) this.#count[C.sendDeviceFull]!++
   }
@@ -235,11 +239,39 @@ export class IpOutput {
     m.at = packet
     if (m.total + HEADER > 65535) return this.#fail(packet, C.sendTooLong, Errno.EMSGSIZE)
     this.#writeHeader(packet, 0, this.#nextIdentification())
-    m.flags = MbufFlag.LOOPBACK
+    // Whoever receives it keeps it: it may not refer to what belongs to the sender.
+    const own = this.#context.mbufs.detach(packet)
+    if (own === 0) {
+      this.#count[C.sendNoMbuf]!++
+      return Errno.ENOBUFS
+    }
+    m.at = own
+    // Nothing happens to it on the way: there is nothing to verify.
+    m.flags = MbufFlag.LOOPBACK | ((m.flags & MbufFlag.PARTIAL_CHECKSUM) !== 0 ? MbufFlag.CHECKED : 0)
     m.interfaceIndex = 0
     this.#count[C.sent]!++
-    this.onLocal(packet)
+    this.onLocal(own)
     return 0
+  }
+
+  /** The interface that a packet to `target` leaves by, the host's own loopback for itself; undefined where there is no way. */
+  interfaceTo(target: Address): Interface | undefined {
+    const { u8, interfaces, routes } = this.#context
+    if (this.#isOwn(target)) return interfaces[0]
+    const route = routes.lookup(u8, INET, target)
+    return route === undefined ? undefined : interfaces[route.interfaceIndex]
+  }
+
+  /** Whoever sends to `target` has had no answer for a while: its neighbour, or the router, is asked whether it is there (RFC 1122 3.3.1.4). */
+  suspect(target: Address): void {
+    const { u8, interfaces, routes } = this.#context
+    const route = routes.lookup(u8, INET, target)
+    if (route === undefined || this.#isOwn(target)) return
+    const iface = interfaces[route.interfaceIndex]!
+    if (iface.info.framing !== 'ethernet') return
+    this.#context.view.setInt32(this.#nextHop, this.#context.view.getInt32(target))
+    if (route.gateway !== undefined) u8.set(route.gateway, this.#nextHop)
+    this.#ether.suspect(iface, this.#nextHop)
   }
 
   #isOwn(target: Address): boolean {

@@ -28,6 +28,8 @@ import {
   IpCounters,
   ReassemblyCounters,
   SocketCounters,
+  TcpCounters,
+  TcpSocketCounters,
   UdpCounters,
 } from '../counters.ts'
 import { arp, type Bytes, ether, type Read, read, Type } from './frame.ts'
@@ -496,7 +498,15 @@ export function balance(machine: SimMachine, tester = -1): void {
     reassembly.reassembledFragments + dropped(reassembly) + reassembly.held,
     'reassembly: fragments = reassembled + dropped + held',
   )
-  same(ip.delivered, udp.received + icmp.received, 'ip: delivered to udp and icmp')
+  const tcp = sums(TcpCounters)
+  const tcpSocket = sums(TcpSocketCounters)
+  same(ip.delivered, tcp.received + udp.received + icmp.received, 'ip: delivered to tcp, udp and icmp')
+  same(
+    tcp.received,
+    tcp.toConnection + tcp.toEmbryo + tcp.toTimeWait + tcp.toListener + tcp.noPort + dropped(tcp),
+    'tcp: received = to connections, embryos, TIME-WAITs, listeners and nobody + dropped',
+  )
+  same(tcp.delivered, tcpSocket.received + tcpSocket.receiveDropped, 'tcp sockets: got all that tcp delivered')
   const { echoRequests, echoReplies, errors, errorsUnmatched, ignored } = icmp
   same(
     icmp.received,

@@ -1,0 +1,273 @@
+// The timers of a connection. Three of them, for more purposes:
+//
+//   sndTimer    retransmission (RFC 6298), tail loss probe and reordering (RFC 8985), window probe (RFC 9293 3.8.6.1), SYN,
+//               and another try where memory or the device was full: at most one of these is wanted at a time
+//   ackTimer    delayed acknowledgments
+//   slowTimer   keep-alive, or the end of FIN-WAIT-2 where no program is left
+//
+// What moves with each acknowledgment is only a deadline; the timer in the wheel fires at an earlier one, looks, and is armed again.
+// At a hundred thousand acknowledgments a second it is armed some five times a second.
+import { Errno } from '../../base/errno.ts'
+import { Limits } from '../../base/limits.ts'
+import { define } from '../../kernel/function.ts'
+import { TcpCounters } from '../counters.ts'
+import { lateIsLost, loseAll } from './acknowledge.ts'
+import { collapse } from './congestion/window.ts'
+import { abort, fail, sendSyn } from './connection.ts'
+import { fallBack } from './mtu.ts'
+import { type Pcb, PcbFlag, TcpPcb } from './pcb.ts'
+import { detectLoss } from './rack.ts'
+import { timeoutUs } from './rtt.ts'
+import { forget } from './sack.ts'
+import { SegmentFlag } from './segment.ts'
+import { State } from './state.ts'
+import { type Tcp, tcpOf } from './tcp.ts'
+
+const C = TcpCounters.index
+const SND_TIMER = TcpPcb.offset.sndTimer
+const ACK_TIMER = TcpPcb.offset.ackTimer
+const SLOW_TIMER = TcpPcb.offset.slowTimer
+const { SACK, LOSS, RECOVERY, TLP, ACK_NOW, ACK_DELAYED, STALLED } = PcbFlag
+
+export const TimerKind = {
+  none: 0,
+  retransmit: 1,
+  tailProbe: 2,
+  reordering: 3,
+  persist: 4,
+  syn: 5,
+  stalled: 6,
+} as const
+
+/** @rfc 9293 MUST-40: below 0.5 s. Linux's smallest, as a program that waits for an answer waits for this. */
+const ACK_DELAY_US = 40_000
+/** RFC 8985 7.2: what an only segment in flight waits longer, for an acknowledgment that may be delayed. */
+const TAIL_DELAY_US = 200_000
+const TAIL_MIN_US = 10_000
+const PERSIST_MIN_US = 200_000
+const PERSIST_MAX_US = 60_000_000
+const STALL_US = 10_000
+/** @rfc 9293 SHLD-10: at least 3 retransmissions, then IP is asked whether the way is still good. */
+const R1 = 3
+/** @rfc 9293 SHLD-11: at least 100 s. Fifteen doublings from 200 ms are 15 minutes, as on Linux. */
+const R2 = 15
+/** @rfc 9293 MUST-23: of SYNs: 1, 2, 4 … 60, 60 seconds are more than three minutes. */
+const SYN_R2 = 8
+/** How long FIN-WAIT-2 lasts when no program is left to read what the peer may still send (Linux: tcp_fin_timeout). */
+const FIN_WAIT_2_US = 60_000_000
+
+function arm(t: Tcp, p: Pcb, kind: number, delayUs: number): void {
+  p.timerKind = kind
+  p.sndDeadline = t.now + delayUs
+  const timer = p.at + SND_TIMER
+  if (t.timers.isArmed(timer) && t.timers.deadline(timer) <= p.sndDeadline) return
+  t.timers.arm(timer, delayUs, SEND, p.at)
+}
+
+/** Something was sent or acknowledged: the timer is wanted while anything is in flight (RFC 6298 5.1 to 5.3), and first for a probe of the tail. */
+export function armRetransmission(t: Tcp, p: Pcb): void {
+  if (p.segFirst === 0) {
+    if (p.timerKind !== TimerKind.persist && p.timerKind !== TimerKind.stalled) p.timerKind = TimerKind.none
+    return
+  }
+  const { flags } = p
+  if ((flags & (SACK | TLP | LOSS | RECOVERY)) === SACK && p.sacked === 0 && p.srtt > 0 && p.retransmits === 0) {
+    const alone = p.segFirst === p.segLast
+    const probe = Math.max(2 * p.srtt + (alone ? TAIL_DELAY_US : 0), TAIL_MIN_US)
+    const timeout = timeoutUs(p)
+    if (probe < timeout) return arm(t, p, TimerKind.tailProbe, probe)
+  }
+  arm(t, p, TimerKind.retransmit, timeoutUs(p))
+}
+
+/** A segment is late, and lost if it is not there in `delayUs`. */
+export function armReordering(t: Tcp, p: Pcb, delayUs: number): void {
+  arm(t, p, TimerKind.reordering, delayUs)
+}
+
+/** The peer's window is closed: it is asked from time to time (@rfc 9293 MUST-36 SHLD-29 SHLD-30). */
+export function armPersist(t: Tcp, p: Pcb): void {
+  if (p.timerKind === TimerKind.persist) return
+  const timeout = Math.max(timeoutUs(p), PERSIST_MIN_US)
+  arm(t, p, TimerKind.persist, Math.min(timeout * 2 ** Math.min(p.probes, 10), PERSIST_MAX_US))
+}
+
+/** Nothing could be sent for want of memory, or because the device was full. */
+export function armStalled(t: Tcp, p: Pcb): void {
+  p.flags |= STALLED
+  if (p.segFirst === 0) arm(t, p, TimerKind.stalled, STALL_US)
+}
+
+export function armSyn(t: Tcp, p: Pcb): void {
+  arm(t, p, TimerKind.syn, Math.min(1_000_000 * 2 ** p.retransmits, 60_000_000))
+}
+
+export function armDelayedAck(t: Tcp, p: Pcb): void {
+  const timer = p.at + ACK_TIMER
+  if (!t.timers.isArmed(timer)) t.timers.arm(timer, ACK_DELAY_US, ACK, p.at)
+}
+
+/** Keep-alive, or FIN-WAIT-2's end, whichever is wanted now. */
+export function armSlow(t: Tcp, p: Pcb): void {
+  const timer = p.at + SLOW_TIMER
+  if (p.state === State.finWait2 && (p.flags & PcbFlag.DETACHED) !== 0) t.timers.arm(timer, FIN_WAIT_2_US, SLOW, p.at)
+  else if (p.keepAliveIdleMs > 0) t.timers.arm(timer, p.keepAliveIdleMs * 1000, SLOW, p.at)
+  else t.timers.cancel(timer)
+}
+
+export function cancelAll(t: Tcp, p: Pcb): void {
+  t.timers.cancel(p.at + SND_TIMER)
+  t.timers.cancel(p.at + ACK_TIMER)
+  t.timers.cancel(p.at + SLOW_TIMER)
+  p.timerKind = TimerKind.none
+}
+
+const SEND = define('tcp.send', (cpu, pcb) => {
+  const t = tcpOf(cpu, pcb)
+  const { p } = t
+  t.enter()
+  p.at = pcb
+  const kind = p.timerKind
+  if (kind === TimerKind.none) return
+  if (t.now < p.sndDeadline) {
+    t.timers.arm(pcb + SND_TIMER, p.sndDeadline - t.now, SEND, pcb)
+    return
+  }
+  p.timerKind = TimerKind.none
+  if (kind === TimerKind.retransmit) retransmissionTimeout(t, p)
+  else if (kind === TimerKind.tailProbe) {
+    probe(t, p)
+    arm(t, p, TimerKind.retransmit, timeoutUs(p))
+  } else if (kind === TimerKind.reordering) reorderingTimeout(t, p)
+  else if (kind === TimerKind.persist) persistTimeout(t, p)
+  else if (kind === TimerKind.syn) synTimeout(t, p)
+  else t.wantOutput(p)
+})
+
+/** A probe goes by the roll-up, as everything does that refers to the send buffer. */
+function probe(t: Tcp, p: Pcb): void {
+  p.flags |= PcbFlag.PROBE
+  t.wantOutput(p)
+}
+
+/** RFC 6298 5.4 to 5.7, RFC 5681 3.1. */
+function retransmissionTimeout(t: Tcp, p: Pcb): void {
+  if (p.segFirst === 0) return
+  if (isGivenUp(t, p, R2)) return
+  t.count[C.timeouts]!++
+  if (p.retransmits === R1) negativeAdvice(t, p)
+  const { s } = t
+  s.at = p.segFirst
+  // The first one is never selectively acknowledged, unless the receiver has changed its mind (RFC 2018 8).
+  if ((s.flags & SegmentFlag.SACKED) !== 0) forget(t, p)
+  if ((p.flags & LOSS) === 0) {
+    t.control(p).timeout(p, t.now)
+    p.recover = p.sndNxt
+  }
+  // @rfc 9293 MUST-19: exponential backoff.
+  if (p.backoff < 255) p.backoff++
+  if (p.retransmits < 65535) p.retransmits++
+  s.at = p.segFirst
+  const wasFull = p.segFirst !== 0 && ((s.end - s.start) | 0) >= p.mss
+  loseAll(t, p)
+  collapse(p)
+  p.dupAcks = 0
+  p.flags = (p.flags | LOSS) & ~(RECOVERY | TLP | PcbFlag.TLP_RETRANSMITTED | PcbFlag.CWND_REDUCED)
+  if (wasFull) fallBack(t, p)
+  t.wantOutput(p)
+  arm(t, p, TimerKind.retransmit, timeoutUs(p))
+}
+
+/** @rfc 9293 MUST-20 MUST-21: R2 by count, or by the time that the program has set. */
+function isGivenUp(t: Tcp, p: Pcb, limit: number): boolean {
+  const byTime = p.userTimeoutMs > 0 && t.now - p.firstUnansweredAt >= p.userTimeoutMs * 1000
+  if (!byTime && (p.userTimeoutMs > 0 || p.retransmits < limit)) return false
+  t.count[C.timedOut]!++
+  fail(t, p, p.softError !== 0 ? p.softError : Errno.ETIMEDOUT)
+  return true
+}
+
+/** @rfc 9293 MUST-20: R1 was reached. */
+function negativeAdvice(t: Tcp, p: Pcb): void {
+  t.count[C.negativeAdvice]!++
+  t.ip.suspect(p.remote)
+}
+
+function reorderingTimeout(t: Tcp, p: Pcb): void {
+  const waitUs = detectLoss(t, p)
+  lateIsLost(t, p)
+  if (waitUs > 0) armReordering(t, p, waitUs)
+  else armRetransmission(t, p)
+}
+
+function persistTimeout(t: Tcp, p: Pcb): void {
+  if (p.segFirst !== 0 || p.sndNxt === p.sndEnd) return
+  // @rfc 9293 MUST-37 MAY-8: it may stay closed as long as the peer answers; one that does not is treated as any other.
+  if (p.probes >= R2 || ((p.flags & PcbFlag.DETACHED) !== 0 && p.probes >= Limits.tcpOrphanProbes)) {
+    t.count[C.timedOut]!++
+    return fail(t, p, Errno.ETIMEDOUT)
+  }
+  if (p.userTimeoutMs > 0 && p.probes > 0 && t.now - p.lastReceivedAt >= p.userTimeoutMs * 1000) {
+    return fail(t, p, Errno.ETIMEDOUT)
+  }
+  if (p.probes < 65535) p.probes++
+  t.count[C.windowProbes]!++
+  probe(t, p)
+  armPersist(t, p)
+}
+
+function synTimeout(t: Tcp, p: Pcb): void {
+  if ((p.state & (State.synSent | State.synReceived)) === 0) return
+  if (isGivenUp(t, p, SYN_R2)) return
+  p.retransmits++
+  t.count[C.retransmittedSyns]!++
+  sendSyn(t, p)
+}
+
+const ACK = define('tcp.ack', (cpu, pcb) => {
+  const t = tcpOf(cpu, pcb)
+  const { p } = t
+  t.enter()
+  p.at = pcb
+  if ((p.flags & ACK_DELAYED) === 0) return
+  t.count[C.delayedAcks]!++
+  p.flags |= ACK_NOW
+  t.wantOutput(p)
+})
+
+const SLOW = define('tcp.slow', (cpu, pcb) => {
+  const t = tcpOf(cpu, pcb)
+  const { p } = t
+  t.enter()
+  p.at = pcb
+  if (p.state === State.finWait2 && (p.flags & PcbFlag.DETACHED) !== 0) {
+    t.count[C.finWait2TimedOut]!++
+    // Closed without a word, as Linux does: the peer learns of it when it sends again.
+    abort(t, p, false)
+    return
+  }
+  keepAlive(t, p)
+})
+
+/** RFC 9293 3.8.4. @rfc 9293 MUST-24 MUST-26 MUST-27 */
+function keepAlive(t: Tcp, p: Pcb): void {
+  if (p.keepAliveIdleMs === 0 || (p.state & (State.established | State.closeWait | State.finWait2)) === 0) return
+  const timer = p.at + SLOW_TIMER
+  const idleUs = t.now - p.lastReceivedAt
+  const dueUs = p.keepAliveIdleMs * 1000
+  if (idleUs < dueUs || p.segFirst !== 0) {
+    p.probes = p.segFirst === 0 ? 0 : p.probes
+    t.timers.arm(timer, Math.max(dueUs - idleUs, 1000), SLOW, p.at)
+    return
+  }
+  // @rfc 9293 MUST-29: not for one probe that was not answered.
+  if (p.probes >= p.keepAliveCount) {
+    t.count[C.keepAliveTimedOut]!++
+    return fail(t, p, p.softError !== 0 ? p.softError : Errno.ETIMEDOUT)
+  }
+  p.probes++
+  t.count[C.keepAlives]!++
+  // @rfc 9293 SHLD-12: without data.
+  probe(t, p)
+  t.timers.arm(timer, p.keepAliveIntervalMs * 1000, SLOW, p.at)
+}

@@ -1,0 +1,397 @@
+// The program's side of TCP, as seen from the connection (RFC 9293 3.9.1): requests and data come to a port of the CPU that has the
+// connections, notices and data go to the program's. Both are messages, also where the program is on the same CPU: there
+// they are calls. See message.ts for what they say.
+import { Errno } from '../../base/errno.ts'
+import type { Address } from '../../base/struct.ts'
+import { Mbuf } from '../../device/mbuf.ts'
+import { EASYNC, MessageHeader } from '../../kernel/message.ts'
+import { FREE_PORT, type Port, type PortId } from '../../kernel/port.ts'
+import { addressBytes, type Family } from '../address.ts'
+import { TcpCounters } from '../counters.ts'
+import { abort, close, create, dropReceived, end, freeDead, open, shutdown } from './connection.ts'
+import { vanish } from './embryo.ts'
+import { TcpEvent, TcpInfoMessage, TcpNotice, TcpOp, TcpRequest } from './message.ts'
+import { outputAll } from './output.ts'
+import { type Pcb, PcbFlag, TupleKind } from './pcb.ts'
+import { append } from './sendbuffer.ts'
+import { distance } from './sequence.ts'
+import { CAN_SEND, State } from './state.ts'
+import type { Tcp } from './tcp.ts'
+import { armSlow } from './timer.ts'
+import { end as endTimeWait } from './timewait.ts'
+import { consumed } from './window.ts'
+
+const C = TcpCounters.index
+const TYPE = MessageHeader.offset.type >> 2
+const LINK = Mbuf.offset.link >> 2
+const SOCKET = Mbuf.offset.socket >> 2
+const TOTAL = Mbuf.offset.total >> 2
+/** Flags of the PCB that the program may set. */
+const OF_PROGRAM = PcbFlag.NODELAY | PcbFlag.CORK
+
+export class TcpUser {
+  readonly port: Port
+  readonly #t: Tcp
+  readonly #request
+  readonly #notice
+  readonly #info
+
+  constructor(t: Tcp) {
+    this.#t = t
+    const { cpu, context } = t
+    this.#request = TcpRequest.cursor(context.memory)
+    this.#notice = TcpNotice.cursor(context.memory)
+    this.#info = TcpInfoMessage.cursor(context.memory)
+    this.port = cpu.ports.create({
+      name: context.portName('tcp', cpu.index),
+      point: 'snd',
+      handler: (message) => this.#handle(message),
+    })
+    cpu.addRollup(1, () => this.#tellAll())
+    cpu.addRollup(3, () => {
+      t.now = cpu.now
+      outputAll(t)
+      freeDead(t)
+    })
+    // What programs have asked for from outside of a turn waits for the next one, which has to take place.
+    const waits = () => t.outputFirst !== 0 || t.eventFirst !== 0 || t.deadFirst !== 0
+    cpu.addPollable({ poll: () => (waits() ? 1 : 0), flush: () => {}, pending: waits, close: () => {} })
+    cpu.onStop(() => this.#stop())
+  }
+
+  /** A packet of data for a connection, or a request. */
+  #handle(message: Address): number {
+    const t = this.#t
+    t.enter()
+    if (t.words[(message >> 2) + TYPE] === Mbuf.type) {
+      this.#data(message)
+      return EASYNC
+    }
+    if (t.words[(message >> 2) + TYPE] === TcpInfoMessage.type) return this.#fillInfo(message)
+    const r = this.#request
+    r.at = message
+    if (r.op === TcpOp.connect) this.#connect()
+    else {
+      const { p } = t
+      p.at = r.pcb
+      this.#carryOut(p)
+    }
+    // Freed at home, or answered to whoever wants to know.
+    return 0
+  }
+
+  #data(packet: Address): void {
+    const t = this.#t
+    const { p, words } = t
+    p.at = words[(packet >> 2) + SOCKET]!
+    if ((p.state & CAN_SEND) === 0 || (p.flags & PcbFlag.FIN) !== 0) {
+      // Reset meanwhile: the program is about to hear of it.
+      t.count[C.sendDropped]!++
+      t.mbufs.free(packet)
+      return
+    }
+    append(t, p, packet)
+    t.wantOutput(p)
+  }
+
+  #carryOut(p: Pcb): void {
+    const t = this.#t
+    const r = this.#request
+    switch (r.op) {
+      case TcpOp.consumed:
+        if (p.state !== State.closed && consumed(t, p, r.value)) {
+          p.flags |= PcbFlag.ACK_NOW
+          t.wantOutput(p)
+        }
+        break
+      case TcpOp.attach:
+        this.#attach(p)
+        break
+      case TcpOp.shutdown:
+        shutdown(t, p)
+        break
+      case TcpOp.close:
+        this.#unlist(p)
+        p.rcvHeld -= r.value
+        close(t, p)
+        break
+      case TcpOp.abort:
+        this.#unlist(p)
+        p.flags |= PcbFlag.DETACHED
+        t.shells.delete(p.at)
+        if (p.state === State.closed) t.tell(p, TcpEvent.CLOSED)
+        else abort(t, p, true)
+        break
+      case TcpOp.flags:
+        p.flags = (p.flags & ~OF_PROGRAM) | (r.flags & OF_PROGRAM)
+        t.wantOutput(p)
+        break
+      case TcpOp.wantRoom:
+        p.flags |= PcbFlag.WANT_ROOM
+        if (p.acked > 0) t.tell(p, TcpEvent.ROOM)
+        break
+      case TcpOp.keepAlive:
+        p.keepAliveIdleMs = r.keepAliveMs
+        if (r.interval > 0) p.keepAliveIntervalMs = r.interval
+        if (r.limit > 0) p.keepAliveCount = r.limit
+        if (p.state !== State.closed && (p.state & State.synSent) === 0) armSlow(t, p)
+        break
+      case TcpOp.trafficClass:
+        // The two lower bits are ECN's (RFC 3168), and not the program's. @rfc 9293 MUST-48 SHLD-21 SHLD-22
+        p.trafficClass = r.value & 0xfc
+        break
+      case TcpOp.userTimeout:
+        p.userTimeoutMs = r.value
+        break
+      default:
+        if (r.sendBytes > 0) {
+          p.sndLimit = r.sendBytes
+          p.sndBufferMax = r.sendBytes
+          t.tell(p, TcpEvent.ROOM)
+        }
+        if (r.receiveBytes > 0) p.rcvBuffer = p.rcvBufferMax = Math.max(r.receiveBytes, p.rcvBuffer)
+    }
+  }
+
+  /** The program has taken the connection: it gets what has waited for that. */
+  #attach(p: Pcb): void {
+    const t = this.#t
+    const r = this.#request
+    this.#unlist(p)
+    p.socket = r.socket
+    p.port = r.port
+    t.tell(p, p.rcvFirst !== 0 ? TcpEvent.DATA : 0)
+  }
+
+  /** It does not wait for its program any more. */
+  #unlist(p: Pcb): void {
+    if (p.listener === 0) return
+    const listener = this.#t.listeners.byId(p.listener)
+    if (listener !== undefined) listener.waiting--
+    p.listener = 0
+  }
+
+  /** An active open, for a program that has chosen both ends. */
+  #connect(): void {
+    const t = this.#t
+    const r = this.#request
+    const family = r.family as Family
+    const taken = t.table.lookup(family, r.local, r.localPort, r.remote, r.remotePort)
+    if (taken !== 0) {
+      this.#refuse(Errno.EADDRINUSE)
+      return
+    }
+    if (!create(t, r.sendBytes, r.receiveBytes)) {
+      this.#refuse(Errno.ENOBUFS)
+      return
+    }
+    const { p } = t
+    p.family = family
+    const bytes = addressBytes(family)
+    t.u8.copyWithin(p.local, r.local, r.local + bytes)
+    t.u8.copyWithin(p.remote, r.remote, r.remote + bytes)
+    p.localPort = r.localPort
+    p.remotePort = r.remotePort
+    p.port = r.port
+    p.socket = r.socket
+    p.flags |= r.flags & OF_PROGRAM
+    p.trafficClass = r.trafficClass & 0xfc
+    p.keepAliveIdleMs = r.keepAliveMs
+    p.userTimeoutMs = r.value
+    const pcb = p.at
+    open(t, p)
+    p.at = pcb
+    this.#send(p.port, p, TcpEvent.ROOM)
+  }
+
+  /** A connection that could not be: the notice names no PCB, and is the last for this socket. */
+  #refuse(errno: number): void {
+    const t = this.#t
+    const r = this.#request
+    const n = this.#notice
+    const notice = t.cpu.ports.tryAllocate(TcpNotice, FREE_PORT)
+    // Without memory even for this the program's own timeout has to tell it.
+    if (notice === 0) return
+    t.u8.fill(0, notice + TcpNotice.offset.events, notice + TcpNotice.size)
+    n.at = notice
+    n.events = TcpEvent.ERROR | TcpEvent.CLOSED
+    n.errno = errno
+    n.socket = r.socket
+    t.cpu.ports.send(r.port, notice)
+  }
+
+  /** The roll-up: each program is told once of all that its connection has for it. */
+  #tellAll(): void {
+    const t = this.#t
+    if (t.eventFirst === 0) return
+    t.now = t.cpu.now
+    const { p } = t
+    // Programs answer at once, and put connections on a new list.
+    let pcb = t.eventFirst
+    t.eventFirst = 0
+    while (pcb !== 0) {
+      p.at = pcb
+      const next = p.eventNext
+      p.flags &= ~PcbFlag.IN_EVENTS
+      this.#tellOne(p, pcb)
+      pcb = next
+    }
+  }
+
+  #tellOne(p: Pcb, pcb: Address): void {
+    const t = this.#t
+    const { events, flags, port } = p
+    if (p.socket === 0) {
+      // Nobody's yet: announced once, and what else there is waits until it is attached.
+      if (port !== 0 && (events & TcpEvent.INCOMING) !== 0 && (flags & PcbFlag.ANNOUNCED) === 0) {
+        p.flags |= PcbFlag.ANNOUNCED
+        p.events &= ~TcpEvent.INCOMING
+        this.#send(port, p, TcpEvent.INCOMING)
+        p.at = pcb
+      }
+    } else if (port !== 0) {
+      p.events = 0
+      if (p.rcvFirst !== 0 && (p.flags & PcbFlag.DETACHED) === 0) this.#deliver(p, pcb)
+      const notices = events & ~TcpEvent.DATA
+      if (notices !== 0) {
+        if ((notices & TcpEvent.CLOSED) !== 0) p.port = 0
+        this.#send(port, p, notices)
+      }
+      p.at = pcb
+    }
+    if (p.state === State.closed && (p.flags & PcbFlag.DETACHED) !== 0 && (p.flags & PcbFlag.IN_EVENTS) === 0) {
+      p.flags |= PcbFlag.IN_EVENTS
+      p.eventNext = t.deadFirst
+      t.deadFirst = pcb
+    }
+  }
+
+  /** Passes on what came in order: the packets themselves. */
+  #deliver(p: Pcb, pcb: Address): void {
+    const t = this.#t
+    const { words, mbufs } = t
+    const { port, socket } = p
+    let packet = p.rcvFirst
+    p.rcvFirst = 0
+    p.rcvLast = 0
+    while (packet !== 0) {
+      const next = words[(packet >> 2) + LINK]!
+      words[(packet >> 2) + SOCKET] = socket
+      t.count[C.delivered]!++
+      t.count[C.deliveredBytes]! += words[(packet >> 2) + TOTAL]!
+      mbufs.handOff(port, packet)
+      packet = next
+    }
+    p.at = pcb
+  }
+
+  #send(port: PortId, p: Pcb, events: number): void {
+    const t = this.#t
+    const n = this.#notice
+    const notice = t.cpu.ports.tryAllocate(TcpNotice, FREE_PORT)
+    if (notice === 0) {
+      // Tried again with the next batch.
+      t.count[C.noticesDelayed]!++
+      if ((events & TcpEvent.CLOSED) !== 0) p.port = port
+      if ((events & TcpEvent.INCOMING) !== 0) p.flags &= ~PcbFlag.ANNOUNCED
+      t.tell(p, events)
+      return
+    }
+    n.at = notice
+    n.events = events
+    n.pcb = p.at
+    n.socket = p.socket
+    n.errno = p.error
+    if ((events & TcpEvent.ROOM) !== 0) {
+      // The buffer holds twice the congestion window: what is in flight, and as much again.
+      p.sndLimit = Math.min(Math.max(p.sndLimit, 2 * p.cwnd), p.sndBufferMax)
+    }
+    n.acked = p.acked
+    n.limit = p.sndLimit
+    p.acked = 0
+    p.flags &= ~PcbFlag.WANT_ROOM
+    n.localPort = p.localPort
+    n.remotePort = p.remotePort
+    n.family = p.family
+    n.cpu = t.cpu.index
+    n.requests = this.port.id
+    n.listener = 0
+    if ((events & TcpEvent.INCOMING) !== 0) {
+      n.listener = t.listeners.byId(p.listener)?.options.socket ?? 0
+      t.u8.copyWithin(n.local, p.local, p.local + 16)
+      t.u8.copyWithin(n.remote, p.remote, p.remote + 16)
+    }
+    t.cpu.ports.send(port, notice)
+  }
+
+  #fillInfo(message: Address): number {
+    const t = this.#t
+    const { p } = t
+    const i = this.#info
+    i.at = message
+    p.at = i.pcb
+    i.family = p.family
+    i.congestionControl = p.congestionControl
+    i.tcpState = p.state
+    i.flags = p.flags
+    i.cwnd = p.cwnd
+    i.ssthresh = p.ssthresh
+    i.sndWnd = p.sndWnd
+    i.rcvWnd = Math.max(distance(p.rcvNxt, p.rcvAdvertised), 0)
+    i.mss = p.mss
+    i.mtu = p.mtu
+    i.flight = p.flight
+    i.unsent = Math.max(distance(p.sndNxt, p.sndEnd), 0)
+    i.segmentsSent = p.segmentsSent
+    i.segmentsReceived = p.segmentsReceived
+    i.retransmitted = p.retransmitted
+    i.early = p.earlyBytes
+    i.sndScale = p.sndScale
+    i.rcvScale = p.rcvScale
+    i.backoff = p.backoff
+    i.rcvBuffer = p.rcvBuffer
+    i.sndLimit = p.sndLimit
+    i.srttUs = p.srtt
+    i.rttvarUs = p.rttvar
+    i.rtoUs = p.rto
+    i.rttMinUs = p.rttMin
+    i.bytesSent = p.bytesSent
+    i.bytesReceived = p.bytesReceived
+    return 0
+  }
+
+  /** The machine stops: what the connections have goes back. */
+  #stop(): void {
+    const t = this.#t
+    const { p } = t
+    t.enter()
+    t.table.forEach((record) => {
+      t.tuple.at = record
+      const { kind } = t.tuple
+      if (kind === TupleKind.embryo) vanish(t, record)
+      else if (kind === TupleKind.timeWait) endTimeWait(t, record)
+      else {
+        p.at = record
+        end(t, p)
+      }
+    })
+    for (const shell of t.shells) {
+      p.at = shell
+      dropReceived(t, p)
+      t.slab.free(shell)
+    }
+    t.shells.clear()
+    // The lists' own: connections that were let go in the last turn.
+    for (let pcb = t.eventFirst; pcb !== 0; ) {
+      p.at = pcb
+      const next = p.eventNext
+      if (p.state === State.closed && (p.flags & PcbFlag.DETACHED) !== 0) {
+        p.eventNext = t.deadFirst
+        t.deadFirst = pcb
+      }
+      pcb = next
+    }
+    t.eventFirst = 0
+    freeDead(t)
+  }
+}

@@ -1,0 +1,1109 @@
+// TCP sockets: the program's side of connections (RFC 9293 3.9.1). A socket lives on its program's CPU, its connection on the CPU that
+// owns the flow; what goes between them are messages (net/tcp/message.ts), and where both are the same CPU these are calls.
+//
+// Whoever calls a socket from outside of a turn of the run loop, from an event loop, has the machine `kick`ed afterwards.
+import { assert } from '../base/assert.ts'
+import { Errno, errnoName, KernelError } from '../base/errno.ts'
+import type { Address } from '../base/struct.ts'
+import { CLUSTER_BYTES_MAX, MBUF_BYTES, Mbuf, type Mbufs } from '../device/mbuf.ts'
+import { EASYNC, MessageHeader } from '../kernel/message.ts'
+import { FREE_PORT, type Port, type PortId } from '../kernel/port.ts'
+import {
+  addressBytes,
+  Family,
+  formatAddress,
+  isBroadcast,
+  isMulticast,
+  isUnspecified,
+  parseAddress,
+} from '../net/address.ts'
+import type { NetContext } from '../net/context.ts'
+import { type RoundFields, RoundKind, type Rounds } from '../net/control/round.ts'
+import { TcpSocketCounters } from '../net/counters.ts'
+import { type Endpoint, endpoint } from '../net/endpoint.ts'
+import type { IpOutput } from '../net/ip/output.ts'
+import { vanishAll } from '../net/tcp/embryo.ts'
+import { TcpEvent, TcpInfoMessage, TcpNotice, TcpOp, TcpRequest } from '../net/tcp/message.ts'
+import { PcbFlag } from '../net/tcp/pcb.ts'
+import { EphemeralPorts } from '../net/tcp/port.ts'
+import type { Tcp } from '../net/tcp/tcp.ts'
+import { flowHash } from '../net/toeplitz.ts'
+import { readInfo, type TcpInfo } from './tcpinfo.ts'
+
+const C = TcpSocketCounters.index
+const TYPE = MessageHeader.offset.type >> 2
+const DATA = Mbuf.offset.data >> 2
+const LENGTH = Mbuf.offset.length >> 2
+const TOTAL = Mbuf.offset.total >> 2
+const PART = Mbuf.offset.part >> 2
+const LINK = Mbuf.offset.link >> 2
+const SOCKET = Mbuf.offset.socket >> 2
+const { CONNECTED, INCOMING, ROOM, END, ERROR, CLOSED, URGENT } = TcpEvent
+
+/** Ports that are tried when nobody has asked for one and the first is taken. */
+const PORT_TRIES = 16
+/** What is received in pieces smaller than this is copied together: a peer that sends byte by byte does not keep an mbuf for each. */
+const MERGE_BYTES_MAX = 256
+/** Consumed bytes are reported in steps of this, and when nothing is left: each report is a message. */
+const REPORT_BYTES = 16 * 1024
+const BACKLOG = 511
+
+/** What can be set before a connection is. */
+export interface TcpSocketOptions {
+  /** Send small segments at once: Nagle's algorithm off. Default false. */
+  readonly noDelay?: boolean
+  /** Ask a silent peer whether it is there, after so many ms. 0, the default: never. */
+  readonly keepAliveMs?: number
+  /** The send buffer, in bytes. Default: 256 KiB, and up to 4 MiB as the connection needs it. */
+  readonly sendBytes?: number
+  /** The receive buffer, likewise. */
+  readonly receiveBytes?: number
+  /** Give up after so many ms without an answer (RFC 5482). Default 0: after 15 retransmissions. */
+  readonly userTimeoutMs?: number
+  /** DSCP in the upper 6 bits (RFC 2474). Default 0. */
+  readonly trafficClass?: number
+}
+
+export interface TcpConnectOptions extends TcpSocketOptions {
+  readonly address: string
+  readonly port: number
+  /** Default: the address of the interface on the way. */
+  readonly localAddress?: string
+  /** Default 0: chosen (RFC 6056), so that the connection is this CPU's where that can be. */
+  readonly localPort?: number
+}
+
+export interface TcpListenOptions extends TcpSocketOptions {
+  /** One of the host's addresses, or `0.0.0.0`, the default. */
+  readonly address?: string
+  /** Default 0: chosen. */
+  readonly port?: number
+  /** Connections that may wait, for their handshake or for the program, on each CPU. Default 511. */
+  readonly backlog?: number
+  /** Only connections whose flow is this CPU's: each CPU's program listens by itself. */
+  readonly perCpu?: boolean
+  /** Others that say so too may listen at the same place; each connection goes to one of them. */
+  readonly shared?: boolean
+}
+
+const Phase = { opening: 0, open: 1, failed: 2, closing: 3, closed: 4 } as const
+
+/** One end of a connection. Made by `TcpSockets.connect` and by listeners. */
+export class TcpSocket {
+  /** An attempt to connect has ended: 0, or an errno. */
+  onConnect: (errno: number) => void = () => {}
+  /** There is something to `receive`, or the end was reached (`ended`). Once a batch. */
+  onReadable: () => void = () => {}
+  /** There is room to `send` again, after it had taken less than it was given. */
+  onWritable: () => void = () => {}
+  /** The connection is gone: ECONNRESET, ETIMEDOUT, … What was received before can still be taken. */
+  onError: (errno: number) => void = () => {}
+  /** After `close` or `abort`: nothing will be called any more. */
+  onClosed: () => void = () => {}
+  /** The peer has sent urgent data; where it ends, `receive` does not tell (RFC 9293 SHLD-13). */
+  onUrgent: () => void = () => {}
+  /** @internal */
+  readonly number: number
+  /** @internal The connection, in the eyes of its CPU; 0 until it is known. */
+  pcb: Address = 0
+  /** @internal The port of the connection's CPU. */
+  requests: PortId = 0
+  /** @internal Phase */
+  phase: number = Phase.opening
+  /** @internal TcpEvent bits that the program is to be told in this batch. */
+  pending = 0
+  errno = 0
+  localAddress = ''
+  localPort = 0
+  remoteAddress = ''
+  remotePort = 0
+  readonly #sockets: TcpSockets
+  readonly #words: Uint32Array
+  readonly #mbufs: Mbufs
+  /** @internal What an attempt to connect was made of, for another port. */
+  attempt: Attempt | undefined
+  #flags = 0
+  #first: Address = 0
+  #last: Address = 0
+  #readable = 0
+  #ended = false
+  /** Consumed, and not yet reported. */
+  #consumed = 0
+  #outstanding = 0
+  #limit = 0
+  #wantsRoom = false
+  #shut = false
+  /** What was asked for before the connection was known. */
+  #deferred: number = 0
+  #bytesSent = 0
+  #bytesReceived = 0
+
+  /** @internal */
+  constructor(sockets: TcpSockets, number: number, options: TcpSocketOptions) {
+    this.#sockets = sockets
+    this.#words = sockets.words
+    this.#mbufs = sockets.mbufs
+    this.number = number
+    this.#flags = options.noDelay === true ? PcbFlag.NODELAY : 0
+  }
+
+  get state(): 'connecting' | 'open' | 'closed' {
+    if (this.phase === Phase.opening) return 'connecting'
+    return this.phase === Phase.open ? 'open' : 'closed'
+  }
+
+  /** Received, and not yet taken. */
+  get readableBytes(): number {
+    return this.#readable
+  }
+
+  /** The peer's stream has ended, and all of it was taken. */
+  get ended(): boolean {
+    return this.#ended && this.#readable === 0
+  }
+
+  /** What `send` would take now, in bytes. */
+  get sendRoom(): number {
+    return this.phase === Phase.open && this.pcb !== 0 ? Math.max(this.#limit - this.#outstanding, 0) : 0
+  }
+
+  /** Taken by `send`, and not known to have arrived: the connection tells in steps. */
+  get unsentBytes(): number {
+    return this.#outstanding
+  }
+
+  get bytesSent(): number {
+    return this.#bytesSent
+  }
+
+  get bytesReceived(): number {
+    return this.#bytesReceived
+  }
+
+  /** Copies as much of `bytes` as there is room for into the send buffer, and returns how many. `onWritable` follows if not all. */
+  send(bytes: Uint8Array): number {
+    const count = Math.min(bytes.length, this.#shut ? 0 : this.sendRoom)
+    let sent = 0
+    while (sent < count) {
+      const chunk = Math.min(count - sent, CLUSTER_BYTES)
+      const packet = this.#pack(bytes, sent, chunk)
+      if (packet === 0) break
+      this.#hand(packet, chunk)
+      sent += chunk
+    }
+    if (sent < bytes.length) this.#wantRoom()
+    return sent
+  }
+
+  /**
+   * Sends a packet as it is, without a copy: its data are the bytes. It owns the packet if it takes it; false where there is no room for
+   * all of it.
+   */
+  sendPacket(packet: Address): boolean {
+    const bytes = this.#words[(packet >> 2) + TOTAL]!
+    if (this.#shut || this.sendRoom < bytes) {
+      this.#wantRoom()
+      return false
+    }
+    this.#hand(packet, bytes)
+    return true
+  }
+
+  /** Copies what was received into `target`, and returns how many bytes. That opens the window again. */
+  receive(target: Uint8Array): number {
+    const words = this.#words
+    const { u8 } = this.#sockets
+    let copied = 0
+    while (copied < target.length && this.#first !== 0) {
+      const packet = this.#first
+      const w = packet >> 2
+      const length = words[w + LENGTH]!
+      const count = Math.min(length, target.length - copied)
+      if (count > 0) {
+        const data = words[w + DATA]!
+        target.set(u8.subarray(data, data + count), copied)
+        copied += count
+      }
+      if (count < length) {
+        this.#mbufs.trimFront(packet, count)
+        break
+      }
+      this.#dropPart(packet)
+    }
+    this.#took(copied)
+    return copied
+  }
+
+  /** The next packet that was received, without a copy, or 0. The caller frees it. */
+  receivePacket(): Address {
+    const packet = this.#first
+    if (packet === 0) return 0
+    this.#first = this.#words[(packet >> 2) + LINK]!
+    if (this.#first === 0) this.#last = 0
+    this.#took(this.#words[(packet >> 2) + TOTAL]!)
+    return packet
+  }
+
+  /** Ends the sending direction: FIN after all that was sent. */
+  shutdown(): void {
+    if (this.#shut || this.phase >= Phase.failed) return
+    this.#shut = true
+    this.#ask(TcpOp.shutdown)
+  }
+
+  /** Ends the socket: FIN after all that was sent; a reset if what was received has not been taken (RFC 9293 3.6.1). */
+  close(): void {
+    this.#end(this.#readable > 0 ? TcpOp.abort : TcpOp.close)
+  }
+
+  /** Ends it at once, by a reset. */
+  abort(): void {
+    this.#end(TcpOp.abort)
+  }
+
+  setNoDelay(on: boolean): void {
+    this.#setFlag(PcbFlag.NODELAY, on)
+  }
+
+  /** Holds back segments that are not full, until it is taken back. */
+  setCork(on: boolean): void {
+    this.#setFlag(PcbFlag.CORK, on)
+  }
+
+  /** After `delayMs` of silence, then each `intervalMs` (default 75 s) up to `count` times (default 9). 0: off. */
+  setKeepAlive(delayMs: number, intervalMs = 0, count = 0): void {
+    this.#sockets.request(this, TcpOp.keepAlive, (r) => {
+      r.keepAliveMs = delayMs
+      r.interval = intervalMs
+      r.limit = count
+    })
+  }
+
+  setTrafficClass(value: number): void {
+    this.#sockets.request(this, TcpOp.trafficClass, (r) => {
+      r.value = value
+    })
+  }
+
+  /** How long what was sent may go without an answer, in ms; 0: the default. @rfc 9293 MUST-21 */
+  setUserTimeout(ms: number): void {
+    this.#sockets.request(this, TcpOp.userTimeout, (r) => {
+      r.value = ms
+    })
+  }
+
+  /** Fixed sizes of the buffers, in bytes; 0 leaves one as it is. */
+  setBuffers(sendBytes: number, receiveBytes: number): void {
+    this.#sockets.request(this, TcpOp.buffers, (r) => {
+      r.sendBytes = sendBytes
+      r.receiveBytes = receiveBytes
+    })
+  }
+
+  /** What the connection knows of itself, as TCP_INFO; undefined where there is none, or no memory to ask. */
+  info(done: (info: TcpInfo | undefined) => void): void {
+    this.#sockets.askInfo(this, done)
+  }
+
+  /** @internal A packet of data has come. */
+  deliver(packet: Address): void {
+    const words = this.#words
+    const w = packet >> 2
+    const bytes = words[w + TOTAL]!
+    this.#bytesReceived += bytes
+    if (this.phase >= Phase.closing) {
+      this.#sockets.count[C.receiveDropped]!++
+      this.#mbufs.free(packet)
+      return
+    }
+    this.#readable += bytes
+    const last = this.#last
+    if (
+      last !== 0 &&
+      bytes <= MERGE_BYTES_MAX &&
+      words[(last >> 2) + PART] === 0 &&
+      this.#mbufs.tailroom(last) >= bytes
+    ) {
+      const l = last >> 2
+      this.#mbufs.copyOut(packet, 0, bytes, words[l + DATA]! + words[l + LENGTH]!)
+      words[l + LENGTH]! += bytes
+      words[l + TOTAL]! += bytes
+      this.#mbufs.free(packet)
+    } else {
+      words[w + LINK] = 0
+      if (last === 0) this.#first = packet
+      else words[(last >> 2) + LINK] = packet
+      this.#last = packet
+    }
+    this.#sockets.tell(this, TcpEvent.DATA)
+  }
+
+  /** @internal A notice has come. */
+  notice(events: number, errno: number, acked: number, limit: number): void {
+    if (limit > 0) this.#limit = limit
+    this.#outstanding -= acked
+    if ((events & CONNECTED) !== 0 && this.phase === Phase.opening) this.phase = Phase.open
+    if ((events & END) !== 0) this.#ended = true
+    if ((events & ERROR) !== 0) {
+      this.errno = errno
+      if (this.phase < Phase.failed) {
+        if (this.phase === Phase.open) this.pending &= ~CONNECTED
+        this.phase = Phase.failed
+      }
+    }
+    if ((events & CLOSED) !== 0) {
+      this.phase = Phase.closed
+      this.#discard()
+    }
+    let told = events & (CONNECTED | END | ERROR | CLOSED | URGENT)
+    if ((events & (ROOM | CONNECTED)) !== 0 && this.#wantsRoom && this.sendRoom > 0) told |= ROOM
+    if (told !== 0) this.#sockets.tell(this, told)
+    if (this.#deferred !== 0 && this.pcb !== 0) this.#catchUp()
+  }
+
+  /** @internal The connection is known now, or is not to be. */
+  known(pcb: Address, requests: PortId): void {
+    this.pcb = pcb
+    this.requests = requests
+  }
+
+  /** @internal The end of the batch: the program is told what is new. */
+  run(): void {
+    const events = this.pending
+    this.pending = 0
+    if ((events & CLOSED) !== 0) {
+      this.onClosed()
+      return
+    }
+    // After `close` the program hears nothing but that.
+    if (this.phase >= Phase.closing) return
+    const failed = (events & ERROR) !== 0
+    if ((events & CONNECTED) !== 0) this.onConnect(0)
+    if ((events & URGENT) !== 0 && this.phase < Phase.closing) this.onUrgent()
+    if ((events & (TcpEvent.DATA | END)) !== 0 && this.phase < Phase.closing) this.onReadable()
+    if ((events & ROOM) !== 0 && this.phase < Phase.closing && this.#wantsRoom) {
+      this.#wantsRoom = false
+      this.onWritable()
+    }
+    if (failed && this.phase < Phase.closing) {
+      if (this.attempt !== undefined && (events & CONNECTED) === 0 && !this.wasConnected) this.onConnect(this.errno)
+      else this.onError(this.errno)
+    }
+  }
+
+  /** @internal Whether `onConnect(0)` is past. */
+  wasConnected = false
+
+  /** @internal For a connection that could not be, of which no CPU knows. */
+  failAlone(errno: number): void {
+    this.errno = errno
+    this.phase = Phase.failed
+    this.#sockets.tell(this, ERROR)
+  }
+
+  /** @internal */
+  discardAtStop(): void {
+    this.phase = Phase.closed
+    this.#discard()
+  }
+
+  #hand(packet: Address, bytes: number): void {
+    this.#outstanding += bytes
+    this.#bytesSent += bytes
+    this.#words[(packet >> 2) + SOCKET] = this.pcb
+    this.#sockets.count[C.sent]!++
+    this.#mbufs.handOff(this.requests, packet)
+  }
+
+  /** One copy of the program's bytes, into one mbuf. */
+  #pack(bytes: Uint8Array, from: number, count: number): Address {
+    const packet = count <= SMALL_BYTES ? this.#mbufs.allocate(0) : this.#mbufs.allocateCluster(count)
+    if (packet === 0) return 0
+    const w = packet >> 2
+    const whole = from === 0 && count === bytes.length
+    this.#sockets.u8.set(whole ? bytes : bytes.subarray(from, from + count), this.#words[w + DATA]!)
+    this.#words[w + LENGTH] = count
+    this.#words[w + TOTAL] = count
+    this.#sockets.count[C.copiedIn]! += count
+    return packet
+  }
+
+  /** The first part of the first packet was taken. */
+  #dropPart(packet: Address): void {
+    const words = this.#words
+    const w = packet >> 2
+    const part = words[w + PART]!
+    const link = words[w + LINK]!
+    if (part !== 0) {
+      words[(part >> 2) + TOTAL] = words[w + TOTAL]! - words[w + LENGTH]!
+      words[(part >> 2) + LINK] = link
+      words[w + PART] = 0
+      this.#first = part
+      if (this.#last === packet) this.#last = part
+    } else {
+      this.#first = link
+      if (link === 0) this.#last = 0
+    }
+    this.#mbufs.free(packet)
+  }
+
+  #took(bytes: number): void {
+    if (bytes === 0) return
+    this.#readable -= bytes
+    this.#consumed += bytes
+    this.#sockets.count[C.copiedOut]! += bytes
+    if ((this.#consumed >= REPORT_BYTES || this.#readable === 0) && this.phase === Phase.open)
+      this.#sockets.report(this)
+  }
+
+  /** @internal At the end of the batch: tells the connection how much was consumed. */
+  reportConsumed(): void {
+    const bytes = this.#consumed
+    if (bytes === 0 || this.phase !== Phase.open) return
+    if (this.#sockets.requestValue(this, TcpOp.consumed, bytes)) this.#consumed = 0
+  }
+
+  #wantRoom(): void {
+    if (this.#wantsRoom || this.phase > Phase.open || this.#shut) return
+    this.#wantsRoom = true
+    // Before it is open, that it opens is room.
+    if (this.phase === Phase.open && this.pcb !== 0) this.#sockets.requestValue(this, TcpOp.wantRoom, 0)
+  }
+
+  #setFlag(flag: number, on: boolean): void {
+    this.#flags = on ? this.#flags | flag : this.#flags & ~flag
+    this.#sockets.request(this, TcpOp.flags, (r) => {
+      r.flags = this.#flags
+    })
+  }
+
+  #ask(op: number): void {
+    if (this.pcb === 0) this.#deferred = op
+    else if (!this.#sockets.requestValue(this, op, this.#consumed)) this.#deferred = op
+  }
+
+  #end(op: number): void {
+    if (this.phase >= Phase.closing) return
+    const alone = this.pcb === 0 && this.phase === Phase.failed
+    this.phase = Phase.closing
+    this.#dropAll()
+    if (alone) {
+      this.phase = Phase.closed
+      this.#sockets.tell(this, CLOSED)
+    } else this.#ask(op)
+  }
+
+  #catchUp(): void {
+    const op = this.#deferred
+    this.#deferred = 0
+    this.#ask(op)
+  }
+
+  /** @internal Tried again at the end of each batch while there is no memory for the request. */
+  retry(): boolean {
+    if (this.#deferred === 0 || this.pcb === 0 || this.phase === Phase.closed) return true
+    this.#catchUp()
+    return this.#deferred === 0
+  }
+
+  #discard(): void {
+    this.#dropAll()
+    this.#sockets.forget(this)
+  }
+
+  #dropAll(): void {
+    for (let packet = this.#first; packet !== 0; ) {
+      const next = this.#words[(packet >> 2) + LINK]!
+      this.#mbufs.free(packet)
+      packet = next
+    }
+    this.#first = 0
+    this.#last = 0
+    this.#readable = 0
+  }
+}
+
+/** The largest piece of the send buffer: what an object of 64 KiB of the slab holds. */
+const CLUSTER_BYTES = Math.min(65536 - Mbuf.size, CLUSTER_BYTES_MAX)
+const SMALL_BYTES = MBUF_BYTES - Mbuf.size
+
+interface Attempt {
+  readonly options: TcpConnectOptions
+  readonly local: Endpoint
+  readonly remote: Endpoint
+  tries: number
+}
+
+/** A listening socket. */
+export class TcpListener {
+  /** A connection came; the socket is open. */
+  onConnection: (socket: TcpSocket) => void = (socket) => socket.abort()
+  readonly options: TcpListenOptions
+  /** @internal */
+  readonly number: number
+  /** @internal */
+  local: Endpoint
+  closed = false
+  readonly #sockets: TcpSockets
+
+  /** @internal */
+  constructor(sockets: TcpSockets, number: number, local: Endpoint, options: TcpListenOptions) {
+    this.#sockets = sockets
+    this.number = number
+    this.local = local
+    this.options = options
+  }
+
+  get address(): string {
+    return this.options.address ?? '0.0.0.0'
+  }
+
+  get port(): number {
+    return this.local.port
+  }
+
+  /** No more connections; those that there are stay. `done` is called when every CPU of the host knows. False: no memory, try again. */
+  close(done: () => void = () => {}): boolean {
+    if (this.closed) return true
+    this.closed = this.#sockets.unlisten(this, done)
+    return this.closed
+  }
+}
+
+type RequestFields = ReturnType<(typeof TcpRequest)['cursor']>
+
+/** All TCP sockets of one host on one CPU. */
+export class TcpSockets {
+  /** @internal */
+  readonly words: Uint32Array
+  /** @internal */
+  readonly u8: Uint8Array
+  /** @internal */
+  readonly mbufs: Mbufs
+  /** @internal */
+  readonly count: Float64Array
+  readonly #context: NetContext
+  readonly #tcp: Tcp
+  readonly #ip: IpOutput
+  readonly #rounds: Rounds
+  readonly #request: RequestFields
+  readonly #notice
+  readonly #port: Port
+  readonly #ephemeral: EphemeralPorts
+  readonly #sockets: (TcpSocket | undefined)[] = [undefined]
+  readonly #freeNumbers: number[] = []
+  readonly #listeners = new Map<number, TcpListener>()
+  readonly #ownerPorts: PortId[] = []
+  readonly #infos = new Map<Address, (info: TcpInfo | undefined) => void>()
+  #nextListener = 1
+  #told: TcpSocket[] = []
+  #telling: TcpSocket[] = []
+  #reports: TcpSocket[] = []
+  readonly #retries = new Set<TcpSocket>()
+  #arrivals: { readonly listener: TcpListener; readonly socket: TcpSocket }[] = []
+
+  constructor(context: NetContext, tcp: Tcp, ip: IpOutput, rounds: Rounds) {
+    const { cpu, memory } = context
+    this.#context = context
+    this.#tcp = tcp
+    this.#ip = ip
+    this.#rounds = rounds
+    this.words = memory.u32
+    this.u8 = memory.u8
+    this.mbufs = context.mbufs
+    this.count = context.count(TcpSocketCounters)
+    this.#request = TcpRequest.cursor(memory)
+    this.#notice = TcpNotice.cursor(memory)
+    this.#ephemeral = new EphemeralPorts(cpu.random)
+    this.#port = cpu.ports.create({
+      name: context.portName('tcp sockets', cpu.index),
+      point: 'rcv',
+      handler: (message) => this.#handle(message),
+      onReply: (message) => this.#answered(message),
+    })
+    cpu.addRollup(2, () => this.#tellAll())
+    const waits = () => this.#told.length > 0 || this.#reports.length > 0 || this.#retries.size > 0
+    cpu.addPollable({ poll: () => (waits() ? 1 : 0), flush: () => {}, pending: waits, close: () => {} })
+    cpu.onStop(() => this.#stop())
+    rounds.handle(RoundKind.listenTcp, {
+      apply: (round) => this.#addListener(round),
+      undo: (round) => this.#removeListener(round),
+    })
+    rounds.handle(RoundKind.unlistenTcp, {
+      apply: (round) => {
+        this.#removeListener(round)
+        return 0
+      },
+      undo: () => {},
+    })
+  }
+
+  /**
+   * Opens a connection. How that ends, `onConnect` tells.
+   * @throws KernelError EINVAL, EAFNOSUPPORT, EADDRNOTAVAIL, ENETUNREACH for what can be seen at once
+   */
+  connect(options: TcpConnectOptions): TcpSocket {
+    checkPort(options.port, 'connect', 1)
+    checkPort(options.localPort ?? 0, 'connect', 0)
+    checkFamily(options.address, 'connect')
+    const { cpu, view } = this.#context
+    const remote = endpoint(cpu, options.address, options.port)
+    // @rfc 9293 MUST-46: TCP is between two.
+    if (isMulticast(this.u8, remote.family, remote.address) || isBroadcast(this.u8, remote.family, remote.address)) {
+      remote.free()
+      const sentence = `connect ${options.address}:${options.port}: a connection has one peer: give the address of a single host`
+      throw new KernelError(Errno.ENETUNREACH, sentence, 'connect')
+    }
+    // To "any" is to this host itself, as on Linux.
+    if (isUnspecified(this.u8, remote.family, remote.address)) view.setInt32(remote.address, 0x7f000001)
+    let local: Endpoint
+    try {
+      local = this.#localEnd(options, remote)
+    } catch (error) {
+      remote.free()
+      throw error
+    }
+    const socket = this.#create(options)
+    socket.attempt = { options, local, remote, tries: 0 }
+    socket.localAddress = formatAddress(local.family, this.u8, local.address)
+    socket.remoteAddress = formatAddress(remote.family, this.u8, remote.address)
+    socket.remotePort = options.port
+    this.#attempt(socket)
+    return socket
+  }
+
+  /**
+   * Listens on every CPU of the host, or on this one only (`perCpu`). `ready` is called with an error, or when all know.
+   * @throws KernelError EINVAL, EAFNOSUPPORT, ENOMEM for what can be seen at once
+   */
+  listen(
+    options: TcpListenOptions,
+    ready: (error: KernelError | undefined, listener: TcpListener) => void,
+  ): TcpListener {
+    const text = options.address ?? '0.0.0.0'
+    checkFamily(text, 'listen')
+    const port = options.port ?? 0
+    checkPort(port, 'listen', 0)
+    if (options.backlog !== undefined && !(options.backlog >= 0)) {
+      throw new KernelError(Errno.EINVAL, `backlog is ${options.backlog}: give a number from 0`, 'listen')
+    }
+    const local = endpoint(this.#context.cpu, text, port === 0 ? this.#anyPort() : port)
+    const listener = new TcpListener(this, this.#nextListener++, local, options)
+    this.#listeners.set(listener.number, listener)
+    this.#listen(listener, port === 0 ? PORT_TRIES : 1, (errno) => {
+      if (errno === 0) return ready(undefined, listener)
+      listener.closed = true
+      this.#listeners.delete(listener.number)
+      local.free()
+      ready(new KernelError(errno, listenSentence(errno, `${text}:${listener.port}`), 'listen'), listener)
+    })
+    return listener
+  }
+
+  /** Sockets that are not closed. */
+  get size(): number {
+    return this.#sockets.length - 1 - this.#freeNumbers.length
+  }
+
+  /** @internal */
+  unlisten(listener: TcpListener, done: () => void): boolean {
+    const finish = () => {
+      this.#listeners.delete(listener.number)
+      listener.local.free()
+      done()
+    }
+    if (listener.options.perCpu === true) {
+      const found = this.#tcp.listeners.find(listener.port, this.#port.id, listener.number)
+      if (found !== undefined) {
+        vanishAll(this.#tcp, found)
+        this.#tcp.listeners.remove(found)
+      }
+      finish()
+      return true
+    }
+    return this.#rounds.start(RoundKind.unlistenTcp, (round) => this.#fillRound(round, listener), finish)
+  }
+
+  /** @internal The program is to be told of `events` at the end of the batch. */
+  tell(socket: TcpSocket, events: number): void {
+    if (socket.pending === 0) this.#told.push(socket)
+    socket.pending |= events
+  }
+
+  /** @internal */
+  report(socket: TcpSocket): void {
+    this.#reports.push(socket)
+  }
+
+  /** @internal A request with fields of its own. Not sent where there is no connection, or no memory: then nothing changes. */
+  request(socket: TcpSocket, op: number, fill: (request: RequestFields) => void): void {
+    if (socket.pcb === 0 || socket.phase >= Phase.closing) return
+    const message = this.#allocate(socket, op)
+    if (message === 0) return
+    fill(this.#request)
+    this.#context.cpu.ports.send(socket.requests, message)
+  }
+
+  /** @internal False: no memory. */
+  requestValue(socket: TcpSocket, op: number, value: number): boolean {
+    const message = this.#allocate(socket, op)
+    if (message === 0) {
+      if (op !== TcpOp.consumed) this.#retries.add(socket)
+      return false
+    }
+    this.#request.value = value
+    this.#context.cpu.ports.send(socket.requests, message)
+    return true
+  }
+
+  /** @internal */
+  askInfo(socket: TcpSocket, done: (info: TcpInfo | undefined) => void): void {
+    const { ports } = this.#context.cpu
+    const message =
+      socket.pcb === 0 || socket.phase >= Phase.closing ? 0 : ports.tryAllocate(TcpInfoMessage, this.#port.id)
+    if (message === 0) return done(undefined)
+    this.words[(message + TcpInfoMessage.offset.pcb) >> 2] = socket.pcb
+    this.#infos.set(message, done)
+    ports.send(socket.requests, message)
+  }
+
+  /** @internal Its number is free again. */
+  forget(socket: TcpSocket): void {
+    if (this.#sockets[socket.number] !== socket) return
+    this.#sockets[socket.number] = undefined
+    this.#freeNumbers.push(socket.number)
+    this.#retries.delete(socket)
+    this.#freeAttempt(socket)
+  }
+
+  #allocate(socket: TcpSocket, op: number): Address {
+    const message = this.#context.cpu.ports.tryAllocate(TcpRequest, FREE_PORT)
+    if (message === 0) return 0
+    const r = this.#request
+    r.at = message
+    r.op = op
+    r.pcb = socket.pcb
+    r.socket = socket.number
+    r.port = this.#port.id
+    r.sendBytes = 0
+    r.receiveBytes = 0
+    return message
+  }
+
+  #create(options: TcpSocketOptions): TcpSocket {
+    const number = this.#freeNumbers.pop() ?? this.#sockets.length
+    const socket = new TcpSocket(this, number, options)
+    this.#sockets[number] = socket
+    return socket
+  }
+
+  /** @throws KernelError ENETUNREACH, EADDRNOTAVAIL */
+  #localEnd(options: TcpConnectOptions, remote: Endpoint): Endpoint {
+    const { cpu, interfaces } = this.#context
+    if (options.localAddress !== undefined && options.localAddress !== '0.0.0.0') {
+      checkFamily(options.localAddress, 'bind')
+      const local = endpoint(cpu, options.localAddress, options.localPort ?? 0)
+      // @rfc 9293 MUST-43
+      if (
+        interfaces.some(
+          (iface) =>
+            iface.has(this.u8, local.family, local.address) || (iface.loopback && this.u8[local.address] === 127),
+        )
+      )
+        return local
+      local.free()
+      throw new KernelError(Errno.EADDRNOTAVAIL, listenSentence(Errno.EADDRNOTAVAIL, options.localAddress), 'bind')
+    }
+    // @rfc 9293 MUST-44: IP knows the address of the way there.
+    const source = this.#ip.sourceTo(remote.address)
+    if (source === 0) {
+      const sentence = `connect ${options.address}:${options.port}: there is no route to this address: add one to the host`
+      throw new KernelError(Errno.ENETUNREACH, sentence, 'connect')
+    }
+    return endpoint(cpu, formatAddress(remote.family, this.u8, source), options.localPort ?? 0)
+  }
+
+  #attempt(socket: TcpSocket): void {
+    const { cpu, view, config } = this.#context
+    const { options, local, remote } = socket.attempt!
+    socket.attempt!.tries++
+    const hash = (port: number) => flowHash(this.u8, local.family, local.address, remote.address, port, remote.port)
+    const isMember = config.cpus.includes(cpu.index)
+    let port = options.localPort ?? 0
+    if (port === 0) {
+      port = this.#ephemeral.choose(view, local.family, local.address, remote.address, remote.port, (candidate) => {
+        if (!isMember) return true
+        if (this.#context.owner(hash(candidate)) !== cpu.index) return false
+        return this.#tcp.table.lookup(local.family, local.address, candidate, remote.address, remote.port) === 0
+      })
+      if (port === 0) return socket.failAlone(Errno.EADDRNOTAVAIL)
+    }
+    socket.localPort = port
+    const owner = this.#context.owner(hash(port))
+    const message = cpu.ports.tryAllocate(TcpRequest, FREE_PORT)
+    if (message === 0) return socket.failAlone(Errno.ENOBUFS)
+    const r = this.#request
+    this.u8.fill(0, message + TcpRequest.offset.op, message + TcpRequest.size)
+    r.at = message
+    r.op = TcpOp.connect
+    r.family = local.family
+    r.socket = socket.number
+    r.port = this.#port.id
+    const bytes = addressBytes(local.family)
+    this.u8.copyWithin(r.local, local.address, local.address + bytes)
+    this.u8.copyWithin(r.remote, remote.address, remote.address + bytes)
+    r.localPort = port
+    r.remotePort = remote.port
+    r.flags = options.noDelay === true ? PcbFlag.NODELAY : 0
+    r.sendBytes = options.sendBytes ?? 0
+    r.receiveBytes = options.receiveBytes ?? 0
+    r.keepAliveMs = options.keepAliveMs ?? 0
+    r.value = options.userTimeoutMs ?? 0
+    r.trafficClass = options.trafficClass ?? 0
+    this.#ownerPorts[owner] ||= cpu.ports.lookup(this.#context.portName('tcp', owner))
+    cpu.ports.send(this.#ownerPorts[owner], message)
+  }
+
+  #handle(message: Address): number {
+    const words = this.words
+    const type = words[(message >> 2) + TYPE]
+    if (type === Mbuf.type) {
+      const socket = this.#sockets[words[(message >> 2) + SOCKET]!]
+      if (socket === undefined) {
+        this.count[C.receiveDropped]!++
+        this.mbufs.free(message)
+      } else {
+        this.count[C.received]!++
+        socket.deliver(message)
+      }
+      return EASYNC
+    }
+    const n = this.#notice
+    n.at = message
+    if ((n.events & INCOMING) !== 0) this.#incoming()
+    else this.#notify()
+    return 0
+  }
+
+  #notify(): void {
+    const n = this.#notice
+    const socket = this.#sockets[n.socket]
+    assert(socket !== undefined, 'a notice is for a socket that is there: CLOSED is the last')
+    const { events, errno: error, acked, limit, pcb, requests } = n
+    if (pcb === 0) return this.#refused(socket, error)
+    if (socket.pcb === 0) socket.known(pcb, requests)
+    if ((events & (CONNECTED | ERROR)) !== 0 && (error === 0 || socket.phase >= Phase.closing))
+      this.#freeAttempt(socket)
+    socket.notice(events, error, acked, limit)
+  }
+
+  /** No connection was made of the request: no CPU knows of this socket. */
+  #refused(socket: TcpSocket, errno: number): void {
+    const { attempt } = socket
+    if (socket.phase >= Phase.closing) {
+      socket.phase = Phase.closed
+      this.forget(socket)
+      this.tell(socket, CLOSED)
+      return
+    }
+    const chosen = attempt !== undefined && (attempt.options.localPort ?? 0) === 0
+    if (errno === Errno.EADDRINUSE && chosen && attempt.tries < PORT_TRIES) this.#attempt(socket)
+    else socket.failAlone(errno)
+  }
+
+  #freeAttempt(socket: TcpSocket): void {
+    const { attempt } = socket
+    if (attempt === undefined || attempt.tries < 0) return
+    attempt.tries = -1
+    attempt.local.free()
+    attempt.remote.free()
+  }
+
+  /** A connection came for a listener of ours. */
+  #incoming(): void {
+    const n = this.#notice
+    const { pcb, requests, listener: number, family } = n
+    const listener = this.#listeners.get(number)
+    const socket = listener === undefined ? undefined : this.#create(listener.options)
+    const message = this.#context.cpu.ports.tryAllocate(TcpRequest, FREE_PORT)
+    if (socket === undefined || listener === undefined || message === 0) {
+      if (socket !== undefined) this.forget(socket)
+      if (message !== 0) {
+        // Nobody listens any more.
+        const r = this.#request
+        r.at = message
+        r.op = TcpOp.abort
+        r.pcb = pcb
+        this.#context.cpu.ports.send(requests, message)
+      }
+      return
+    }
+    socket.known(pcb, requests)
+    socket.phase = Phase.open
+    socket.wasConnected = true
+    socket.localAddress = formatAddress(family as Family, this.u8, n.local)
+    socket.remoteAddress = formatAddress(family as Family, this.u8, n.remote)
+    socket.localPort = n.localPort
+    socket.remotePort = n.remotePort
+    socket.notice(0, 0, 0, n.limit)
+    this.#arrivals.push({ listener, socket })
+    // Before the program is told, so that what it does comes behind it.
+    const r = this.#request
+    r.at = message
+    r.op = TcpOp.attach
+    r.pcb = pcb
+    r.socket = socket.number
+    r.port = this.#port.id
+    this.count[C.accepted]!++
+    this.#context.cpu.ports.send(requests, message)
+  }
+
+  /** The end of the batch: the programs are told what is new, each socket once. */
+  #tellAll(): void {
+    while (this.#arrivals.length > 0) {
+      const arrivals = this.#arrivals
+      this.#arrivals = []
+      for (const { listener, socket } of arrivals) {
+        if (listener.closed) socket.abort()
+        else listener.onConnection(socket)
+      }
+    }
+    if (this.#told.length > 0) {
+      const told = this.#told
+      this.#told = this.#telling
+      this.#telling = told
+      for (let i = 0; i < told.length; i++) {
+        this.count[C.notifications]!++
+        const socket = told[i]!
+        const connected = (socket.pending & CONNECTED) !== 0
+        socket.run()
+        if (connected) socket.wasConnected = true
+      }
+      told.length = 0
+    }
+    for (let i = 0; i < this.#reports.length; i++) this.#reports[i]!.reportConsumed()
+    if (this.#reports.length > 0) this.#reports.length = 0
+    for (const socket of this.#retries) if (socket.retry()) this.#retries.delete(socket)
+  }
+
+  /** An answer to `askInfo`. */
+  #answered(message: Address): void {
+    const done = this.#infos.get(message)
+    this.#infos.delete(message)
+    const info = readInfo(this.#context.memory, message)
+    this.#context.cpu.slab.free(message)
+    done?.(info)
+  }
+
+  #listen(listener: TcpListener, tries: number, done: (errno: number) => void): void {
+    const finish = (errno: number) => {
+      if (errno !== Errno.EADDRINUSE || tries <= 1 || listener.closed) return done(errno)
+      listener.local = { ...listener.local, port: this.#anyPort() }
+      this.#listen(listener, tries - 1, done)
+    }
+    if (!this.#isOwnAddress(listener.local)) return finish(Errno.EADDRNOTAVAIL)
+    if (listener.options.perCpu !== true) {
+      if (!this.#rounds.start(RoundKind.listenTcp, (round) => this.#fillRound(round, listener), finish))
+        finish(Errno.ENOBUFS)
+      return
+    }
+    const { options, local } = listener
+    const added = this.#tcp.listeners.add({
+      family: local.family,
+      address: local.address,
+      localPort: local.port,
+      backlog: options.backlog ?? BACKLOG,
+      port: this.#port.id,
+      socket: listener.number,
+      flags: options.noDelay === true ? PcbFlag.NODELAY : 0,
+      sendBytes: options.sendBytes ?? 0,
+      receiveBytes: options.receiveBytes ?? 0,
+      keepAliveMs: options.keepAliveMs ?? 0,
+      trafficClass: options.trafficClass ?? 0,
+      shared: options.shared === true,
+    })
+    finish(added === undefined ? Errno.EADDRINUSE : 0)
+  }
+
+  #fillRound(round: RoundFields, listener: TcpListener): void {
+    const { options, local } = listener
+    this.u8.copyWithin(round.first, local.address, local.address + addressBytes(local.family))
+    round.family = local.family
+    round.localPort = local.port
+    round.port = this.#port.id
+    round.id = listener.number
+    round.cpu = this.#context.cpu.index
+    round.flags = (options.noDelay === true ? NO_DELAY : 0) | (options.shared === true ? SHARED : 0)
+    round.length = options.trafficClass ?? 0
+    const second = round.second >> 2
+    this.words[second] = options.backlog ?? BACKLOG
+    this.words[second + 1] = options.sendBytes ?? 0
+    this.words[second + 2] = options.receiveBytes ?? 0
+    this.words[second + 3] = options.keepAliveMs ?? 0
+  }
+
+  #addListener(round: RoundFields): number {
+    const second = round.second >> 2
+    const added = this.#tcp.listeners.add({
+      family: round.family as Family,
+      address: round.first,
+      localPort: round.localPort,
+      backlog: this.words[second]!,
+      port: round.port,
+      socket: round.id,
+      flags: (round.flags & NO_DELAY) !== 0 ? PcbFlag.NODELAY : 0,
+      sendBytes: this.words[second + 1]!,
+      receiveBytes: this.words[second + 2]!,
+      keepAliveMs: this.words[second + 3]!,
+      trafficClass: round.length,
+      shared: (round.flags & SHARED) !== 0,
+    })
+    return added === undefined ? Errno.EADDRINUSE : 0
+  }
+
+  #removeListener(round: RoundFields): void {
+    const found = this.#tcp.listeners.find(round.localPort, round.port, round.id)
+    if (found === undefined) return
+    vanishAll(this.#tcp, found)
+    this.#tcp.listeners.remove(found)
+  }
+
+  #isOwnAddress(local: Endpoint): boolean {
+    const { interfaces } = this.#context
+    if (isUnspecified(this.u8, local.family, local.address)) return true
+    if (this.u8[local.address] === 127) return true
+    return interfaces.some((iface) => iface.has(this.u8, local.family, local.address))
+  }
+
+  #anyPort(): number {
+    return EPHEMERAL_FIRST + this.#context.cpu.random.below(65536 - EPHEMERAL_FIRST)
+  }
+
+  #stop(): void {
+    for (const socket of this.#sockets) socket?.discardAtStop()
+    for (const listener of this.#listeners.values()) listener.local.free()
+    this.#listeners.clear()
+  }
+}
+
+const EPHEMERAL_FIRST = 49152
+const NO_DELAY = 1
+const SHARED = 2
+
+function checkPort(port: number, syscall: string, least: number): void {
+  if (Number.isInteger(port) && port >= least && port <= 65535) return
+  throw new KernelError(Errno.EINVAL, `port is ${port}: give a whole number from ${least} to 65535`, syscall)
+}
+
+function checkFamily(text: string, syscall: string): void {
+  if (parseAddress(text).family === Family.inet) return
+  throw new KernelError(Errno.EAFNOSUPPORT, `${text} is an IPv6 address: give an IPv4 address`, syscall)
+}
+
+function listenSentence(errno: number, place: string): string {
+  if (errno === Errno.EADDRINUSE)
+    return `listen ${place}: the port is in use on this host: close the other listener, or choose another port`
+  if (errno === Errno.EADDRNOTAVAIL)
+    return `bind ${place}: this is none of the host's addresses: use one of them, or 0.0.0.0`
+  return `listen ${place}: ${errnoName(errno)}`
+}
