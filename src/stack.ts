@@ -39,7 +39,7 @@ import { IpProtocol } from './net/ip/header.ts'
 import { IpInput } from './net/ip/input.ts'
 import { IpOutput } from './net/ip/output.ts'
 import { Reassembly } from './net/ip/reassembly.ts'
-import { icmpError as tcpError } from './net/tcp/icmp.ts'
+import { icmpError as tcpError, unreachable as tcpUnreachable } from './net/tcp/icmp.ts'
 import { input as tcpInput } from './net/tcp/input.ts'
 import { Tcp } from './net/tcp/tcp.ts'
 import { TcpUser } from './net/tcp/user.ts'
@@ -110,6 +110,10 @@ export class Stack {
     // Up: ether → dispatch → ip → udp, icmp.
     ether.input.onIp = (packet) => this.dispatch.steer(packet)
     ether.input.onArp = (packet) => this.arp.input(packet)
+    this.arp.onUnreachable = (packet) => {
+      this.#m.at = packet
+      if (this.#m.protocol === IpProtocol.tcp) tcpUnreachable(tcp, this.#m.data)
+    }
     this.reassembly.onWhole = (packet) => this.dispatch.rehash(packet)
     this.reassembly.onTimeout = (first) => {
       this.#m.at = first

@@ -245,6 +245,28 @@ test('a packet is cut to any length, of the header of the link at least', () => 
   assertAllFree(machine)
 })
 
+test('packets of given numbers are lost, and no other', () => {
+  const { arrivals, counts, machine } = run({ lose: [0, 7, 8, 199] }, { count: 200 })
+  assert.deepEqual(
+    sequences(arrivals),
+    upTo(200).filter((n) => ![0, 7, 8, 199].includes(n)),
+  )
+  assert.equal(counts.lost, 4)
+  assertBalance(counts)
+  assertAllFree(machine)
+})
+
+test('damage can be a single bit', () => {
+  const { arrivals } = run({ corrupt: 1, corruptBits: 1 }, { count: 200 })
+  for (const { bytes } of arrivals) {
+    const flipped = bytes.slice(LINK_HEADER + 4).reduce((sum, byte) => sum + ones(byte ^ 0x55), 0)
+    assert(flipped <= 1)
+    assert(flipped === 1 || bytes.length - LINK_HEADER >= 4)
+  }
+  const whole = arrivals.filter(({ sequence }) => sequence < 200)
+  assert(whole.length > 100, 'most flips are not in the number')
+})
+
 test('a bottleneck sends at its rate, and drops what its queue does not hold', () => {
   // 1000 bytes at 8 Mbit/s take 1 ms; the queue holds ten, and eleven packets come in each ms.
   const options = { rateBitsPerSecond: 8_000_000, queueBytes: 10_000 }

@@ -33,6 +33,8 @@ export interface FaultOptions {
   /** What comes in, what goes out, or both (default), by the same figures and draws of their own. */
   readonly direction?: 'in' | 'out' | 'both'
   readonly loss?: number
+  /** Packets that are lost whatever chance says: their numbers, in each direction from 0. For tests of a loss at one place. */
+  readonly lose?: readonly number[]
   readonly burst?: BurstLoss
   readonly duplicate?: number
   /** The chance that a packet is held back until `reorderBy` later ones have passed, or for `reorderUs`. */
@@ -44,8 +46,10 @@ export interface FaultOptions {
   readonly delayUs?: number
   /** Up to so much more delay, evenly spread: packets may then overtake each other. */
   readonly jitterUs?: number
-  /** The chance that 1 to 3 bits are flipped: behind the link's header, or anywhere in the frame. */
+  /** The chance that 1 to `corruptBits` bits are flipped: behind the link's header, or anywhere in the frame. */
   readonly corrupt?: number
+  /** Default 3. Internet checksums find each single flip; of two, each 32nd pair escapes them. */
+  readonly corruptBits?: number
   readonly corruptAnywhere?: boolean
   /** The chance that a packet is cut to a random length, of the link's header at least. */
   readonly truncate?: number
@@ -225,9 +229,13 @@ class Lane {
   /** Takes a packet in, to its loss or to the heap. */
   offer(given: Address): void {
     const random = this.#random
-    const { loss = 0, truncate = 0, corrupt = 0, duplicate = 0 } = this.#options
-    this.#count[C.offered]!++
+    const { loss = 0, lose, truncate = 0, corrupt = 0, duplicate = 0 } = this.#options
+    const number = this.#count[C.offered]!++
     const bad = this.#isBad()
+    if (lose?.includes(number) === true) {
+      this.#drop(given, C.lost)
+      return
+    }
     if (random.chance(bad ? (this.#options.burst!.lossInBad ?? 1) : loss)) {
       this.#drop(given, bad ? C.lostInBurst : C.lost)
       return
@@ -300,7 +308,8 @@ class Lane {
     const total = u32[(packet >> 2) + TOTAL]!
     const first = this.#options.corruptAnywhere === true ? 0 : this.#linkHeader
     if (total <= first) return
-    for (let flips = 1 + this.#random.below(BITS_FLIPPED_MAX); flips > 0; flips--) {
+    const { corruptBits = BITS_FLIPPED_MAX } = this.#options
+    for (let flips = 1 + this.#random.below(corruptBits); flips > 0; flips--) {
       let at = first + this.#random.below(total - first)
       let m = packet
       for (; at >= u32[(m >> 2) + LENGTH]!; m = u32[(m >> 2) + PART]!) at -= u32[(m >> 2) + LENGTH]!
@@ -465,8 +474,9 @@ function checkOptions(options: FaultOptions): void {
   for (const [name, value = 0] of Object.entries({ delayUs, jitterUs, reorderUs })) {
     demand(value >= 0 && value < Number.POSITIVE_INFINITY, `${name} is ${value}: give microseconds, from 0`)
   }
-  const { rateBitsPerSecond, queueBytes, queuePackets, reorderBy } = options
-  for (const [name, value = 1] of Object.entries({ rateBitsPerSecond, queueBytes, queuePackets, reorderBy })) {
+  const { rateBitsPerSecond, queueBytes, queuePackets, reorderBy, corruptBits } = options
+  const wholes = { rateBitsPerSecond, queueBytes, queuePackets, reorderBy, corruptBits }
+  for (const [name, value = 1] of Object.entries(wholes)) {
     demand(Number.isSafeInteger(value) && value >= 1, `${name} is ${value}: give a whole number from 1`)
   }
   demand(['in', 'out', 'both'].includes(direction), `direction is "${direction}": give "in", "out" or "both"`)

@@ -268,6 +268,16 @@ export class Mbufs {
     return this.#u32[w + DATA]!
   }
 
+  /** Makes room for `count` bytes behind the data of a packet of one part, and returns where they begin. */
+  extend(m: Address, count: number): Address {
+    const w = m >> 2
+    assert(this.tailroom(m) >= count, 'an mbuf has room for what is put behind its data')
+    const end = this.#u32[w + DATA]! + this.#u32[w + LENGTH]!
+    this.#u32[w + LENGTH]! += count
+    this.#u32[w + TOTAL]! += count
+    return end
+  }
+
   /** Takes `count` bytes from the front of the first part. */
   trimFront(m: Address, count: number): void {
     const w = m >> 2

@@ -151,6 +151,7 @@ export const TcpCounters = counterSet('tcp', [
   'noticesDelayed',
   // What was sent.
   'sent',
+  'copiedSmall',
   'acksSent',
   'delayedAcks',
   'resetsSent',

@@ -371,3 +371,26 @@ test('a control CPU without a queue of the device has its answers sent by a CPU 
     assert.equal(arp?.operation, 'reply')
   })
 })
+
+onHosts('a packet that waits owns its bytes', { answerArp: false }, (host) => {
+  host.on(host.cpuCount - 1, ({ context, ip }) => {
+    const { mbufs, u8, cpu } = context
+    const kept = cpu.slab.allocate(512)
+    u8.fill(7, kept + 64, kept + 164)
+    u8.set([...HOST.split('.'), ...PEER.split('.')].map(Number), kept + 16)
+    const m = context.mbuf()
+    m.at = mbufs.allocateHeader()
+    mbufs.append(m.at, mbufs.reference(kept + 64, 100))
+    m.source = kept + 16
+    m.target = kept + 20
+    m.protocol = 253
+    m.ttl = 64
+    m.trafficClass = 0
+    assert.equal(ip.output.output(m.at), 0)
+    u8.fill(9, kept + 64, kept + 164)
+    cpu.slab.free(kept)
+  })
+  host.expect({ ether: { target: BROADCAST }, arp: { operation: 'request' } })
+  host.injectFrame(reply())
+  assert.deepEqual(host.expect({ ether: { target: PEER_LINK } }).payload, new Uint8Array(100).fill(7))
+})

@@ -87,6 +87,8 @@ const ArpMessage = message('arp', {
 const Operation = { resolve: 1, confirm: 2, resolved: 3, failed: 4, stale: 5, suspect: 6 } as const
 
 export class Arp {
+  /** Set by stack.ts: there is nobody to give this packet to, whose data begins with the IP header. Does not own it. */
+  onUnreachable: (packet: Address) => void = () => {}
   readonly #context: NetContext
   readonly #output: EtherOutput
   readonly #m: MbufCursor
@@ -359,7 +361,7 @@ export class Arp {
       if (served === undefined) return Errno.ENOMEM
       this.#serve(served, operation)
     } else if (operation === Operation.failed) {
-      if (entry !== undefined) this.#remove(entry)
+      if (entry !== undefined) this.#giveUp(entry)
     } else {
       this.#count[C.updates]!++
       // Only who has asked keeps what it did not know; all take the change of what they know.
@@ -370,7 +372,7 @@ export class Arp {
   }
 
   #fail(entry: Entry): void {
-    this.#remove(entry)
+    this.#giveUp(entry)
     this.#tellAll(entry, Operation.failed)
   }
 
@@ -443,6 +445,15 @@ export class Arp {
   #goesBefore(entry: Entry, other: Entry): boolean {
     const known = (each: Entry) => each.state === State.reachable || each.state === State.probe
     return known(entry) === known(other) ? entry.usedAt < other.usedAt : known(other)
+  }
+
+  /** Nobody has answered: who has sent what waits here is told. */
+  #giveUp(entry: Entry): void {
+    for (let packet = entry.firstHeld; packet !== 0; packet = this.#m.link) {
+      this.onUnreachable(packet)
+      this.#m.at = packet
+    }
+    this.#remove(entry)
   }
 
   #remove(entry: Entry): void {

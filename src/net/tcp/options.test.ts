@@ -123,6 +123,7 @@ describe('tcp options that come', () => {
     expectOptions('0302 030407ff 0402', { sackPermitted: true })
     expectOptions('040301 020405b4', { mss: 1460 })
     expectOptions('08090000000100000002 0402'.replace('02 0402', '0402'), { sackPermitted: true })
+    expectOptions('050a 00000001 00000002 0502', { sack: [1, 2] })
     expectOptions('0502 050b 000000010000000209 0402', { sackPermitted: true })
   })
 

@@ -231,6 +231,18 @@ describe('tcp reassembly', () => {
     bench.end()
   })
 
+  test('after all was freed it begins anew', () => {
+    const bench = new Bench()
+    for (const start of [100, 300, 500]) bench.insert(start, 50)
+    bench.insert(100, 50)
+    early.free(bench.context, bench.p)
+    assert.deepEqual(bench.sack(), [])
+    bench.insert(700, 50)
+    assert.deepEqual(bench.sack(), [[700, 750]])
+    assert.deepEqual(bench.blocks(), [[700, 750]])
+    bench.end()
+  })
+
   test('sequence numbers may be given as unsigned ones', () => {
     const bench = new Bench(-10)
     assert.equal(early.insert(bench.context, bench.p, bench.packet(0, 5), 2 ** 32 - 10), Early.queued)
@@ -373,6 +385,19 @@ describe('what is told of it', () => {
     bench.end()
   })
 
+  test('of what is old and what waits, in one packet, the first is told', () => {
+    const bench = new Bench()
+    bench.p.rcvNxt = 100
+    bench.insert(200, 100)
+    bench.sack()
+    bench.insert(50, 200)
+    assert.deepEqual(bench.sack(), [
+      [50, 100],
+      [100, 300],
+    ])
+    bench.end()
+  })
+
   test('duplicates that follow each other before an ACK goes are one', () => {
     const bench = new Bench()
     bench.p.rcvNxt = 5000
@@ -479,6 +504,21 @@ describe('bounds of what waits', () => {
     bench.end()
   })
 
+  test('what is not small is not copied behind its neighbour, though that has room', () => {
+    const bench = new Bench()
+    const { mbufs } = bench.context
+    const cluster = mbufs.allocateCluster(8000)
+    bench.m.at = cluster
+    bench.m.length = bench.m.total = 1000
+    early.insert(bench.context, bench.p, cluster, 1000)
+    bench.insert(2000, EarlyLimits.mergeBytes + 1)
+    assert.equal(early.pieces(bench.context, bench.p), 2)
+    bench.insert(2000 + EarlyLimits.mergeBytes + 1, 1)
+    bench.insert(1500, 10)
+    assert.equal(early.pieces(bench.context, bench.p), 2)
+    bench.end()
+  })
+
   test('small neighbours share an mbuf, from whichever side they come', () => {
     for (const order of ['up', 'down', 'even first'] as const) {
       const bench = new Bench()
@@ -553,7 +593,7 @@ describe('tcp reassembly against a model', () => {
     offset: fc.nat({ max: SPAN }),
     bytes: fc.oneof(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 2500 })),
     parts: fc.array(fc.integer({ min: 1, max: 900 }), { maxLength: 3 }),
-    take: fc.boolean(),
+    take: fc.constantFrom(0, 0, 1, 2, 99),
     near: fc.boolean(),
   })
   const bases = fc.constantFrom(0, 2 ** 31 - 3000, -3000, 2 ** 31 - 1, -1)
@@ -573,14 +613,16 @@ describe('tcp reassembly against a model', () => {
             for (const [i, byte] of data.entries()) {
               assert.equal(byte, byteAt(start + i, model.copies.get(start + i)), `the byte at ${start + i}`)
             }
-          if (take) {
-            for (let data = bench.take(); data !== undefined; data = bench.take())
-              for (const byte of data) {
-                assert.equal(byte, byteAt(model.next, model.copies.get(model.next)))
-                model.copies.delete(model.next++)
-              }
-            assert(!model.copies.has(model.next), 'nothing more could be taken')
+          for (let i = 0; i < take; i++) {
+            const data = bench.take()
+            assert.equal(data !== undefined, model.copies.has(model.next), 'a packet is given if its bytes are there')
+            if (data === undefined) break
+            for (const byte of data) {
+              assert.equal(byte, byteAt(model.next, model.copies.get(model.next)))
+              model.copies.delete(model.next++)
+            }
             assert.equal(add(bench.p.rcvNxt, -bench.base), model.next)
+            assert.deepEqual(bench.blocks(), model.blocks())
           }
         }
         bench.end()

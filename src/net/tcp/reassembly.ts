@@ -115,7 +115,6 @@ export function insert(context: NetContext, p: Pcb, packet: Address, sequence: S
     const hole = distance(start, words[(next >> 2) + START]!)
     if (hole > 0) {
       const piece = context.mbufs.copySlice(rest, 0, hole)
-      const joins = block !== 0 && words[(block >> 2) + END] === start
       const placed = piece === 0 ? Early.droppedMemory : place(context, p, piece, start, block, next)
       if (placed !== Early.queued) {
         context.mbufs.free(rest)
@@ -124,8 +123,7 @@ export function insert(context: NetContext, p: Pcb, packet: Address, sequence: S
       result = Early.queued
       rest = cut(context, rest, hole)
       start = add(start, hole)
-      // The next block is a part of this one now.
-      if (!joins) block = piece
+      // It is a part of the block before it now, if they have met, or a block: the next turn finds the bytes that follow in there.
     } else block = next
   }
   return result

@@ -107,6 +107,16 @@ describe('congestion control', () => {
         assert(p.cwnd >= 15 * MSS && p.cwnd <= 16 * MSS, `${p.cwnd}`)
       })
 
+      test('has no window above 2^30 bytes', () => {
+        const p = connection(control)
+        p.cwnd = 2 ** 30 - 10
+        control.acknowledged(p, 20 * MSS, S)
+        assert.equal(p.cwnd, 2 ** 30)
+        p.ssthresh = MSS
+        for (let i = 0; i < 20; i++) control.acknowledged(p, 2 ** 29, S + i * S)
+        assert.equal(p.cwnd, 2 ** 30)
+      })
+
       test('says at a loss where to go, and leaves cwnd alone (@rfc 5681 3.1)', () => {
         const p = connection(control)
         p.cwnd = 100 * MSS
@@ -201,6 +211,15 @@ describe('newreno', () => {
       round(newReno, p, 0)
       assert(Math.abs(p.cwnd - (50 + i) * MSS) <= MSS, `${p.cwnd} after ${i} round trips`)
     }
+  })
+
+  test('what slow start did not need counts for congestion avoidance', () => {
+    const p = connection(newReno)
+    p.ssthresh = 11 * MSS
+    newReno.acknowledged(p, 5 * MSS, 0)
+    assert.equal(p.cwnd, 11 * MSS)
+    newReno.acknowledged(p, 7 * MSS, 0)
+    assert.equal(p.cwnd, 12 * MSS)
   })
 
   test('counts bytes in congestion avoidance, too', () => {
@@ -298,6 +317,8 @@ describe('cubic', () => {
 
   test('after a timeout the curve begins at its flat place (@rfc 9438 4.8)', () => {
     const p = connection(cubic)
+    p.cwnd = 5000 * MSS
+    lose(cubic, p, 0)
     p.cwnd = 1000 * MSS
     fly(p, 1000 * MSS)
     cubic.timeout(p, S)
@@ -326,6 +347,17 @@ describe('cubic', () => {
     const { cwnd } = p
     round(cubic, p, 100 * S)
     assert(p.cwnd > 1.3 * cwnd && p.cwnd <= 1.55 * cwnd, `${cwnd} became ${p.cwnd}`)
+  })
+
+  test('stands still, and does not shrink, where the curve has fallen behind since the path is shorter now', () => {
+    const p = connection(cubic)
+    p.cwnd = 1000 * MSS
+    lose(cubic, p, S)
+    rounds(p, S, 10, 1000)
+    const { cwnd } = p
+    p.srtt = MS
+    for (let i = 0; i < 100; i++) cubic.acknowledged(p, 2 * MSS, 10 * S + i)
+    assert(p.cwnd >= cwnd && p.cwnd <= cwnd + MSS, `${cwnd} became ${p.cwnd}`)
   })
 
   test('a pause does not count as time of the curve (@rfc 9438 4.2)', () => {

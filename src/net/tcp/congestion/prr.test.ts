@@ -86,6 +86,18 @@ describe('proportional rate reduction', () => {
     assert.equal(p.cwnd, 21 * MSS)
   })
 
+  test('makes up there for what was delivered and not yet followed by as much', () => {
+    const p = connection()
+    p.sndNxt = 100 * MSS
+    p.ssthresh = 50 * MSS
+    p.flight = 20 * MSS
+    enter(p, 0, 0)
+    sent(p, MSS)
+    assert.equal(acknowledged(p, 5 * MSS, false), 5 * MSS)
+    sent(p, MSS)
+    assert.equal(acknowledged(p, MSS, false), 4 * MSS)
+  })
+
   test('never lets more be in flight than ssthresh there', () => {
     const p = connection()
     p.sndNxt = 100 * MSS
@@ -104,6 +116,7 @@ describe('proportional rate reduction', () => {
     p.flight = 80 * MSS
     enter(p, 0, 0)
     acknowledged(p, MSS, false)
+    p.flight = 20 * MSS
     const { cwnd, prrDelivered } = p
     assert.equal(acknowledged(p, 0, true), cwnd - p.flight)
     assert.equal(p.cwnd, cwnd)
