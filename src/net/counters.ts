@@ -145,6 +145,8 @@ export const TcpCounters = counterSet('tcp', [
   'challenges',
   'challengesLimited',
   'resetsReceived',
+  // Segments whose data went to the program as part of another's packet, and packets that went.
+  'coalesced',
   'delivered',
   'deliveredBytes',
   'sendDropped',

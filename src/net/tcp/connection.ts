@@ -276,12 +276,7 @@ function empty(t: Tcp, p: Pcb): void {
 
 /** What came in order and no program has taken. */
 export function dropReceived(t: Tcp, p: Pcb): void {
-  for (let packet = p.rcvFirst; packet !== 0; ) {
-    t.m.at = packet
-    const next = t.m.link
-    t.mbufs.free(packet)
-    packet = next
-  }
+  if (p.rcvFirst !== 0) t.mbufs.free(p.rcvFirst)
   p.rcvFirst = 0
   p.rcvLast = 0
 }

@@ -3,7 +3,7 @@
 import { finish, pseudoHeaderSum } from '../../base/checksum.ts'
 import { Errno } from '../../base/errno.ts'
 import type { Address } from '../../base/struct.ts'
-import { MbufFlag } from '../../device/mbuf.ts'
+import { Mbuf, MbufFlag } from '../../device/mbuf.ts'
 import { addressBytes, type Family } from '../address.ts'
 import { TcpCounters } from '../counters.ts'
 import { IpProtocol } from '../ip/header.ts'
@@ -31,6 +31,8 @@ const RECEIVED = C.received
 const { fin: FIN, syn: SYN, rst: RST, ack: ACK, urg: URG } = TcpFlag
 const { established, closeWait, finWait1, finWait2, closing, lastAck, synSent, synReceived } = State
 const { TIMESTAMPS, ACK_NOW, ACK_DELAYED } = PcbFlag
+const PART = Mbuf.offset.part >> 2
+const TOTAL = Mbuf.offset.total >> 2
 const CONGESTION_EXPERIENCED = 3
 /** What may still bring data. */
 const RECEIVING = established | finWait1 | finWait2
@@ -596,15 +598,17 @@ function accept(t: Tcp, p: Pcb): void {
 }
 
 function enqueue(t: Tcp, p: Pcb, packet: Address, bytes: number): void {
-  const { m } = t
-  m.at = packet
-  m.link = 0
-  if (p.rcvLast === 0) p.rcvFirst = packet
+  const { words } = t
+  if (p.rcvFirst === 0) p.rcvFirst = packet
   else {
-    m.at = p.rcvLast
-    m.link = packet
+    // What comes in one batch is one packet to the program (receive coalescing): one message, whatever it came in.
+    words[(p.rcvLast >> 2) + PART] = packet
+    words[(p.rcvFirst >> 2) + TOTAL]! += bytes
+    t.count[C.coalesced]!++
   }
-  p.rcvLast = packet
+  let last = packet
+  while (words[(last >> 2) + PART]! !== 0) last = words[(last >> 2) + PART]!
+  p.rcvLast = last
   p.rcvNxt = (p.rcvNxt + bytes) | 0
   p.rcvHeld += bytes
   p.bytesReceived += bytes

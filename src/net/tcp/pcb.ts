@@ -102,7 +102,7 @@ export const TcpPcb = struct({
   sndSkip: u32, // bytes of sndFirst that are acknowledged already
   sndCursor: u32, // the mbuf that holds sndCursorAt's byte: where the next transmission probably begins
   sndCursorAt: i32, // the sequence number of sndCursor's first byte
-  // What came in order and is to be passed to the program at the end of the batch: packets by `link`.
+  // What came in order and is to be passed to the program at the end of the batch: a packet, and the last of its parts.
   rcvFirst: u32,
   rcvLast: u32,
   // What came too early: packets by `link`, in order, without overlap (reassembly.ts).

@@ -23,7 +23,6 @@ import { consumed } from './window.ts'
 
 const C = TcpCounters.index
 const TYPE = MessageHeader.offset.type >> 2
-const LINK = Mbuf.offset.link >> 2
 const SOCKET = Mbuf.offset.socket >> 2
 const TOTAL = Mbuf.offset.total >> 2
 /** Flags of the PCB that the program may set. */
@@ -266,22 +265,17 @@ export class TcpUser {
     }
   }
 
-  /** Passes on what came in order: the packets themselves. */
+  /** Passes on what came in order: the packet itself. */
   #deliver(p: Pcb, pcb: Address): void {
     const t = this.#t
     const { words, mbufs } = t
-    const { port, socket } = p
-    let packet = p.rcvFirst
+    const packet = p.rcvFirst
     p.rcvFirst = 0
     p.rcvLast = 0
-    while (packet !== 0) {
-      const next = words[(packet >> 2) + LINK]!
-      words[(packet >> 2) + SOCKET] = socket
-      t.count[C.delivered]!++
-      t.count[C.deliveredBytes]! += words[(packet >> 2) + TOTAL]!
-      mbufs.handOff(port, packet)
-      packet = next
-    }
+    words[(packet >> 2) + SOCKET] = p.socket
+    t.count[C.delivered]!++
+    t.count[C.deliveredBytes]! += words[(packet >> 2) + TOTAL]!
+    mbufs.handOff(p.port, packet)
     p.at = pcb
   }
 

@@ -51,6 +51,26 @@ export interface UdpFields {
   readonly checksum?: number
 }
 
+/** Sequence numbers are unsigned, as they are on the wire. */
+export interface TcpFields {
+  readonly sourcePort?: number
+  readonly targetPort?: number
+  readonly seq?: number
+  readonly ack?: number
+  /** Letters of FLAGS in any order: `SA` is SYN and ACK. Default: ACK. */
+  readonly flags?: string
+  readonly window?: number
+  readonly urgent?: number
+  /** What `tcpOption` makes. Filled up with "no operation" to whole words. */
+  readonly tcpOptions?: Bytes | readonly number[]
+  /** In words. */
+  readonly dataOffset?: number
+  readonly checksum?: number
+}
+
+/** TCP's control bits as letters, the lowest first; E and C are ECE and CWR. */
+export const FLAGS = 'FSRPAUEC'
+
 export interface IcmpFields {
   readonly type: number
   readonly code?: number
@@ -141,6 +161,44 @@ export function udpSegment(fields: UdpFields & { source?: string; target?: strin
   return join(head, payload)
 }
 
+/** `checksum` is TCP's. */
+export function tcp(fields: TcpFields & IpFields, payload: Bytes = new Uint8Array()): Bytes {
+  const { checksum: _, ...rest } = fields
+  return ip({ ...rest, protocol: Protocol.tcp }, tcpSegment(fields, payload))
+}
+
+/** A TCP segment without its IP header. */
+export function tcpSegment(fields: TcpFields & { source?: string; target?: string }, payload: Bytes): Bytes {
+  const { source = '10.0.0.9', target = '10.0.0.1', sourcePort = 5000, targetPort = 7, seq = 0, ack = 0 } = fields
+  const { flags = 'A', window = 65535, urgent = 0, tcpOptions = [] } = fields
+  const options = join(tcpOptions, new Array<number>((4 - (tcpOptions.length % 4)) % 4).fill(1))
+  const { dataOffset = 5 + options.length / 4 } = fields
+  const bits = [...flags].reduce((sum, letter) => {
+    assert(FLAGS.includes(letter), `${letter} is no control bit`)
+    return sum | (1 << FLAGS.indexOf(letter))
+  }, 0)
+  const head = join(
+    join(be16(sourcePort), be16(targetPort), be32(seq), be32(ack)),
+    join([(dataOffset << 4) & 0xff, bits], be16(window), [0, 0], be16(urgent), options),
+  )
+  const length = head.length + payload.length
+  const pseudo = join(address(source), address(target), [0, Protocol.tcp], be16(length))
+  put16(head, 16, fields.checksum ?? checksumOf(pseudo, head, payload))
+  return join(head, payload)
+}
+
+/** TCP's options, one by one: to be joined. */
+export const tcpOption = {
+  end: [0],
+  noOperation: [1],
+  mss: (bytes: number) => join([2, 4], be16(bytes)),
+  windowScale: (shift: number) => Uint8Array.of(3, 3, shift),
+  sackPermitted: Uint8Array.of(4, 2),
+  sack: (...blocks: readonly (readonly [number, number])[]) =>
+    join([5, 2 + 8 * blocks.length], ...blocks.map(([start, end]) => join(be32(start), be32(end)))),
+  timestamps: (value: number, echo: number) => join([8, 10], be32(value), be32(echo)),
+} as const
+
 /** `checksum` is ICMP's. */
 export function icmp(fields: IcmpFields & IpFields, data: Bytes): Bytes {
   const { checksum: _, ...rest } = fields
@@ -197,8 +255,29 @@ export interface Read {
   }
   readonly udp?: { readonly sourcePort: number; readonly targetPort: number; readonly length: number }
   readonly icmp?: { readonly type: number; readonly code: number; readonly rest: number }
+  readonly tcp?: ReadTcp
   /** Behind the last header that was read: of a fragment, behind the IP header. */
   readonly payload: Bytes
+}
+
+/** A TCP header, read. */
+export interface ReadTcp {
+  readonly sourcePort: number
+  readonly targetPort: number
+  readonly seq: number
+  readonly ack: number
+  /** Letters of FLAGS, in its order. */
+  readonly flags: string
+  readonly window: number
+  readonly urgent: number
+  readonly mss?: number
+  readonly windowScale?: number
+  readonly sackPermitted?: true
+  readonly timestamps?: { readonly value: number; readonly echo: number }
+  /** Pairs of start and end. */
+  readonly sack?: readonly (readonly [number, number])[]
+  /** The options' bytes. */
+  readonly options: Bytes
 }
 
 /** Reads a frame that the stack has sent, and holds its lengths and checksums against the RFCs. */
@@ -257,12 +336,63 @@ function readTransport(head: NonNullable<Read['ip']>, payload: Bytes): Omit<Read
     const ports = { sourcePort: get16(payload, 0), targetPort: get16(payload, 2), length }
     return { udp: ports, payload: payload.subarray(8) }
   }
+  if (head.protocol === Protocol.tcp) {
+    const pseudo = join(address(head.source), address(head.target), [0, Protocol.tcp], be16(payload.length))
+    assert.equal(checksumOf(pseudo, payload), 0, 'the segment has its checksum')
+    const headerBytes = (payload[12]! >>> 4) * 4
+    assert(headerBytes >= 20 && headerBytes <= payload.length, 'the data offset lies within the segment')
+    assert.equal(payload[12]! & 15, 0, 'the reserved bits are 0')
+    return { tcp: readTcp(payload.subarray(0, headerBytes)), payload: payload.subarray(headerBytes) }
+  }
   if (head.protocol === Protocol.icmp) {
     assert.equal(checksumOf(payload), 0, 'the ICMP message has its checksum')
     const rest = ((get16(payload, 4) << 16) | get16(payload, 6)) >>> 0
     return { icmp: { type: payload[0]!, code: payload[1]!, rest }, payload: payload.subarray(8) }
   }
   return { payload }
+}
+
+function readTcp(header: Bytes): ReadTcp {
+  const flags = [...FLAGS].filter((_, bit) => (header[13]! & (1 << bit)) !== 0).join('')
+  if (!flags.includes('U')) assert.equal(get16(header, 18), 0, 'without URG the urgent pointer is 0')
+  if (!flags.includes('A')) assert.equal(get32(header, 8), 0, 'without ACK the acknowledgment number is 0')
+  const options = header.subarray(20)
+  return {
+    sourcePort: get16(header, 0),
+    targetPort: get16(header, 2),
+    seq: get32(header, 4),
+    ack: get32(header, 8),
+    flags,
+    window: get16(header, 14),
+    urgent: get16(header, 18),
+    options,
+    ...readTcpOptions(options),
+  }
+}
+
+function readTcpOptions(options: Bytes): Partial<ReadTcp> {
+  const found: { -readonly [name in keyof ReadTcp]?: ReadTcp[name] } = {}
+  for (let at = 0; at < options.length; ) {
+    const kind = options[at]!
+    if (kind === 1) {
+      at++
+      continue
+    }
+    assert.notEqual(kind, 0, 'the stack fills up its options and does not end them')
+    const length = options[at + 1]!
+    assert(length >= 2 && at + length <= options.length, 'an option lies within the header')
+    const value = options.subarray(at + 2, at + length)
+    if (kind === 2) found.mss = get16(value, 0)
+    else if (kind === 3) found.windowScale = value[0]!
+    else if (kind === 4) found.sackPermitted = true
+    else if (kind === 8) found.timestamps = { value: get32(value, 0), echo: get32(value, 4) }
+    else {
+      assert.equal(kind, 5, 'the stack sends options that we know')
+      found.sack = Array.from({ length: value.length / 8 }, (_, i) => [get32(value, 8 * i), get32(value, 8 * i + 4)])
+    }
+    at += length
+  }
+  return found
 }
 
 function readArp(body: Bytes): Omit<Read, 'ether'> {
@@ -282,6 +412,14 @@ function readArp(body: Bytes): Omit<Read, 'ether'> {
 
 export function be16(value: number): Bytes {
   return Uint8Array.of(value >>> 8, value & 0xff)
+}
+
+export function be32(value: number): Bytes {
+  return join(be16((value >>> 16) & 0xffff), be16(value & 0xffff))
+}
+
+export function get32(bytes: Bytes, at: number): number {
+  return ((get16(bytes, at) << 16) | get16(bytes, at + 2)) >>> 0
 }
 
 export function get16(bytes: Bytes, at: number): number {

@@ -19,7 +19,7 @@ import type { Cpu } from '../../kernel/cpu.ts'
 import { type SimMachine, simulate } from '../../machine/sim.ts'
 import { nudge } from '../../machine/testing/sim.ts'
 import type { UdpSocket, UdpSocketOptions } from '../../socket/udp.ts'
-import { type HostConfig, Stack } from '../../stack.ts'
+import { type HostConfig, Stack, type TcpConnectOptions, type TcpListenOptions } from '../../stack.ts'
 import {
   ArpCounters,
   DispatchCounters,
@@ -33,6 +33,7 @@ import {
   UdpCounters,
 } from '../counters.ts'
 import { arp, type Bytes, ether, type Read, read, Type } from './frame.ts'
+import { type ProgramOptions, TestServer, TestSocket } from './program.ts'
 
 export const HOST = '10.0.0.1'
 export const PEER = '10.0.0.9'
@@ -48,6 +49,10 @@ export interface WireUnderTest {
 export interface TestHostOptions {
   /** The host's CPUs. Default 1. */
   readonly cpus?: number
+  /** CPUs behind them that only have programs of the host. Default 0. */
+  readonly programs?: number
+  /** Ask for ECN. */
+  readonly ecn?: boolean
   readonly seed?: number
   /** Default: one, with 10.0.0.1/24. */
   readonly wires?: readonly WireUnderTest[]
@@ -97,9 +102,9 @@ export class TestHost {
   #finished = false
 
   constructor(options: TestHostOptions = {}) {
-    const { cpus = 1, seed = 1, wires = [{}], entries = 4096, memoryBytes = MEMORY } = options
+    const { cpus = 1, programs = 0, seed = 1, wires = [{}], entries = 4096, memoryBytes = MEMORY } = options
     this.cpuCount = cpus
-    this.#tester = cpus
+    this.#tester = cpus + programs
     this.answerArp = options.answerArp ?? true
     const own = Array.from({ length: cpus }, (_, i) => i)
     const specs = wires.map((wire, i): WireOptions & { address: string } => ({
@@ -121,17 +126,24 @@ export class TestHost {
       })),
       routes: options.routes ?? [],
       checksums: options.checksums ?? true,
+      programs: Array.from({ length: programs }, (_, i) => cpus + i),
+      ecn: options.ecn ?? false,
     }
-    this.#jobs = Array.from({ length: cpus + 1 }, () => [])
+    this.#jobs = Array.from({ length: this.#tester + 1 }, () => [])
     const regions = wireRegions(...specs)
-    this.machine = simulate({ cpus: cpus + 1, seed, memoryBytes, regions, checkOrder: true })
+    this.machine = simulate({ cpus: this.#tester + 1, seed, memoryBytes, regions, checkOrder: true })
     for (const cpu of this.machine.cpus) {
       this.#takeJobs(cpu)
       if (cpu.index !== this.#tester) this.#start(cpu)
       else for (const [i, wire] of specs.entries()) this.#end(cpu, wire, i, options.steer ?? 'flow')
     }
     this.run()
-    assert.equal(this.stacks.length, cpus)
+    assert.equal(this.stacks.length, this.#tester)
+  }
+
+  /** The last CPU that has programs. */
+  get programCpu(): number {
+    return this.#tester - 1
   }
 
   get nowUs(): number {
@@ -147,6 +159,11 @@ export class TestHost {
     return linkAddressOf(`w${wire}.a`)
       .map((byte) => byte.toString(16).padStart(2, '0'))
       .join(':')
+  }
+
+  /** The next frame that the host has sent, if there is one; it stays. */
+  get next(): Sent | undefined {
+    return this.#inbox[0]
   }
 
   /** Sends an IP packet to the host, in a frame from PEER_LINK, and runs. */
@@ -226,6 +243,39 @@ export class TestHost {
     return { error: answers[0], socket }
   }
 
+  /** A TCP server: listens on all CPUs of the host, for a program on `cpu`. @throws what `ready` got */
+  listen(options: TcpListenOptions, cpu = 0, program: ProgramOptions = {}): TestServer {
+    const { error, server } = this.tryListen(options, cpu, program)
+    if (error !== undefined) throw error
+    return server
+  }
+
+  tryListen(
+    options: TcpListenOptions,
+    cpu = 0,
+    program: ProgramOptions = {},
+  ): { error: Error | undefined; server: TestServer } {
+    const answers: (Error | undefined)[] = []
+    const server = this.on(cpu, (stack) => new TestServer(this, cpu, stack, options, program, (e) => answers.push(e)))
+    this.run()
+    assert.equal(answers.length, 1, 'ready is called once')
+    return { error: answers[0], server }
+  }
+
+  /** A TCP client's socket. How the attempt ends is in its log. @throws what `connect` throws */
+  connect(options: TcpConnectOptions, cpu = 0, program: ProgramOptions = {}): TestSocket {
+    // What a job throws would be the CPU's failure.
+    const result = this.on(cpu, (stack): TestSocket | Error => {
+      try {
+        return new TestSocket(this, cpu, stack.tcp.connect(options), program)
+      } catch (error) {
+        return error as Error
+      }
+    })
+    if (result instanceof Error) throw result
+    return result
+  }
+
   /** All that a socket has received, as its program would take it. */
   received(
     socket: UdpSocket,
@@ -249,17 +299,23 @@ export class TestHost {
     return this.#inbox.splice(0)
   }
 
-  /** The next frame that the host has sent has these fields. */
-  expect(fields: Partially<Omit<Sent, 'bytes'>>): Sent {
+  /** The next of them. */
+  takeNext(): Sent {
     const next = this.#inbox.shift()
     assert(next !== undefined, 'the host has sent nothing')
+    return next
+  }
+
+  /** The next frame that the host has sent has these fields. */
+  expect(fields: Partially<Omit<Sent, 'bytes'>>): Sent {
+    const next = this.takeNext()
     assertMatches(next, fields, 'frame')
     return next
   }
 
   expectNothing(): void {
     assert.deepEqual(
-      this.#inbox.map(({ ether, arp, ip, udp, icmp }) => ({ ether, arp, ip, udp, icmp })),
+      this.#inbox.map(({ ether, arp, ip, udp, icmp, tcp }) => ({ ether, arp, ip, udp, icmp, tcp })),
       [],
       'the host sends nothing more',
     )
