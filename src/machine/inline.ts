@@ -55,6 +55,16 @@ export class InlineMachine extends MachineView implements Machine {
     this.#driver.schedule()
   }
 
+  /** The machine's timers and watches keep the event loop alive, as they do from the beginning. */
+  ref(): void {
+    this.#driver.ref()
+  }
+
+  /** They do not: a process with nothing else to do ends. */
+  unref(): void {
+    this.#driver.unref()
+  }
+
   /** Why it stopped, when a CPU threw. */
   get failure(): CpuFailure | undefined {
     return this.#failure

@@ -74,6 +74,18 @@ export class ThreadsMachine extends MachineView implements Machine {
     this.#driver?.schedule()
   }
 
+  /** The workers, and what the joined CPU waits for, keep the event loop alive, as they do from the beginning. */
+  ref(): void {
+    this.#driver?.ref()
+    for (const worker of this.#workers) worker.ref()
+  }
+
+  /** They do not: a process with nothing else to do ends. */
+  unref(): void {
+    this.#driver?.unref()
+    for (const worker of this.#workers) worker.unref()
+  }
+
   get done(): Promise<void> {
     return this.#ending.done
   }

@@ -29,6 +29,8 @@ export function acknowledge(t: Tcp, p: Pcb, windowChanged: boolean): void {
   t.marked = 0
   let fresh = 0
   let sacked = 0
+  let waitUs = 0
+  const wasRecovering = (p.flags & (RECOVERY | LOSS)) !== 0
   if (bytes > 0) {
     fresh = advance(t, p, ack)
     if (t.rttSampleUs > 0) measure(p, t.rttSampleUs)
@@ -45,9 +47,13 @@ export function acknowledge(t: Tcp, p: Pcb, windowChanged: boolean): void {
     progress(p)
     congestionNotified(t, p)
     grow(t, p, bytes, flightBefore)
-  } else recover(t, p, bytes, fresh, sacked, flightBefore, windowChanged)
-  if (bytes > 0) armRetransmission(t, p)
-  if (p.sndNxt !== p.sndEnd || p.lostFirst !== 0) t.wantOutput(p)
+  } else waitUs = recover(t, p, bytes, fresh, sacked, flightBefore, windowChanged)
+  // What is late is looked for first; and where recovery begins, no probe of the tail is wanted any more.
+  if (waitUs > 0) armReordering(t, p, waitUs)
+  else if (bytes > 0 || (!wasRecovering && (p.flags & RECOVERY) !== 0)) armRetransmission(t, p)
+  // Also a FIN that the congestion window has held back, with all data sent.
+  if (p.sndNxt !== p.sndEnd || p.lostFirst !== 0 || (p.flags & (PcbFlag.FIN | PcbFlag.FIN_SENT)) === PcbFlag.FIN)
+    t.wantOutput(p)
 }
 
 /** Everything before `ack` has arrived. Returns how many bytes were not known to have. */
@@ -108,6 +114,7 @@ function progress(p: Pcb): void {
   p.mtuProbeFailures = 0
 }
 
+/** The long way. Returns in how many µs to look again for what is late, 0: nothing is. */
 function recover(
   t: Tcp,
   p: Pcb,
@@ -116,7 +123,7 @@ function recover(
   sacked: number,
   flightBefore: number,
   windowChanged: boolean,
-): void {
+): number {
   const hasSack = (p.flags & SACK) !== 0
   let arrived = fresh + sacked
   if (bytes > 0) progress(p)
@@ -124,13 +131,11 @@ function recover(
   congestionNotified(t, p)
   probeAnswered(t, p, bytes > 0)
   if ((p.flags & (RECOVERY | LOSS)) !== 0 && atOrBefore(p.recover, p.sndUna)) leave(p)
-  if (hasSack) {
-    const waitUs = detectLoss(t, p)
-    if (waitUs > 0) armReordering(t, p, waitUs)
-  }
+  const waitUs = hasSack ? detectLoss(t, p) : 0
   if (p.lostFirst !== 0 && (p.flags & (RECOVERY | LOSS)) === 0) enter(t, p, fresh, sacked)
   if ((p.flags & RECOVERY) !== 0) prr.acknowledged(p, arrived, bytes > 0 && t.marked === 0)
   else if (bytes > 0) grow(t, p, bytes, flightBefore)
+  return waitUs
 }
 
 /** A segment that was late is lost, by the clock and not by an acknowledgment (RFC 8985 6.3). */
@@ -150,8 +155,10 @@ function countDuplicate(t: Tcp, p: Pcb, bytes: number, arrived: number, windowCh
   }
   if (windowChanged || t.bytes > 0 || t.fin || p.segFirst === 0) return arrived
   if (p.dupAcks < 255) p.dupAcks++
-  if (p.dupAcks === DUP_THRESHOLD && (p.flags & (RECOVERY | LOSS)) === 0 && after(p.sndUna, p.recover))
-    firstIsLost(t, p)
+  // What recovery or a timeout has sent again may be what is doubled now (RFC 6582 3.2 step 1): such an episode ended at `recover`, and
+  // means nothing when that is no longer in flight.
+  const isOld = atOrBefore(p.sndUna, p.recover) && atOrBefore(p.recover, p.sndNxt)
+  if (p.dupAcks === DUP_THRESHOLD && (p.flags & (RECOVERY | LOSS)) === 0 && !isOld) firstIsLost(t, p)
   // Limited transmit (RFC 3042): new data goes for the first two.
   t.wantOutput(p)
   return arrived + Math.min(p.mss, p.flight)

@@ -11,6 +11,7 @@ import { TcpFlag } from './header.ts'
 import type { Listener } from './listener.ts'
 import { Embryo, PcbFlag, TupleKind } from './pcb.ts'
 import { respondSyn } from './respond.ts'
+import { after } from './sequence.ts'
 import { State } from './state.ts'
 import { type Tcp, tcpOf } from './tcp.ts'
 
@@ -21,6 +22,8 @@ const TIMER = Embryo.offset.timer
 /** The first retransmission of a SYN (RFC 6298 2.1), µs; each doubles it, up to a minute. */
 const SYN_TIMEOUT_US = 1_000_000
 const SYN_TIMEOUT_US_MAX = 60_000_000
+/** A connection that is opened anew begins so far behind the old one: beyond any window without scale. */
+const REOPEN_GAP = 65536 + 1
 /** @rfc 9293 MUST-22 MUST-23: after 1, 2, 4 … 60, 60 seconds, three minutes in all, it is given up. */
 const SYN_TRANSMITS_MAX = 9
 
@@ -73,6 +76,8 @@ export function arise(t: Tcp, listener: Listener): void {
   }
   e.flags = flags
   e.iss = t.sequences.next(t.now, t.view, family, e.local, e.localPort, e.remote, e.remotePort)
+  // @rfc 9293 MAY-2: an old connection that was faster than the clock may have come further.
+  if (t.reopens && !after(e.iss, t.issAfter)) e.iss = (t.issAfter + REOPEN_GAP) | 0
   t.tuple.at = record
   t.table.insert(t.tuple)
   t.embryos++

@@ -115,6 +115,7 @@ export function input(t: Tcp, packet: Address, isBroadcast: boolean): void {
     t.count[C.toListener]!++
     listen(t, listener)
   }
+  t.reopens = false
   if (t.packet !== 0) t.mbufs.free(t.packet)
 }
 
@@ -200,8 +201,9 @@ function embryoInput(t: Tcp, record: Address): void {
     return
   }
   if ((bits & SYN) !== 0) {
-    // @rfc 9293 MUST-11: it was a passive open, and stays one: our answer was lost.
-    if (t.seq === e.irs && (bits & ACK) === 0) again(t)
+    // @rfc 9293 MUST-11: it was a passive open, and stays one: our answer was lost. To another SYN the same answer: a peer that has begun
+    // anew resets it then, and may come again (RFC 9293 3.5.1, figure 9, for a connection that is half open).
+    if ((bits & ACK) === 0) again(t)
     return
   }
   if ((bits & ACK) === 0) return
@@ -365,8 +367,10 @@ function otherInput(t: Tcp, p: Pcb): void {
   // Fourth, the SYN (RFC 5961 4.2, @rfc 9293 MAY-12).
   if ((bits & SYN) !== 0) {
     // The second SYN of a simultaneous open acknowledges ours, and is no news itself.
-    if (p.state === synReceived && t.seq === p.irs) t.bits &= ~SYN
-    else return challenge(t, p)
+    if (p.state === synReceived && t.seq === p.irs) {
+      t.bits &= ~SYN
+      t.seq = p.rcvNxt
+    } else return challenge(t, p)
   }
   // Fifth, the ACK.
   if ((bits & ACK) === 0) return
@@ -518,11 +522,13 @@ function updateWindow(t: Tcp, p: Pcb): boolean {
   const window = t.window << p.sndScale
   p.sndWl1 = t.seq
   p.sndWl2 = t.ack
+  // Whatever was asked, it is answered.
+  p.probes = 0
   if (window === p.sndWnd) return false
   p.sndWnd = window
   if (window > p.sndWndMax) p.sndWndMax = window
-  // Open again: there may be something to send, and a peer that answers is there.
-  p.probes = 0
+  // Open again: there may be something to send. With nothing in flight the backoff was that of window probes.
+  if (p.segFirst === 0) p.backoff = 0
   t.wantOutput(p)
   return true
 }

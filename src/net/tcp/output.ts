@@ -21,7 +21,14 @@ import { copy, refer } from './sendbuffer.ts'
 import { distance, type SequenceNumber } from './sequence.ts'
 import { State } from './state.ts'
 import type { Tcp } from './tcp.ts'
-import { armDelayedAck, armPersist, armRetransmission, armStalled, TimerKind } from './timer.ts'
+import {
+  armDelayedAck,
+  armPersist,
+  armRetransmission,
+  armStalled,
+  restartRetransmission,
+  TimerKind,
+} from './timer.ts'
 import { announce } from './window.ts'
 
 const C = TcpCounters.index
@@ -101,6 +108,7 @@ export function retransmit(t: Tcp, p: Pcb): boolean {
   }
   s.transmits++
   s.sentAt = t.now
+  if (start === p.sndUna) restartRetransmission(t, p)
   prrSent(p, bytes)
   p.retransmitted++
   t.count[C.retransmitted]!++

@@ -31,6 +31,10 @@ export function delivered(t: Tcp, p: Pcb): void {
 
 /** A duplicate was reported: reordering was taken for a loss (step 4). Once a round trip. */
 export function duplicateReported(p: Pcb): void {
+  // What was sent again in vain, but for a probe, was out of order: its arrival cannot tell any more (RFC 8985 6.2 step 3 has only those
+  // that were sent once). What the network has doubled is none of ours.
+  if (p.retransmitted === 0 || (p.flags & PcbFlag.TLP_RETRANSMITTED) !== 0) return
+  p.flags |= PcbFlag.REORDERING
   if (distance(p.rackRound, p.sndUna) < 0) return
   p.rackRound = p.sndNxt
   if (p.rackMultiplier < MULTIPLIER_MAX) p.rackMultiplier++

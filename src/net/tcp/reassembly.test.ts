@@ -231,6 +231,36 @@ describe('tcp reassembly', () => {
     bench.end()
   })
 
+  test('what is known of a block goes on with its next piece when the first is taken', () => {
+    for (const behind of [false, true]) {
+      const bench = new Bench(-2000)
+      if (behind) bench.insert(5000, 10)
+      for (const start of [0, 1448, 2896]) bench.insert(start, 1448)
+      bench.take()
+      // In front of the block behind, or behind all.
+      bench.insert(4344, 600)
+      bench.insert(6000, 10)
+      bench.take()
+      assert.deepEqual(
+        bench.blocks(),
+        behind
+          ? [
+              [2896, 4944],
+              [5000, 5010],
+              [6000, 6010],
+            ]
+          : [
+              [2896, 4944],
+              [6000, 6010],
+            ],
+      )
+      bench.insert(4944, 1056)
+      assert.deepEqual(bench.blocks(), [[2896, 6010]])
+      assert.equal(bench.takeAll(), 6010)
+      bench.end()
+    }
+  })
+
   test('after all was freed it begins anew', () => {
     const bench = new Bench()
     for (const start of [100, 300, 500]) bench.insert(start, 50)

@@ -10,7 +10,7 @@ import { after, atOrBefore, before, distance, type SequenceNumber } from './sequ
 import type { Tcp } from './tcp.ts'
 
 const NEXT = Segment.offset.next >> 2
-const { SACKED } = SegmentFlag
+const { FIN, SACKED } = SegmentFlag
 
 /** Applies the blocks of the options of the segment that came, whose acknowledgment is `ack`. Returns the bytes newly acknowledged. */
 export function apply(t: Tcp, p: Pcb, ack: SequenceNumber): number {
@@ -23,6 +23,8 @@ export function apply(t: Tcp, p: Pcb, ack: SequenceNumber): number {
     duplicateReported(p)
     first = 1
   }
+  // In the order of the stream: what is new below what is new is not out of order, only told late.
+  sort(sack, first, sackCount)
   for (let i = first; i < sackCount; i++) {
     const start = sack[i * 2]!
     const end = sack[i * 2 + 1]!
@@ -30,6 +32,21 @@ export function apply(t: Tcp, p: Pcb, ack: SequenceNumber): number {
     bytes += applyBlock(t, p, start, end)
   }
   return bytes
+}
+
+/** Puts the blocks from `first` on in order. They are four at most. */
+function sort(sack: Int32Array, first: number, count: number): void {
+  for (let i = first + 1; i < count; i++) {
+    const start = sack[i * 2]!
+    const end = sack[i * 2 + 1]!
+    let at = i
+    for (; at > first && before(start, sack[at * 2 - 2]!); at--) {
+      sack[at * 2] = sack[at * 2 - 2]!
+      sack[at * 2 + 1] = sack[at * 2 - 1]!
+    }
+    sack[at * 2] = start
+    sack[at * 2 + 1] = end
+  }
 }
 
 /** Whether the first block reports a duplicate: below the acknowledgment, or within the second (RFC 2883 4). */
@@ -61,7 +78,9 @@ function applyBlock(t: Tcp, p: Pcb, start: SequenceNumber, end: SequenceNumber):
       continue
     }
     if (after(s.end, end)) {
-      const front = Math.floor(distance(s.start, end) / p.mss) * p.mss
+      // A receiver may keep the data of a segment and not its FIN.
+      const all = (s.flags & FIN) !== 0 && distance(end, s.end) === 1
+      const front = all ? distance(s.start, end) : Math.floor(distance(s.start, end) / p.mss) * p.mss
       if (front === 0 || !split(t, p, (s.start + front) | 0)) break
     }
     bytes += distance(s.start, s.end)

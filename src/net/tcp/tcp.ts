@@ -70,6 +70,9 @@ export class Tcp {
   congestion = false
   /** The acknowledgment reported a duplicate (RFC 2883). */
   duplicate = false
+  /** The segment is a SYN that ends a TIME-WAIT: ours must then have a number behind `issAfter` (RFC 9293 3.6.1). */
+  reopens = false
+  issAfter = 0
   /** Heads of the lists of connections with something to send, and with something to tell. */
   outputFirst: Address = 0
   eventFirst: Address = 0

@@ -20,6 +20,7 @@ import { detectLoss } from './rack.ts'
 import { timeoutUs } from './rtt.ts'
 import { forget } from './sack.ts'
 import { SegmentFlag } from './segment.ts'
+import { distance } from './sequence.ts'
 import { State } from './state.ts'
 import { type Tcp, tcpOf } from './tcp.ts'
 
@@ -45,7 +46,6 @@ const ACK_DELAY_US = 40_000
 const TAIL_DELAY_US = 200_000
 const TAIL_MIN_US = 10_000
 const PERSIST_MIN_US = 200_000
-const PERSIST_MAX_US = 60_000_000
 const STALL_US = 10_000
 /** @rfc 9293 SHLD-10: at least 3 retransmissions, then IP is asked whether the way is still good. */
 const R1 = 3
@@ -72,12 +72,18 @@ export function armRetransmission(t: Tcp, p: Pcb): void {
   }
   const { flags } = p
   if ((flags & (SACK | TLP | LOSS | RECOVERY)) === SACK && p.sacked === 0 && p.srtt > 0 && p.retransmits === 0) {
-    const alone = p.segFirst === p.segLast
+    // Of one segment on the wire: what was sent as one train has more, and the receiver does not delay its answer.
+    const alone = distance(p.sndUna, p.sndNxt) <= p.mss
     const probe = Math.max(2 * p.srtt + (alone ? TAIL_DELAY_US : 0), TAIL_MIN_US)
-    const timeout = timeoutUs(p)
-    if (probe < timeout) return arm(t, p, TimerKind.tailProbe, probe)
+    // Where the timeout would come first the probe takes its turn (RFC 8985 7.2).
+    return arm(t, p, TimerKind.tailProbe, Math.min(probe, timeoutUs(p)))
   }
   arm(t, p, TimerKind.retransmit, timeoutUs(p))
+}
+
+/** What everything waits for was sent again: its time begins anew, or a second loss of it would be a timeout however soon it is seen. */
+export function restartRetransmission(t: Tcp, p: Pcb): void {
+  if (p.timerKind === TimerKind.retransmit) arm(t, p, TimerKind.retransmit, timeoutUs(p))
 }
 
 /** A segment is late, and lost if it is not there in `delayUs`. */
@@ -88,8 +94,9 @@ export function armReordering(t: Tcp, p: Pcb, delayUs: number): void {
 /** The peer's window is closed: it is asked from time to time (@rfc 9293 MUST-36 SHLD-29 SHLD-30). */
 export function armPersist(t: Tcp, p: Pcb): void {
   if (p.timerKind === TimerKind.persist) return
-  const timeout = Math.max(timeoutUs(p), PERSIST_MIN_US)
-  arm(t, p, TimerKind.persist, Math.min(timeout * 2 ** Math.min(p.probes, 10), PERSIST_MAX_US))
+  // Nothing is in flight: the backoff is this timer's, and 0 at the beginning.
+  if (p.backoff === 0) p.firstUnansweredAt = t.now
+  arm(t, p, TimerKind.persist, Math.max(timeoutUs(p), PERSIST_MIN_US))
 }
 
 /** Nothing could be sent for want of memory, or because the device was full. */
@@ -153,11 +160,14 @@ function probe(t: Tcp, p: Pcb): void {
 /** RFC 6298 5.4 to 5.7, RFC 5681 3.1. */
 function retransmissionTimeout(t: Tcp, p: Pcb): void {
   if (p.segFirst === 0) return
+  const { s } = t
+  s.at = p.segFirst
+  // @rfc 9293 SHLD-17: what lies beyond a window that has shrunk does not count against a peer that answers.
+  const isBeyond = p.sndWnd < ((s.end - s.start) | 0) && p.lastReceivedAt >= p.lastSentAt
+  if (isBeyond) p.retransmits = 0
   if (isGivenUp(t, p, R2)) return
   t.count[C.timeouts]!++
   if (p.retransmits === R1) negativeAdvice(t, p)
-  const { s } = t
-  s.at = p.segFirst
   // The first one is never selectively acknowledged, unless the receiver has changed its mind (RFC 2018 8).
   if ((s.flags & SegmentFlag.SACKED) !== 0) forget(t, p)
   if ((p.flags & LOSS) === 0) {
@@ -173,7 +183,7 @@ function retransmissionTimeout(t: Tcp, p: Pcb): void {
   collapse(p)
   p.dupAcks = 0
   p.flags = (p.flags | LOSS) & ~(RECOVERY | TLP | PcbFlag.TLP_RETRANSMITTED | PcbFlag.CWND_REDUCED)
-  if (wasFull) fallBack(t, p)
+  if (wasFull && !isBeyond) fallBack(t, p)
   t.wantOutput(p)
   arm(t, p, TimerKind.retransmit, timeoutUs(p))
 }
@@ -202,15 +212,16 @@ function reorderingTimeout(t: Tcp, p: Pcb): void {
 
 function persistTimeout(t: Tcp, p: Pcb): void {
   if (p.segFirst !== 0 || p.sndNxt === p.sndEnd) return
-  // @rfc 9293 MUST-37 MAY-8: it may stay closed as long as the peer answers; one that does not is treated as any other.
-  if (p.probes >= R2 || ((p.flags & PcbFlag.DETACHED) !== 0 && p.probes >= Limits.tcpOrphanProbes)) {
+  // @rfc 9293 MUST-37 MAY-8: it may stay closed as long as the peer answers, which sets `probes` to 0; one that does not is treated as any
+  // other. Unless no program is left, or it has said how long.
+  const isOrphan = (p.flags & PcbFlag.DETACHED) !== 0
+  const byTime = p.userTimeoutMs > 0 && t.now - p.firstUnansweredAt >= p.userTimeoutMs * 1000
+  if (p.probes >= R2 || byTime || (isOrphan && p.backoff >= Limits.tcpOrphanProbes)) {
     t.count[C.timedOut]!++
     return fail(t, p, Errno.ETIMEDOUT)
   }
-  if (p.userTimeoutMs > 0 && p.probes > 0 && t.now - p.lastReceivedAt >= p.userTimeoutMs * 1000) {
-    return fail(t, p, Errno.ETIMEDOUT)
-  }
   if (p.probes < 65535) p.probes++
+  if (p.backoff < 255) p.backoff++
   t.count[C.windowProbes]!++
   probe(t, p)
   armPersist(t, p)

@@ -111,13 +111,15 @@ export function input(t: Tcp, record: Address): boolean {
     // @rfc 9293 MAY-2 SHLD-4: a SYN that is beyond the old connection in time, or in sequence, opens it anew (RFC 6191 2).
     const newer = hasTimestamp && after(options.timestampValue, w.tsRecent)
     if (newer || after(t.seq, w.rcvNxt)) {
+      t.reopens = true
+      t.issAfter = w.sndNxt
       end(t, record)
       t.count[C.timeWaitsReused]!++
       return true
     }
   }
   // The peer's FIN again: our ACK was lost, and the time begins anew (RFC 9293 3.10.7.4). Anything else is answered as well.
-  if (t.fin && t.seq + t.bytes + 1 === w.rcvNxt) t.timers.arm(record + TIMER, TIME_WAIT_US, EXPIRE, record)
+  if (t.fin && ((t.seq + t.bytes + 1) | 0) === w.rcvNxt) t.timers.arm(record + TIMER, TIME_WAIT_US, EXPIRE, record)
   if (hasTimestamp && !older && !after(t.seq, w.rcvNxt)) w.tsRecent = options.timestampValue
   if (t.bytes === 0 && !t.fin && (bits & TcpFlag.syn) === 0 && t.seq === w.rcvNxt) return false
   if (w.challenges >= CHALLENGES_MAX) return false

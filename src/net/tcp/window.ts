@@ -4,9 +4,14 @@ import type { Pcb } from './pcb.ts'
 import { distance } from './sequence.ts'
 import type { Tcp } from './tcp.ts'
 
+/** Where the buffer ends, or what the window field can say. */
+function possibleEdge(p: Pcb): number {
+  return (p.rcvNxt + Math.min(p.rcvBuffer - p.rcvHeld, 65535 << p.rcvScale)) | 0
+}
+
 /** Right edge that could be announced now: what the program has not consumed takes its room, and an edge never moves left (@rfc 9293 SHLD-14). */
 function rightEdge(p: Pcb): number {
-  const edge = (p.rcvNxt + p.rcvBuffer - p.rcvHeld) | 0
+  const edge = possibleEdge(p)
   const gain = distance(p.rcvAdvertised, edge)
   // @rfc 9293 MUST-39: small steps are not announced (silly window syndrome, 3.8.6.2.2).
   return gain >= Math.min(p.rcvBuffer >>> 1, p.rcvMss) ? edge : p.rcvAdvertised
@@ -26,10 +31,11 @@ export function announce(p: Pcb): number {
 export function consumed(t: Tcp, p: Pcb, bytes: number): boolean {
   p.rcvHeld -= bytes
   tune(t, p, bytes)
-  const gain = distance(p.rcvAdvertised, (p.rcvNxt + p.rcvBuffer - p.rcvHeld) | 0)
+  const gain = distance(p.rcvAdvertised, possibleEdge(p))
+  const most = Math.min(p.rcvBuffer, 65535 << p.rcvScale)
   const left = distance(p.rcvNxt, p.rcvAdvertised)
   // Where the peer still has a good part of the window, the next acknowledgment tells it early enough.
-  return gain >= 2 * p.rcvMss && (left <= p.rcvBuffer >>> 2 || gain >= p.rcvBuffer >>> 1)
+  return gain >= Math.min(2 * p.rcvMss, most >>> 1) && (left <= most >>> 2 || gain >= most >>> 1)
 }
 
 /**

@@ -100,7 +100,7 @@ export class Peer {
   static connect(host: TestHost, options: PeerOptions = {}): Peer {
     const peer = new Peer(host, options)
     peer.sendSyn()
-    peer.expectSyn('SA')
+    peer.expectSyn(options.ecn === true ? 'SAE' : 'SA')
     peer.send('A')
     return peer
   }

@@ -15,6 +15,7 @@ import type { Pcb } from '../pcb.ts'
 import type { CongestionControl } from './control.ts'
 import {
   collapse,
+  flightAtLoss,
   flightSize,
   grow,
   growLinearly,
@@ -57,7 +58,7 @@ export const cubic: CongestionControl = {
     // Fast convergence (RFC 9438 4.7): lost before the old place was reached, so somebody else has come; leave room.
     p.cubicMax = cwnd < p.cubicMax ? (cwnd * (1 + BETA)) / 2 : cwnd
     // @rfc 9438 4.6 of what is in flight, not of a window that was never filled
-    setThreshold(p, flightSize(p) * BETA)
+    setThreshold(p, flightAtLoss(p) * BETA)
     p.cubicEpoch = 0
   },
 

@@ -2,7 +2,16 @@
 // segment each round trip.
 import type { Pcb } from '../pcb.ts'
 import type { CongestionControl } from './control.ts'
-import { collapse, flightSize, growLinearly, initializeWindow, restart, setThreshold, slowStart } from './window.ts'
+import {
+  collapse,
+  flightAtLoss,
+  flightSize,
+  growLinearly,
+  initializeWindow,
+  restart,
+  setThreshold,
+  slowStart,
+} from './window.ts'
 
 export const newReno: CongestionControl = {
   name: 'newreno',
@@ -17,7 +26,7 @@ export const newReno: CongestionControl = {
   },
 
   congested(p: Pcb): void {
-    setThreshold(p, flightSize(p) / 2)
+    setThreshold(p, flightAtLoss(p) / 2)
   },
 
   timeout(p: Pcb): void {

@@ -73,6 +73,14 @@ export function flightSize(p: Pcb): number {
   return distance(p.sndUna, p.sndNxt)
 }
 
+/**
+ * What a loss is the measure of: FlightSize, but no more than cwnd. While it is waited whether segments are lost or only late, each that
+ * arrives lets a new one go: in a round trip of that FlightSize is two windows, and seven tenths of it would be no reduction.
+ */
+export function flightAtLoss(p: Pcb): number {
+  return Math.min(flightSize(p), p.cwnd)
+}
+
 /** @rfc 5681 3.1 (4) never less than two segments */
 export function setThreshold(p: Pcb, bytes: number): void {
   p.ssthresh = Math.max(Math.floor(bytes), 2 * p.mss)

@@ -196,6 +196,11 @@ export class Party {
     return p
   }
 
+  /** Its stream has ended. */
+  get isShut(): boolean {
+    return this.#shut
+  }
+
   /** Nothing of it is due any more. */
   cancel(): void {
     for (const cancel of this.#timers) cancel()
@@ -281,7 +286,7 @@ export class Party {
       this.ended = true
       this.endedAtUs = this.#world.nowUs
       const { peer } = this
-      assert(peer?.#shut, `${this.name}: a stream ends when its sender has said so`)
+      assert(peer?.isShut === true, `${this.name}: a stream ends when its sender has said so`)
       assert.equal(this.received, peer.plan.sends ?? 0, `${this.name}: a stream that ends well is whole`)
       if (this.sent >= (this.plan.sends ?? 0)) this.#finishSending()
       this.#perhapsClose()
