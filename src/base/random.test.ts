@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { Random, systemSeed } from './random.ts'
+import { Random, randomOf, SystemRandom, systemSeed } from './random.ts'
 
 const draw = (random: Random, count: number) => Array.from({ length: count }, () => random.next())
 
@@ -8,6 +8,17 @@ describe('random', () => {
   test('one seed gives one sequence, and another seed another', () => {
     assert.deepEqual(draw(new Random(7), 100), draw(new Random(7), 100))
     assert.notDeepEqual(draw(new Random(7), 4), draw(new Random(8), 4))
+  })
+
+  test('without a seed the operating system is asked, and nothing repeats', () => {
+    assert.ok(randomOf(7) instanceof Random && !(randomOf(7) instanceof SystemRandom))
+    const random: Random = randomOf(undefined)
+    assert.ok(random instanceof SystemRandom)
+    // More than the words that are fetched at once.
+    const words = draw(random, 1000)
+    assert.ok(new Set(words).size > 995)
+    assert.notDeepEqual(draw(random.fork(1), 8), draw(random.fork(1), 8))
+    assert.ok(words.every((word) => Number.isInteger(word) && word >= 0 && word <= 0xffffffff))
   })
 
   test('a seed is taken as 32 bits', () => {

@@ -1,5 +1,5 @@
 // Randomness. Everything that needs it asks a Random, so that a seed reproduces a run.
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomFillSync } from 'node:crypto'
 
 /** xoshiro128** (Blackman and Vigna, 2018): 32 bits a call, seeded by splitmix32. Not for secrets. */
 export class Random {
@@ -55,7 +55,43 @@ export class Random {
   }
 }
 
-/** A seed from the operating system, for runs that need not be repeated and for what a stranger must not guess. */
+/** Words that are fetched at once: a call to the operating system for each would cost more than all else. */
+const POOL = 256
+
+/**
+ * The operating system's randomness: what was drawn tells nobody what will be. Machines that face strangers have it, whose sequence
+ * numbers, ports and cookies must not be guessed (RFC 6528, RFC 6056); they cannot be repeated.
+ */
+export class SystemRandom extends Random {
+  readonly #pool = new Uint32Array(POOL)
+  #left = 0
+
+  constructor() {
+    super(0)
+  }
+
+  override next(): number {
+    if (this.#left === 0) {
+      randomFillSync(this.#pool)
+      this.#left = POOL
+    }
+    const word = this.#pool[--this.#left]!
+    // Not to be found in memory afterwards.
+    this.#pool[this.#left] = 0
+    return word
+  }
+
+  override fork(_index: number): Random {
+    return new SystemRandom()
+  }
+}
+
+/** What a machine draws from: a seeded generator where the run is to be repeated, else the operating system. */
+export function randomOf(seed: number | undefined): Random {
+  return seed === undefined ? new SystemRandom() : new Random(seed)
+}
+
+/** A seed from the operating system, for runs that are repeated only when they fail. */
 export function systemSeed(): number {
   return randomBytes(4).readUInt32LE()
 }

@@ -32,7 +32,8 @@ interface Options {
   readonly window: number
   readonly payload: number
   readonly loss: number
-  readonly seed: number
+  /** Undefined: what strangers see, on a device, must not be guessed. */
+  readonly seed: number | undefined
   readonly pairs: boolean
   readonly json: boolean
   readonly layout: boolean
@@ -118,7 +119,7 @@ async function runToEnd(options: Options, data: UpData, title: string, greeting?
     cpus: options.cpus,
     program: new URL(`./up-program${import.meta.url.slice(import.meta.url.lastIndexOf('.'))}`, import.meta.url),
     data,
-    seed: options.seed,
+    ...(options.seed === undefined ? {} : { seed: options.seed }),
     regions: deviceRegions(data.hosts.flatMap(({ config }) => config.interfaces.map(({ device }) => device))),
     memoryBytes: 512 * 1024 * 1024,
     signals: false,
@@ -141,7 +142,10 @@ async function runToEnd(options: Options, data: UpData, title: string, greeting?
   const last = take()
   await machine.stop()
   if (options.json) console.log(JSON.stringify(last))
-  else console.log(`${title}, seed ${options.seed}\n\n${report(last, options.pairs)}`)
+  else
+    console.log(
+      `${title}${options.seed === undefined ? '' : `, seed ${options.seed}`}\n\n${report(last, options.pairs)}`,
+    )
   if (signal !== undefined) process.exitCode = signal === 'SIGINT' ? 130 : 143
 }
 
@@ -291,7 +295,10 @@ function parse(args: readonly string[]): Options {
     window: wholeNumber('window', values.window, 1, 1000, 16),
     payload: wholeNumber('payload', values.payload, 0, 65507, 64),
     loss: decimalNumber('loss', values.loss, 0, 0.9, 0),
-    seed: wholeNumber('seed', values.seed, 0, 4294967295, systemSeed()),
+    seed:
+      values.seed === undefined && device !== undefined
+        ? undefined
+        : wholeNumber('seed', values.seed, 0, 4294967295, systemSeed()),
     pairs: values.pairs,
     json: values.json,
     layout: values.layout,

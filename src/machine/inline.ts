@@ -1,7 +1,7 @@
 // The inline host: all CPUs on the caller's event loop, in memory that is not shared. For small programs, and for
 // places without worker threads.
 import { type Clock, epoch, monotonicClock } from '../base/clock.ts'
-import { Random, systemSeed } from '../base/random.ts'
+import { randomOf } from '../base/random.ts'
 import { Cpu } from '../kernel/cpu.ts'
 import { MachineHeader } from '../kernel/layout.ts'
 import { Memory } from '../kernel/memory.ts'
@@ -22,7 +22,7 @@ export class InlineMachine extends MachineView implements Machine {
 
   constructor(options: MachineOptions, program: CpuProgram | undefined) {
     super(Memory.create(options, false))
-    const random = new Random(options.seed ?? systemSeed())
+    const random = randomOf(options.seed)
     const host = {
       ring: () => this.#driver.schedule(true),
       relax: (cpu: Cpu) => {

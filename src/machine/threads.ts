@@ -2,7 +2,7 @@
 import { Worker } from 'node:worker_threads'
 import { type Epoch, epoch, monotonicClock } from '../base/clock.ts'
 import { Errno, KernelError } from '../base/errno.ts'
-import { Random, systemSeed } from '../base/random.ts'
+import { randomOf } from '../base/random.ts'
 import { Cpu } from '../kernel/cpu.ts'
 import { CpuState } from '../kernel/cpustate.ts'
 import { CpuBlock, MachineHeader } from '../kernel/layout.ts'
@@ -34,12 +34,12 @@ export class ThreadsMachine extends MachineView implements Machine {
     super(Memory.create(options, true))
     this.#stopTimeoutMs = options.stopTimeoutMs ?? 2000
     const since = epoch()
-    const seed = options.seed ?? systemSeed()
+    const { seed } = options
     const joined = options.join === true ? this.layout.cpus - 1 : -1
     if (joined >= 0) {
       const clock = monotonicClock(since)
       const host = { ring: (target: number) => ringThread(this.memory, target), relax: relaxation() }
-      this.cpu = new Cpu(joined, this.memory, host, clock, new Random(seed).fork(joined), options)
+      this.cpu = new Cpu(joined, this.memory, host, clock, randomOf(seed).fork(joined), options)
       this.#driver = new EventLoopDriver([this.cpu], clock, (cpu, error) => this.#fail(CpuFailure.of(cpu, error)))
     }
     const workers = joined >= 0 ? joined : this.layout.cpus
@@ -99,7 +99,7 @@ export class ThreadsMachine extends MachineView implements Machine {
     return this.done
   }
 
-  #startWorker(index: number, options: BootOptions, since: Epoch, seed: number, joined: number): void {
+  #startWorker(index: number, options: BootOptions, since: Epoch, seed: number | undefined, joined: number): void {
     const start: WorkerStart = {
       index,
       memory: this.memory.wasm,

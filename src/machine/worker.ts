@@ -3,7 +3,7 @@
 import { writeSync } from 'node:fs'
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { type Epoch, monotonicClock } from '../base/clock.ts'
-import { Random } from '../base/random.ts'
+import { randomOf } from '../base/random.ts'
 import { Cpu, type Host } from '../kernel/cpu.ts'
 import { CpuState } from '../kernel/cpustate.ts'
 import { MachineStopping } from '../kernel/ipi.ts'
@@ -20,7 +20,7 @@ export interface WorkerStart {
   readonly memory: WebAssembly.Memory
   readonly options: MachineOptions
   readonly epoch: Epoch
-  readonly seed: number
+  readonly seed: number | undefined
   readonly program: string | undefined
   readonly spinTurns: number
   /** The CPU on the caller's event loop, woken by a message; -1 when there is none. */
@@ -88,7 +88,7 @@ class WorkerCpu {
       ring: (target) => (target === start.joined ? parent.postMessage(ring) : ringThread(memory, target)),
       relax: relaxation(),
     }
-    const random = new Random(start.seed).fork(start.index)
+    const random = randomOf(start.seed).fork(start.index)
     this.#cpu = new Cpu(start.index, memory, host, monotonicClock(start.epoch), random, start.options)
     this.#parent = parent
     this.#spin = new AdaptiveSpin(start.spinTurns)
