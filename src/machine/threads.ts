@@ -101,6 +101,7 @@ export class ThreadsMachine extends MachineView implements Machine {
 
   #startWorker(index: number, options: BootOptions, since: Epoch, seed: number | undefined, joined: number): void {
     const start: WorkerStart = {
+      isCpu: true,
       index,
       memory: this.memory.wasm,
       options: cloneableOptions(options),

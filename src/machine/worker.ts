@@ -16,6 +16,8 @@ import { AdaptiveSpin } from './spin.ts'
 
 /** What threads.ts hands to each worker. */
 export interface WorkerStart {
+  /** Tells the threads of a machine from those that a program starts: it may have loaded this module. */
+  readonly isCpu: true
   readonly index: number
   readonly memory: WebAssembly.Memory
   readonly options: MachineOptions
@@ -172,7 +174,7 @@ class WorkerCpu {
   }
 }
 
-if (parentPort !== null) {
-  const start = workerData as WorkerStart
+const start = workerData as WorkerStart | null | undefined
+if (parentPort !== null && start?.isCpu === true) {
   void new WorkerCpu(start, parentPort).begin(start.program, start.options.data)
 }
