@@ -2,7 +2,7 @@
 //
 //     program
 //        │ sockets                     src/socket
-//     tcp, udp, icmp                   src/net/tcp, src/net/udp, src/net/icmp
+//     tcp, udp, icmp, igmp             src/net/tcp, src/net/udp, src/net/icmp, src/net/igmp
 //        │                             in: the flow's own CPU, no lock
 //     dispatch ── netisr ──► other CPU src/net/dispatch
 //     ip, reassembly, routes           src/net/ip, src/net/route
@@ -21,6 +21,7 @@ import type { Thread } from './kernel/thread.ts'
 import { networkBytes, parsePrefix } from './net/address.ts'
 import type { HostConfig, InterfaceConfig, RouteConfig } from './net/config.ts'
 import { NetContext } from './net/context.ts'
+import { GroupRounds } from './net/control/group.ts'
 import { Rounds } from './net/control/round.ts'
 import { RouteRounds } from './net/control/route.ts'
 import { Dispatch } from './net/dispatch/dispatch.ts'
@@ -29,14 +30,19 @@ import { Arp } from './net/ether/arp.ts'
 import { EtherHeader } from './net/ether/header.ts'
 import { EtherInput } from './net/ether/input.ts'
 import { EtherOutput } from './net/ether/output.ts'
+import { Groups } from './net/group.ts'
 import { HostCache } from './net/hostcache/hostcache.ts'
 import { EchoSender } from './net/icmp/echo.ts'
 import { IcmpErrors } from './net/icmp/error.ts'
 import { IcmpTimeExceeded, IcmpType, IcmpUnreachable } from './net/icmp/header.ts'
 import { IcmpInput } from './net/icmp/input.ts'
+import { IgmpInput } from './net/igmp/input.ts'
+import { IgmpMembership } from './net/igmp/membership.ts'
+import { IgmpOutput } from './net/igmp/output.ts'
 import { Interface } from './net/interface.ts'
 import { IpProtocol } from './net/ip/header.ts'
 import { IpInput } from './net/ip/input.ts'
+import { MulticastOutput } from './net/ip/multicast.ts'
 import { IpOutput } from './net/ip/output.ts'
 import { Reassembly } from './net/ip/reassembly.ts'
 import { icmpError as tcpError, unreachable as tcpUnreachable } from './net/tcp/icmp.ts'
@@ -60,6 +66,7 @@ export {
   TcpSockets,
 } from './socket/tcp.ts'
 export { UdpSocket, type UdpSocketOptions } from './socket/udp.ts'
+export type { UdpMembership, UdpMembershipDone } from './socket/udp-group.ts'
 
 /** A host's stack on one CPU. */
 export class Stack {
@@ -68,8 +75,9 @@ export class Stack {
   readonly dispatch: Dispatch
   readonly arp: Arp
   readonly reassembly: Reassembly
-  readonly ip: { readonly input: IpInput; readonly output: IpOutput }
+  readonly ip: { readonly input: IpInput; readonly output: IpOutput; readonly multicast: MulticastOutput }
   readonly icmp: { readonly input: IcmpInput; readonly errors: IcmpErrors; readonly echo: EchoSender }
+  readonly groups: Groups
   readonly hostCache: HostCache
   readonly tcp: TcpSockets
   readonly udp: UdpSockets
@@ -93,21 +101,30 @@ export class Stack {
     this.arp = new Arp(context, ether.output)
     ether.output.arp = this.arp
     this.reassembly = new Reassembly(context)
-    this.ip = { input: new IpInput(context, this.reassembly), output: new IpOutput(context, ether.output) }
+    this.groups = new Groups(context)
+    this.ip = {
+      input: new IpInput(context, this.reassembly, this.groups),
+      output: new IpOutput(context, ether.output),
+      multicast: new MulticastOutput(context, ether.output, this.groups),
+    }
     this.dispatch = new Dispatch(context, (packet) => this.ip.input.input(packet))
     const errors = new IcmpErrors(context, this.ip.output)
     this.icmp = { input: new IcmpInput(context, this.ip.output), errors, echo: new EchoSender(context, this.ip.output) }
+    const igmp = new IgmpInput(context)
+    const memberships = new IgmpMembership(context, this.groups, new IgmpOutput(context, this.ip.multicast))
     const table = new UdpTable(context)
     const udpInput = new UdpInput(context, table, errors)
-    const udpOutput = new UdpOutput(context, this.ip.output)
-    this.udp = new UdpSockets(context, table, udpInput, udpOutput, this.ip.output, this.rounds)
+    const udpOutput = new UdpOutput(context, this.ip.output, this.ip.multicast)
+    const udp = { table, input: udpInput, output: udpOutput }
+    const groupRounds = new GroupRounds(context, this.rounds, this.groups)
+    this.udp = new UdpSockets(context, udp, this.ip, this.rounds, groupRounds)
 
     this.hostCache = new HostCache(context)
     const tcp = new Tcp(context, this.ip.output, this.hostCache)
     new TcpUser(tcp)
     this.tcp = new TcpSockets(context, tcp, this.ip.output, this.rounds)
 
-    // Up: ether → dispatch → ip → udp, icmp.
+    // Up: ether → dispatch → ip → tcp, udp, icmp, igmp.
     ether.input.onIp = (packet) => this.dispatch.steer(packet)
     ether.input.onArp = (packet) => this.arp.input(packet)
     this.arp.onUnreachable = (packet) => {
@@ -125,6 +142,8 @@ export class Stack {
     }
     this.ip.input.onUdp = (packet, isBroadcast) => udpInput.input(packet, isBroadcast)
     this.ip.input.onIcmp = (packet, isBroadcast) => this.icmp.input.input(packet, isBroadcast)
+    this.ip.input.onIgmp = (packet) => igmp.input(packet)
+    igmp.onMessage = (packet) => memberships.message(packet)
     this.ip.input.onUnknownProtocol = (packet) => {
       this.#m.at = packet
       errors.send(packet, this.#m.data, IcmpType.unreachable, IcmpUnreachable.protocol)
@@ -134,6 +153,7 @@ export class Stack {
     this.icmp.input.onError[IpProtocol.tcp] = (type, code, quote, mtu) => tcpError(tcp, type, code, quote, mtu)
     // Down, and up again: what is for ourselves.
     this.ip.output.onLocal = (packet) => this.dispatch.defer(packet)
+    this.ip.multicast.onLocal = (packet) => this.dispatch.defer(packet)
 
     addInterfaces(context, this.dispatch, config.interfaces)
     for (const route of config.routes ?? []) this.#routes.insertHere(route)
@@ -142,7 +162,7 @@ export class Stack {
   /** Waits until every CPU of the host has its part, and then polls this CPU's queues. */
   *start(thread: Thread): Generator<void, void, void> {
     const { cpu, interfaces } = this.context
-    const kinds = ['netisr', 'control', 'arp', 'tx', 'frames', 'udp', 'tcp', 'tcp sockets', 'hostcache']
+    const kinds = ['netisr', 'control', 'arp', 'tx', 'frames', 'igmp', 'udp', 'tcp', 'tcp sockets', 'hostcache']
     yield* thread.until(() =>
       this.context.members.every((each) =>
         kinds.every((kind) => cpu.ports.find(this.context.portName(kind, each)) !== undefined),

@@ -20,6 +20,7 @@ const LAYERS = [
   'net/ip',
   'net/hostcache',
   'net/icmp',
+  'net/igmp',
   'net/udp',
   'net/tcp',
   'socket',

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // The command `damselfly`.
 import { KernelError } from '../base/errno.ts'
+import { run as runProgram } from './run.ts'
 import { stat } from './stat.ts'
 import { up } from './up.ts'
 import { USAGE, UsageError } from './usage.ts'
@@ -12,6 +13,8 @@ const BROKEN_PIPE = 141
 
 async function run(): Promise<void> {
   if (first === undefined) return up([])
+  // Before the help: what is behind the program's name is the program's.
+  if (first === 'run') return runProgram(rest)
   if (rest.includes('--help') || rest.includes('-h')) return console.log(USAGE)
   if (first === 'up') return up(rest)
   if (first === 'stat') return stat(rest)

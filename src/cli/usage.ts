@@ -4,6 +4,8 @@ export const USAGE = `damselfly: a multi-core TCP/IP stack in user space
 
   damselfly                       as "damselfly up"
   damselfly up [options]          boot the machine and run traffic through it, or be a host on a device
+  damselfly run [options] PROGRAM [its arguments]
+                                  run a program of Node's, its net and dgram on this stack
   damselfly stat [options]        the hand-off table of an instance that runs
   damselfly help                  this text
 
@@ -23,6 +25,16 @@ up: without a device, two hosts on an in-memory wire exchange UDP echo and ping
   --pairs                         the table shows each pair of CPUs
   --json                          print the counts as JSON instead of tables
   --layout                        print the layout of the machine's memory
+
+run: the program is reached at its own address, through a TUN device; nothing in it is changed
+  --address A.B.C.D/N             the program's address (default 10.77.0.2/24)
+  --kernel-address A.B.C.D/N      the kernel's end (default: the first other one of the prefix)
+  --gateway A.B.C.D               where packets beyond the prefix go: the kernel's end, mostly (default: nowhere)
+  --device tun | tap | none       the kind of the device; none: only 127.0.0.1, within the program (default tun)
+  --tun NAME                      the interface's name (default df0)
+  --cpus N                        1: the stack is on the program's thread; more: N workers, 1 to 64 (default 1)
+  --instances                     the program once on each of the N CPUs
+  --pcap FILE                     record what passes: FILE ends in .pcap or .pcapng
 
 stat:
   --pid N                         which instance (default: the only one that runs)

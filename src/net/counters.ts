@@ -214,3 +214,33 @@ export const SocketCounters = counterSet('socket', [
 
 /** steered = direct + handedOff */
 export const DispatchCounters = counterSet('dispatch', ['steered', 'direct', 'handedOff', 'rehashed'] as const)
+
+/**
+ * Groups and broadcasts. IGMP: received = queries + reports + ignored + dropped… A datagram for several sockets is copied
+ * for all but one: udp delivered + copies = queued + droppedFull + droppedGone (sockets) + filtered.
+ */
+export const GroupCounters = counterSet('group', [
+  'received',
+  'queries',
+  'reports',
+  'ignored',
+  'droppedShort',
+  'droppedLength',
+  'droppedGroup',
+  'droppedChecksum',
+  'droppedTtl',
+  'droppedTarget',
+  'sentReports',
+  'sentLeaves',
+  'suppressed',
+  'sendErrors',
+  // Groups that the host has joined and left again, counted on its control CPU.
+  'joined',
+  'left',
+  // What was sent to a group and came in again, for the host's own members.
+  'looped',
+  'loopNoMbuf',
+  'copies',
+  'copyNoMbuf',
+  'filtered',
+] as const)

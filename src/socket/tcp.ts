@@ -135,6 +135,7 @@ export class TcpSocket {
   #shut = false
   /** What was asked for before the connection was known. */
   #deferred: number = 0
+  #settings: Map<number, (request: RequestFields) => void> | undefined
   #bytesSent = 0
   #bytesReceived = 0
 
@@ -365,6 +366,14 @@ export class TcpSocket {
   known(pcb: Address, requests: PortId): void {
     this.pcb = pcb
     this.requests = requests
+    for (const [op, fill] of this.#settings ?? []) this.#sockets.request(this, op, fill)
+    this.#settings = undefined
+  }
+
+  /** @internal What was set before the connection was known: the last of each kind counts. */
+  keep(op: number, fill: (request: RequestFields) => void): void {
+    this.#settings ??= new Map()
+    this.#settings.set(op, fill)
   }
 
   /** @internal The end of the batch: the program is told what is new. */
@@ -735,9 +744,10 @@ export class TcpSockets {
     this.#reports.push(socket)
   }
 
-  /** @internal A request with fields of its own. Not sent where there is no connection, or no memory: then nothing changes. */
+  /** @internal A request with fields of its own. Kept until there is a connection; not sent where there is no memory: then nothing changes. */
   request(socket: TcpSocket, op: number, fill: (request: RequestFields) => void): void {
-    if (socket.pcb === 0 || socket.phase >= Phase.closing) return
+    if (socket.phase >= Phase.closing) return
+    if (socket.pcb === 0) return socket.keep(op, fill)
     const message = this.#allocate(socket, op)
     if (message === 0) return
     fill(this.#request)

@@ -134,13 +134,33 @@ describe('udp sockets', () => {
   })
 
   onHosts('an address that is not ours cannot be bound', {}, (host) => {
-    for (const address of ['10.0.0.2', '10.0.0.255', '255.255.255.255', '224.0.0.1']) {
+    for (const address of ['10.0.0.2', '10.0.1.255', '192.0.2.1', '240.0.0.1']) {
       const { error } = host.tryOpen({ port: 9, address })
       assert.equal(codeOf(error), 'EADDRNOTAVAIL')
       assert.match(error!.message, /none of the host's addresses/)
     }
     assert.equal(host.tryOpen({ port: 9, address: '127.0.0.1' }).error, undefined)
   })
+
+  onHosts(
+    'a socket that is bound to a broadcast address gets what is sent there, and sends from its own',
+    {},
+    (host) => {
+      const socket = host.open({ port: 9, address: '10.0.0.255' })
+      host.injectFrame(
+        ether({ source: PEER_LINK, target: BROADCAST }, udp({ target: '10.0.0.255', targetPort: 9 }, text('all'))),
+      )
+      host.inject(udp({ targetPort: 9 }, text('one')))
+      host.expect({ icmp: { type: 3, code: 3 } })
+      assert.deepEqual(
+        host.received(socket).map(({ payload }) => payload),
+        [text('all')],
+      )
+      connect(host, socket, 7)
+      host.on(0, () => socket.sendBytes(text('x')))
+      host.expect({ ip: { source: HOST, target: PEER } })
+    },
+  )
 
   test('what cannot be is said at once', () => {
     withHost({}, (host) => {
@@ -153,6 +173,8 @@ describe('udp sockets', () => {
       for (const port of [-1, 65536, 1.5, Number.NaN]) refused({ port }, 'EINVAL')
       refused({ address: 'fe80::1' }, 'EAFNOSUPPORT')
       refused({ address: 'here' }, 'EINVAL')
+      refused({ multicastInterface: 'w9' }, 'EADDRNOTAVAIL')
+      refused({ multicastInterface: '10.0.0.9' }, 'EADDRNOTAVAIL')
     })
   })
 

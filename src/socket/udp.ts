@@ -7,19 +7,23 @@ import { MBUF_BYTES, type MbufCursor, MbufFlag } from '../device/mbuf.ts'
 import { define } from '../kernel/function.ts'
 import { EASYNC } from '../kernel/message.ts'
 import type { Port } from '../kernel/port.ts'
-import { addressBytes, Family, isMulticast, isUnspecified, parseAddress } from '../net/address.ts'
+import { addressBytes, Family, isBroadcast, isMulticast, isUnspecified, parseAddress } from '../net/address.ts'
 import type { NetContext } from '../net/context.ts'
-import { type Round, RoundKind, type Rounds } from '../net/control/round.ts'
-import { SocketCounters } from '../net/counters.ts'
+import type { GroupRounds } from '../net/control/group.ts'
+import { type RoundFields, RoundKind, type Rounds } from '../net/control/round.ts'
+import { GroupCounters, SocketCounters } from '../net/counters.ts'
 import { type Endpoint, endpoint } from '../net/endpoint.ts'
 import { IcmpType, IcmpUnreachable } from '../net/icmp/header.ts'
+import type { Interface } from '../net/interface.ts'
+import type { MulticastOutput } from '../net/ip/multicast.ts'
 import { DEFAULT_TTL, type IpOutput } from '../net/ip/output.ts'
 import type { UdpInput } from '../net/udp/input.ts'
 import type { UdpOutput } from '../net/udp/output.ts'
 import { UdpPcb, type UdpPcbCursor, UdpPcbFlag, type UdpTable } from '../net/udp/pcb.ts'
+import { findInterface, UdpGroups, type UdpMembership, type UdpMembershipDone } from './udp-group.ts'
 
-type RoundFields = ReturnType<(typeof Round)['cursor']>
 const C = SocketCounters.index
+const G = GroupCounters.index
 
 /** RFC 6335 6: the dynamic ports. */
 const EPHEMERAL_FIRST = 49152
@@ -27,14 +31,21 @@ const EPHEMERAL_COUNT = 16384
 const RECEIVE_BYTES = 1024 * 1024
 /** RFC 1112 6.1. */
 const MULTICAST_TTL = 1
+/** In a round's flags, beside UdpPcbFlag: the port was chosen here, and must be nobody's, shared or not. */
+const PORT_CHOSEN = 1 << 15
 
 export interface UdpSocketOptions {
-  /** Local address. Default: any of the host's. */
+  /** Local address. Default: any of the host's. A group's, or a broadcast address, takes only what is sent to that. */
   readonly address?: string
   /** Local port. Default: a free one, chosen at random (RFC 6056). */
   readonly port?: number
   /** A socket of this CPU's own: each CPU of the host may have one at the same port, and gets what its group gets. Default false. */
   readonly perCpu?: boolean
+  /**
+   * Others that say the same may have the port too (SO_REUSEADDR, SO_REUSEPORT): of what is sent to one host, the flow's hash
+   * chooses who gets it; of what is sent to many, each gets a copy. Default false.
+   */
+  readonly shared?: boolean
   /** Bytes of memory that received packets may take until they are read. Default 1 MiB. */
   readonly receiveBytes?: number
   /** Called when packets are there, once a batch: take them by `receive` until it gives 0. */
@@ -47,6 +58,15 @@ export interface UdpSocketOptions {
   readonly ttl?: number
   /** Of what goes to groups. Default 1: not beyond the link (RFC 1112 6.1). */
   readonly multicastTtl?: number
+  /** Members on this host get what it sends to a group. Default true. */
+  readonly multicastLoop?: boolean
+  /**
+   * Also gets what is sent, at its port, to groups that only other sockets of the host have joined (IP_MULTICAST_ALL).
+   * Default true, as on Linux.
+   */
+  readonly multicastAll?: boolean
+  /** Name or address of the interface by which it sends to groups: see `setMulticastInterface`. */
+  readonly multicastInterface?: string
 }
 
 export class UdpSocket {
@@ -65,8 +85,8 @@ export class UdpSocket {
   closed = false
   /** Bytes of memory that received packets may take until they are read. */
   receiveBytes: number
-  /** Groups that it has joined: the addresses as 32-bit numbers. */
-  readonly groups = new Set<number>()
+  readonly #groups: UdpGroups
+  #multicastInterface: Interface | undefined = undefined
   /** Set by `connect`. */
   remote: Endpoint | undefined = undefined
 
@@ -76,6 +96,8 @@ export class UdpSocket {
     this.local = local
     this.options = options
     this.receiveBytes = options.receiveBytes ?? RECEIVE_BYTES
+    this.#groups = sockets.groups()
+    this.setMulticastInterface(options.multicastInterface)
   }
 
   /** The local port. */
@@ -118,10 +140,11 @@ export class UdpSocket {
     m.flags &= ~MbufFlag.HASHED
     m.target = target.address
     m.targetPort = target.port
-    m.source = this.#sockets.sourceFor(this.local, target.address)
+    const way = this.#sockets.wayToMany(this, target.address)
+    m.source = this.#sockets.sourceFor(this.local, target.address, way)
     if (m.source === 0) return this.#sockets.refuse(packet, Errno.ENETUNREACH)
     m.sourcePort = this.local.port
-    return this.#output(packet)
+    return this.#output(packet, way)
   }
 
   /** Sends a received packet back to where it came from, with the data that it has now: nothing is copied. Up to
@@ -139,7 +162,7 @@ export class UdpSocket {
     m.sourcePort = this.local.port
     m.target = source
     m.targetPort = sourcePort
-    return this.#output(packet)
+    return this.#output(packet, undefined)
   }
 
   /** Copies `bytes` into a packet and sends it. Returns 0 or an errno. */
@@ -169,22 +192,39 @@ export class UdpSocket {
   }
 
   /**
-   * Joins a group, given as a 32-bit number: what is sent to it is received on this host from now on, and by this socket where its port
-   * and address are meant. Returns 0, EINVAL where it is no group's address, or EADDRINUSE where it has joined before.
+   * Joins a group: what is sent to it on the interface is received by this host from now on, and by this socket where its port and
+   * address are meant. Called again with other `source`s, it listens to each of these.
+   *
+   * `done` is called when all CPUs of the host know, or one of them had no memory for it (ENOBUFS).
+   * @throws KernelError EINVAL where it is no IPv4 group or source, or the socket is closed; ENODEV where there is no such interface;
+   * EADDRINUSE where it has joined already, EADDRNOTAVAIL for the same source; ENOBUFS where it has joined too many
    */
-  join(group: number): number {
-    if (!isGroup(group) || this.closed) return Errno.EINVAL
-    if (this.groups.has(group)) return Errno.EADDRINUSE
-    this.groups.add(group)
-    this.#sockets.join(group)
-    return 0
+  join(membership: UdpMembership, done: UdpMembershipDone = () => {}): void {
+    this.#assertOpen(membership)
+    this.#groups.join(membership, done)
   }
 
-  /** Leaves it. Returns 0, or EADDRNOTAVAIL where it has not joined. */
-  leave(group: number): number {
-    if (!this.groups.delete(group)) return Errno.EADDRNOTAVAIL
-    this.#sockets.leave(group)
-    return 0
+  /**
+   * Leaves a group, or stops to listen to one source of it. `done` is called when all CPUs know.
+   * @throws KernelError EADDRNOTAVAIL where it has not joined it there, or not for this source; EINVAL and ENODEV as `join`
+   */
+  leave(membership: UdpMembership, done: UdpMembershipDone = () => {}): void {
+    this.#assertOpen(membership)
+    this.#groups.leave(membership, done)
+  }
+
+  /**
+   * By which interface it sends to groups: a name, or an address of it. Undefined, or 0.0.0.0: the interface of its own address, the
+   * route's, or the first that is not the loopback.
+   * @throws KernelError EADDRNOTAVAIL where there is none
+   */
+  setMulticastInterface(text: string | undefined): void {
+    this.#multicastInterface = this.#sockets.interfaceOf(text)
+  }
+
+  /** What was set. */
+  get multicastInterface(): Interface | undefined {
+    return this.#multicastInterface
   }
 
   /**
@@ -195,14 +235,24 @@ export class UdpSocket {
     if (this.closed) return true
     this.closed = true
     this.closed = this.#sockets.close(this, done)
-    if (this.closed) for (const group of this.groups) this.leave(group)
+    if (this.closed) this.end()
     return this.closed
+  }
+
+  /** It is closed, and leaves its groups. For UdpSockets. */
+  end(): void {
+    this.closed = true
+    this.#groups.leaveAll()
   }
 
   /** A packet came. For UdpSockets. */
   enqueue(packet: Address): void {
     const m = this.#sockets.m
     m.at = packet
+    if (!this.#isWanted()) {
+      this.#sockets.filter(packet)
+      return
+    }
     const bytes = this.#sockets.charge(packet)
     m.at = packet
     if (this.closed || this.#held + bytes > this.receiveBytes) {
@@ -233,12 +283,31 @@ export class UdpSocket {
     }
   }
 
-  #output(packet: Address): number {
+  /** Sends to one host, or to many by way of an interface. */
+  #output(packet: Address, way: Interface | undefined): number {
     const m = this.#sockets.m
-    const { multicastTtl = MULTICAST_TTL, ttl = DEFAULT_TTL } = this.options
-    m.ttl = this.#sockets.isToGroup(m.target) ? multicastTtl : ttl
+    const { multicastTtl = MULTICAST_TTL, multicastLoop = true, ttl = DEFAULT_TTL, broadcast = false } = this.options
     m.trafficClass = 0
-    return this.#sockets.output(packet, this.options.broadcast === true)
+    if (way === undefined) {
+      m.ttl = ttl
+      return this.#sockets.output(packet, broadcast)
+    }
+    const isToGroup = this.#sockets.isToGroup(m.target)
+    m.ttl = isToGroup ? multicastTtl : ttl
+    return this.#sockets.outputToMany(packet, way, !isToGroup, multicastLoop)
+  }
+
+  /** Whether the packet that the cursor is at is for this socket, as far as its groups have a say. */
+  #isWanted(): boolean {
+    const { multicastAll = true } = this.options
+    if (multicastAll && this.#groups.size === 0) return true
+    const { interfaceIndex, target, source } = this.#sockets.m
+    return !this.#sockets.isToGroup(target) || this.#groups.accepts(interfaceIndex, target, source, multicastAll)
+  }
+
+  #assertOpen(membership: UdpMembership): void {
+    if (!this.closed) return
+    throw new KernelError(Errno.EINVAL, `group ${membership.group}: the socket is closed`, 'setsockopt')
   }
 }
 
@@ -254,20 +323,30 @@ export class UdpSockets {
   readonly #rounds: Rounds
   readonly #udp: UdpOutput
   readonly #ip: IpOutput
+  readonly #multicast: MulticastOutput
+  readonly #groupRounds: GroupRounds
+  readonly #groupCount: Float64Array
   readonly #pcb: UdpPcbCursor
   readonly #port: Port
   readonly #sockets: (UdpSocket | undefined)[] = [undefined]
   readonly #freeNumbers: number[] = []
   readonly #readable: UdpSocket[] = []
-  /** Groups that sockets of this CPU have joined, and how many have. */
-  readonly #groups = new Map<number, number>()
 
-  constructor(context: NetContext, table: UdpTable, input: UdpInput, output: UdpOutput, ip: IpOutput, rounds: Rounds) {
+  constructor(
+    context: NetContext,
+    udp: { readonly table: UdpTable; readonly input: UdpInput; readonly output: UdpOutput },
+    ip: { readonly output: IpOutput; readonly multicast: MulticastOutput },
+    rounds: Rounds,
+    groupRounds: GroupRounds,
+  ) {
     this.#context = context
-    this.#table = table
+    this.#table = udp.table
     this.#rounds = rounds
-    this.#udp = output
-    this.#ip = ip
+    this.#groupRounds = groupRounds
+    this.#udp = udp.output
+    this.#ip = ip.output
+    this.#multicast = ip.multicast
+    this.#groupCount = context.count(GroupCounters)
     this.m = context.mbuf()
     this.#pcb = UdpPcb.cursor(context.memory)
     this.count = context.count(SocketCounters)
@@ -279,8 +358,8 @@ export class UdpSockets {
         return EASYNC
       },
     })
-    input.onDatagram = (pcb, packet) => this.#deliver(pcb, packet)
-    input.onSocketError = (pcb, type, code) => this.#error(pcb, type, code)
+    udp.input.onDatagram = (pcb, packet) => this.#deliver(pcb, packet)
+    udp.input.onSocketError = (pcb, type, code) => this.#error(pcb, type, code)
     context.cpu.addRollup(1, () => this.#tell())
     context.cpu.onStop(() => {
       for (const socket of this.#sockets) {
@@ -314,7 +393,8 @@ export class UdpSockets {
 
   /**
    * Makes a socket. `ready` is called with an errno, or 0 and the socket, when every CPU of the host knows of it.
-   * @throws KernelError EINVAL where address or port cannot be, EAFNOSUPPORT for IPv6, ENOMEM
+   * @throws KernelError EINVAL where address or port cannot be, EAFNOSUPPORT for IPv6, EADDRNOTAVAIL where there is no such
+   * interface to send to groups by, ENOMEM
    */
   open(options: UdpSocketOptions, ready: (error: KernelError | undefined, socket: UdpSocket) => void): UdpSocket {
     const text = options.address ?? '0.0.0.0'
@@ -325,6 +405,7 @@ export class UdpSockets {
     if (!Number.isInteger(port) || port < 0 || port > 65535) {
       throw new KernelError(Errno.EINVAL, `port is ${port}: give a whole number from 0 to 65535`, 'bind')
     }
+    this.interfaceOf(options.multicastInterface)
     const local = endpoint(this.#context.cpu, text, port === 0 ? this.#ephemeral() : port)
     const number = this.#freeNumbers.pop() ?? this.#sockets.length
     const socket = new UdpSocket(this, number, local, options)
@@ -336,7 +417,7 @@ export class UdpSockets {
         this.#forget(number)
         local.free()
       }
-      socket.closed = true
+      socket.end()
       const sentence = bindSentence(errno, `${text}:${socket.port}`)
       ready(new KernelError(errno, sentence, 'bind'), socket)
     })
@@ -372,28 +453,50 @@ export class UdpSockets {
     return this.#rounds.start(RoundKind.unbindUdp, (round) => this.#fill(round, socket), finish)
   }
 
-  /** Whether a socket of this CPU has joined a group, given as a 32-bit number. For IP's input. */
-  isMember(group: number): boolean {
-    return this.#groups.has(group)
+  /** The groups of a new socket. */
+  groups(): UdpGroups {
+    return new UdpGroups(this.#context, this.#multicast, this.#groupRounds)
   }
 
-  join(group: number): void {
-    this.#groups.set(group, (this.#groups.get(group) ?? 0) + 1)
-  }
-
-  leave(group: number): void {
-    const members = this.#groups.get(group)! - 1
-    if (members === 0) this.#groups.delete(group)
-    else this.#groups.set(group, members)
+  /**
+   * The interface of a name or an address; undefined where none was chosen.
+   * @throws KernelError EADDRNOTAVAIL where there is none of it
+   */
+  interfaceOf(text: string | undefined): Interface | undefined {
+    if (text === undefined || text === '0.0.0.0') return undefined
+    const found = findInterface(this.#context, text)
+    if (found !== undefined) return found
+    const sentence = `multicast interface ${text}: the host has none of this name or address: give one of its own`
+    throw new KernelError(Errno.EADDRNOTAVAIL, sentence, 'setsockopt')
   }
 
   isToGroup(target: Address): boolean {
     return isMulticast(this.#context.u8, Family.inet, target)
   }
 
-  /** The source address of a socket's packets to a target: its own, or what the way there says. */
-  sourceFor(local: Endpoint, target: Address): Address {
-    return isUnspecified(this.#context.u8, local.family, local.address) ? this.#ip.sourceTo(target) : local.address
+  /**
+   * The interface by which a socket's packet to a group or a broadcast address leaves. Undefined where `target` is one host, where
+   * the socket may not send to all, or where there is none: then IP says what is wrong.
+   */
+  wayToMany(socket: UdpSocket, target: Address): Interface | undefined {
+    const { u8, interfaces } = this.#context
+    if (isMulticast(u8, Family.inet, target)) {
+      return socket.multicastInterface ?? this.#interfaceWith(socket.local) ?? this.#multicast.interfaceTo(target)
+    }
+    if (socket.options.broadcast !== true) return undefined
+    if (isBroadcast(u8, Family.inet, target)) {
+      return this.#interfaceWith(socket.local) ?? this.#multicast.interfaceTo(target)
+    }
+    for (let i = 0; i < interfaces.length; i++) {
+      if (interfaces[i]!.isBroadcast(u8, Family.inet, target)) return interfaces[i]
+    }
+    return undefined
+  }
+
+  /** The source address of a socket's packets to a target: its own, or what the way there says, which may be known already. */
+  sourceFor(local: Endpoint, target: Address, way?: Interface): Address {
+    if (this.#isOfOneHost(local)) return local.address
+    return way === undefined ? this.#ip.sourceTo(target) : way.sourceFor(this.#context.u8, Family.inet, target)
   }
 
   /** What a packet costs its socket: the memory that it keeps, not the bytes that it has. Its parts may be small and many. */
@@ -416,6 +519,18 @@ export class UdpSockets {
     const errno = this.#udp.output(packet, broadcast ? BROADCAST : UNICAST)
     this.count[errno === 0 ? C.sent : C.sendErrors]!++
     return errno
+  }
+
+  outputToMany(packet: Address, way: Interface, isBroadcast: boolean, isLooped: boolean): number {
+    const errno = this.#udp.outputToMany(packet, way, isBroadcast, isLooped)
+    this.count[errno === 0 ? C.sent : C.sendErrors]!++
+    return errno
+  }
+
+  /** A socket does not listen to a packet's source or group. */
+  filter(packet: Address): void {
+    this.#groupCount[G.filtered]!++
+    this.#context.mbufs.free(packet)
   }
 
   refuse(packet: Address, errno: number): number {
@@ -495,10 +610,15 @@ export class UdpSockets {
     if (!this.#isOwnAddress(local)) return finish(Errno.EADDRNOTAVAIL)
     if (socket.options.perCpu === true) {
       const { cpu } = this.#context
-      finish(this.#insert(local.port, local.address, this.#port.id, socket.number, cpu.index, UdpPcbFlag.PER_CPU))
-    } else if (!this.#rounds.start(RoundKind.bindUdp, (round) => this.#fill(round, socket), finish)) {
-      finish(Errno.ENOBUFS)
+      const flags = UdpPcbFlag.PER_CPU | flagsOf(socket)
+      finish(this.#insert(local.port, local.address, this.#port.id, socket.number, cpu.index, flags))
+      return
     }
+    const fill = (round: RoundFields) => {
+      this.#fill(round, socket)
+      round.flags = flagsOf(socket)
+    }
+    if (!this.#rounds.start(RoundKind.bindUdp, fill, finish)) finish(Errno.ENOBUFS)
   }
 
   #fill(round: RoundFields, socket: UdpSocket): void {
@@ -508,11 +628,11 @@ export class UdpSockets {
     round.port = this.#port.id
     round.id = socket.number
     round.cpu = cpu.index
-    round.flags = 0
   }
 
   #insert(localPort: number, local: Address, port: number, socket: number, cpu: number, flags: number): number {
-    if (this.#table.conflicts(Family.inet, local, localPort)) return Errno.EADDRINUSE
+    const isShared = (flags & (UdpPcbFlag.SHARED | PORT_CHOSEN)) === UdpPcbFlag.SHARED
+    if (this.#table.conflicts(Family.inet, local, localPort, isShared)) return Errno.EADDRINUSE
     const pcb = this.#table.insert(localPort)
     if (pcb === 0) return Errno.ENOBUFS
     const p = this.#pcb
@@ -520,7 +640,7 @@ export class UdpSockets {
     p.port = port
     p.socket = socket
     p.cpu = cpu
-    p.flags = flags
+    p.flags = flags & ~PORT_CHOSEN
     p.family = Family.inet
     this.#context.u8.copyWithin(p.local, local, local + addressBytes(Family.inet))
     return 0
@@ -538,8 +658,28 @@ export class UdpSockets {
 
   #isOwnAddress(local: Endpoint): boolean {
     const { u8, interfaces } = this.#context
-    if (isUnspecified(u8, local.family, local.address)) return true
+    if (!this.#isOfOneHost(local)) return true
     return interfaces.some((iface) => iface.has(u8, local.family, local.address))
+  }
+
+  /** Whether a socket is bound to an address that its packets can have as their source. */
+  #isOfOneHost(local: Endpoint): boolean {
+    const { u8, interfaces } = this.#context
+    const { family, address } = local
+    if (isUnspecified(u8, family, address) || isMulticast(u8, family, address) || isBroadcast(u8, family, address)) {
+      return false
+    }
+    for (let i = 0; i < interfaces.length; i++) if (interfaces[i]!.isBroadcast(u8, family, address)) return false
+    return true
+  }
+
+  /** The interface that has the address that a socket is bound to. */
+  #interfaceWith(local: Endpoint): Interface | undefined {
+    const { u8, interfaces } = this.#context
+    for (let i = 0; i < interfaces.length; i++) {
+      if (interfaces[i]!.has(u8, local.family, local.address)) return interfaces[i]
+    }
+    return undefined
   }
 
   #ephemeral(): number {
@@ -547,9 +687,8 @@ export class UdpSockets {
   }
 }
 
-/** 224.0.0.0/4 (RFC 1112 4). */
-function isGroup(address: number): boolean {
-  return address >>> 28 === 0xe
+function flagsOf({ options }: UdpSocket): number {
+  return (options.shared === true ? UdpPcbFlag.SHARED : 0) | ((options.port ?? 0) === 0 ? PORT_CHOSEN : 0)
 }
 
 /** What an ICMP error means to the sender (RFC 1122 4.2.3.9's table, for UDP). */

@@ -38,6 +38,8 @@ export const RoundKind = {
   connectUdp: 5,
   listenTcp: 6,
   unlistenTcp: 7,
+  joinGroup: 8,
+  leaveGroup: 9,
 } as const
 export type RoundKind = (typeof RoundKind)[keyof typeof RoundKind]
 

@@ -5,6 +5,7 @@ import { type MbufCursor, MbufFlag } from '../../device/mbuf.ts'
 import { Family, isBroadcast, isLoopback, isMulticast, isUnspecified } from '../address.ts'
 import type { NetContext } from '../context.ts'
 import { IpCounters } from '../counters.ts'
+import type { Groups } from '../group.ts'
 import { checkIpHeader, IpDrop, IpFragment, IpHeader, IpProtocol, ipHeaderBytes, walkOptions } from './header.ts'
 import type { Reassembly } from './reassembly.ts'
 
@@ -15,6 +16,7 @@ const INET = Family.inet
 const UDP = IpProtocol.udp
 const TCP = IpProtocol.tcp
 const ICMP = IpProtocol.icmp
+const IGMP = IpProtocol.igmp
 
 /** Takes a packet whose data begins with the transport header, and whose mbuf names addresses, protocol and the rest. */
 export type TransportInput = (packet: Address, isBroadcast: boolean) => void
@@ -24,6 +26,7 @@ export class IpInput {
   readonly #m: MbufCursor
   readonly #count: Float64Array
   readonly #reassembly: Reassembly
+  readonly #groups: Groups
   /** The last pair of addresses that was good and ours, and how it came. -1: none yet. */
   #goodSource = -1
   #goodTarget = -1
@@ -32,14 +35,16 @@ export class IpInput {
   onTcp: TransportInput = () => {}
   onUdp: TransportInput = () => {}
   onIcmp: TransportInput = () => {}
+  onIgmp: TransportInput = () => {}
   /** A protocol that nobody here speaks: the packet is still whole, its data at the IP header. It owns the packet. */
   onUnknownProtocol: (packet: Address) => void = () => {}
 
-  constructor(context: NetContext, reassembly: Reassembly) {
+  constructor(context: NetContext, reassembly: Reassembly, groups: Groups) {
     this.#context = context
     this.#m = context.mbuf()
     this.#count = context.count(IpCounters)
     this.#reassembly = reassembly
+    this.#groups = groups
   }
 
   /** A packet came; its data begins with the IP header. */
@@ -109,6 +114,10 @@ export class IpInput {
       this.#count[C.delivered]!++
       mbufs.trimFront(packet, headerBytes)
       this.onIcmp(packet, broadcast > 0)
+    } else if (protocol === IGMP) {
+      this.#count[C.delivered]!++
+      mbufs.trimFront(packet, headerBytes)
+      this.onIgmp(packet, broadcast > 0)
     } else {
       this.#count[C.droppedProtocol]!++
       if (broadcast === 0) this.onUnknownProtocol(packet)
@@ -145,8 +154,8 @@ export class IpInput {
     }
     const came = interfaces[m.interfaceIndex]
     if (isBroadcast(u8, INET, target) || came?.isBroadcast(u8, INET, target)) return 1
-    // All systems on this link (RFC 1112 4); other groups when sockets have joined them.
-    if (u8[target] === 224 && u8[target + 1] === 0 && u8[target + 2] === 0 && u8[target + 3] === 1) return 1
+    // A group is joined on an interface, and not heard on others (RFC 1112 7.1).
+    if (isMulticast(u8, INET, target) && this.#groups.accepts(m.interfaceIndex, INET, target)) return 1
     return -1
   }
 

@@ -34,6 +34,7 @@ export function acknowledge(t: Tcp, p: Pcb, windowChanged: boolean): void {
   if (bytes > 0) {
     fresh = advance(t, p, ack)
     if (t.rttSampleUs > 0) measure(p, t.rttSampleUs)
+    else measureByTimestamp(t, p)
   }
   if ((p.flags & SACK) !== 0 && t.options.sackCount > 0) sacked = apply(t, p, ack)
   // Most acknowledgments find nothing lost and nothing missing.
@@ -56,11 +57,22 @@ export function acknowledge(t: Tcp, p: Pcb, windowChanged: boolean): void {
     t.wantOutput(p)
 }
 
+/**
+ * The round trip by the timestamp that came back, as far as milliseconds tell (RFC 7323 4.3): it says which transmission was answered, where
+ * all else leaves that open.
+ */
+export function measureByTimestamp(t: Tcp, p: Pcb): void {
+  if ((p.flags & PcbFlag.TIMESTAMPS) === 0 || !t.options.hasTimestamp) return
+  const ms = (t.timestamp(p) - t.options.timestampEcho) | 0
+  if (ms >= 0 && ms < 60_000) measure(p, Math.max(ms * 1000, 1000))
+}
+
 /** Everything before `ack` has arrived. Returns how many bytes were not known to have. */
 function advance(t: Tcp, p: Pcb, ack: SequenceNumber): number {
   const { s } = t
   let fresh = 0
   let finAcked = false
+  let wasSentAgain = false
   while (p.segFirst !== 0) {
     s.at = p.segFirst
     if (!before(s.start, ack)) break
@@ -77,8 +89,8 @@ function advance(t: Tcp, p: Pcb, ack: SequenceNumber): number {
     }
     if ((s.flags & SACKED) === 0) {
       fresh += distance(s.start, s.end)
-      // @rfc 9293 MUST-18: Karn's algorithm, only what was sent once tells the round trip.
       if (s.transmits === 1) t.rttSampleUs = Math.max(1, t.now - s.sentAt)
+      else wasSentAgain = true
       delivered(t, p)
     }
     if ((s.flags & FIN) !== 0) finAcked = true
@@ -92,6 +104,9 @@ function advance(t: Tcp, p: Pcb, ack: SequenceNumber): number {
     // The program is told when it waits, or when it is worth a message.
     if ((p.flags & WANT_ROOM) !== 0 || p.acked >= p.sndLimit >>> 1) t.tell(p, TcpEvent.ROOM)
   }
+  // @rfc 9293 MUST-18: Karn's algorithm, only what was sent once tells the round trip; and not what has waited at the receiver for what was
+  // sent again: that is as late as our timeout, which would grow by it, and the next sample by that.
+  if (wasSentAgain) t.rttSampleUs = 0
   p.sndUna = ack
   if (before(p.fack, ack)) p.fack = ack
   p.firstUnansweredAt = t.now
@@ -99,17 +114,25 @@ function advance(t: Tcp, p: Pcb, ack: SequenceNumber): number {
   return fresh
 }
 
-/** Acknowledged in the open state, or after a timeout: the window grows, if it is what limits us (RFC 9293 3.8.2, RFC 7661 4.1). */
+/**
+ * Acknowledged in the open state, or after a timeout: the window grows, if it is what limits us (RFC 9293 3.8.2, RFC 7661 4.1). What is in
+ * flight does not tell that alone: of a batch of acknowledgments only the first finds it full, as sending goes on after all of them.
+ */
 function grow(t: Tcp, p: Pcb, bytes: number, flightBefore: number): void {
-  if (p.cwnd < p.ssthresh ? flightBefore * 2 >= p.cwnd : flightBefore + 2 * p.mss >= p.cwnd) {
+  // RFC 3168 6.1.2: not by what tells of congestion.
+  if ((p.flags & ECN) !== 0 && (t.bits & TcpFlag.ece) !== 0) return
+  const wasLimited = before((p.sndUna - bytes) | 0, p.cwndLimited) && atOrBefore(p.cwndLimited, p.sndNxt)
+  if (wasLimited || (p.cwnd < p.ssthresh ? flightBefore * 2 >= p.cwnd : flightBefore + 2 * p.mss >= p.cwnd)) {
     t.control(p).acknowledged(p, bytes, t.now)
   }
 }
 
-/** Something new has arrived: whatever was counted against the peer is forgotten. */
+/**
+ * Something new has arrived: whatever was counted against the peer is forgotten. But not the backoff of the timeout, which is the measured
+ * round trip's to end (@rfc 9293 MUST-18, RFC 6298 5.7): a path that has become slower than the timeout would never be measured.
+ */
 function progress(p: Pcb): void {
   p.retransmits = 0
-  p.backoff = 0
   p.probes = 0
   p.mtuProbeFailures = 0
 }
@@ -133,8 +156,11 @@ function recover(
   if ((p.flags & (RECOVERY | LOSS)) !== 0 && atOrBefore(p.recover, p.sndUna)) leave(p)
   const waitUs = hasSack ? detectLoss(t, p) : 0
   if (p.lostFirst !== 0 && (p.flags & (RECOVERY | LOSS)) === 0) enter(t, p, fresh, sacked)
-  if ((p.flags & RECOVERY) !== 0) prr.acknowledged(p, arrived, bytes > 0 && t.marked === 0)
-  else if (bytes > 0) grow(t, p, bytes, flightBefore)
+  if ((p.flags & RECOVERY) !== 0) {
+    prr.acknowledged(p, arrived, bytes > 0 && t.marked === 0)
+    // What a partial acknowledgment asks for goes, whatever the window (RFC 6582 3.2 step 3).
+    if (!hasSack && t.marked > 0 && p.cwnd < p.flight + p.mss) p.cwnd = p.flight + p.mss
+  } else if (bytes > 0) grow(t, p, bytes, flightBefore)
   return waitUs
 }
 
@@ -155,6 +181,8 @@ function countDuplicate(t: Tcp, p: Pcb, bytes: number, arrived: number, windowCh
   }
   if (windowChanged || t.bytes > 0 || t.fin || p.segFirst === 0) return arrived
   if (p.dupAcks < 255) p.dupAcks++
+  // Each tells of a segment that has arrived: there are no more of them than are outstanding (RFC 5681 3.2, "ACK spoofing").
+  if (p.dupAcks * p.mss > distance(p.sndUna, p.sndNxt) + p.mss) return arrived
   // What recovery or a timeout has sent again may be what is doubled now (RFC 6582 3.2 step 1): such an episode ended at `recover`, and
   // means nothing when that is no longer in flight.
   const isOld = atOrBefore(p.sndUna, p.recover) && atOrBefore(p.recover, p.sndNxt)

@@ -177,6 +177,7 @@ describe('a close', () => {
     assert(again.atUs - first.atUs >= 200_000)
     peer.send('PA', { ack: 1, data: text('meanwhile') })
     assert.deepEqual(program.received(), text('meanwhile'))
+    host.run(100_000)
     host.take()
     host.run(10 * SECOND)
     assert(peer.take().every(({ flags, seq }) => flags === 'FA' && seq === 1))

@@ -82,6 +82,8 @@ export function establish(t: Tcp, p: Pcb): void {
   p.rcvMss = Math.min(p.mss, 1460)
   p.rackRound = p.sndUna
   p.fack = p.sndUna
+  // No recovery has been: there is nothing of one in flight (RFC 6582 3.2 step 1).
+  p.recover = (p.sndUna - 1) | 0
   p.sndWndMax = p.sndWnd
   t.control(p).initialize(p)
   if (wasSent) afterSynTimeout(p)

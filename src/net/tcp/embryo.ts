@@ -111,6 +111,7 @@ function transmit(t: Tcp): void {
     // An ECN that our first SYN has offered and that may be why it was lost is not offered again (RFC 3168 6.1.1.1).
     (e.flags & PcbFlag.ECN) !== 0 && e.transmits === 1,
     e.trafficClass,
+    t.listeners.byId(e.listener)?.windowBytes ?? 65535,
   )
   e.at = at
 }
@@ -173,6 +174,7 @@ function answerWithCookie(t: Tcp, listener: Listener): void {
     options.timestampValue,
     false,
     listener.trafficClass,
+    listener.windowBytes,
   )
 }
 

@@ -188,6 +188,7 @@ describe('a passive open', () => {
       one.close()
       first.send('PA', { data: text('still here') })
       assert.deepEqual(one.accept().received(), text('still here'))
+      host.run(100_000)
       first.expect('A')
     },
   )
@@ -353,6 +354,7 @@ describe('a simultaneous open', () => {
     assert.equal(program.state, 'ESTABLISHED')
     peer.take()
     peer.send('PA', { data: text('hello') })
+    host.run(100_000)
     peer.expect('A', { ack: 6 })
     assert.deepEqual(program.received(), text('hello'))
     assert.equal(program.send(text('and back')), 8)

@@ -8,7 +8,7 @@ import { addressBytes, type Family } from '../address.ts'
 import { TcpCounters } from '../counters.ts'
 import { IpProtocol } from '../ip/header.ts'
 import { sumPacket } from '../ip/sum.ts'
-import { acknowledge } from './acknowledge.ts'
+import { acknowledge, measureByTimestamp } from './acknowledge.ts'
 import { abort, configure, create, end, enterTimeWait, establish, fail, sendSyn } from './connection.ts'
 import { again, arise, vanish } from './embryo.ts'
 import { checkTcpHeader, TcpDrop, TcpFlag, tcpHeaderBytes } from './header.ts'
@@ -243,30 +243,23 @@ function embryoInput(t: Tcp, record: Address): void {
 
 /** The PCB at `t.p` is established by the segment that came: which is then processed as any other. */
 function begin(t: Tcp, p: Pcb, listener: Listener): void {
-  const { options } = t
   configure(p, listener)
   p.sndUna = (p.iss + 1) | 0
   p.sndNxt = p.sndUna
   p.sndEnd = p.sndUna
   p.rcvNxt = (p.irs + 1) | 0
   p.lastAckSent = p.rcvNxt
-  p.rcvAdvertised = (p.rcvNxt + 65535) | 0
+  p.rcvAdvertised = (p.rcvNxt + Math.min(p.rcvBuffer, 65535)) | 0
   p.sndWl1 = t.seq
   p.sndWl2 = t.ack
   p.sndWnd = t.window << p.sndScale
-  if ((p.flags & TIMESTAMPS) !== 0 && options.hasTimestamp && p.retransmits === 0) sampleTimestamp(t, p)
+  if (p.retransmits === 0) measureByTimestamp(t, p)
   t.tuple.at = p.at
   t.table.insert(t.tuple)
   establish(t, p)
   listener.waiting++
   t.tell(p, TcpEvent.INCOMING)
   segment(t, p)
-}
-
-/** The round trip of our SYN, as far as milliseconds tell (RFC 7323 4). */
-function sampleTimestamp(t: Tcp, p: Pcb): void {
-  const ms = (t.timestamp(p) - t.options.timestampEcho) | 0
-  if (ms >= 0 && ms < 60_000) measure(p, Math.max(ms * 1000, 1000))
 }
 
 function segment(t: Tcp, p: Pcb): void {
@@ -450,14 +443,12 @@ function isAcceptable(t: Tcp, p: Pcb): boolean {
   const windowBytes = Math.max(distance(p.rcvNxt, p.rcvAdvertised), 0)
   const length = t.bytes + (t.fin ? 1 : 0) + ((bits & SYN) !== 0 ? 1 : 0)
   const ahead = distance(p.rcvNxt, t.seq)
+  // Without a length it may also lie at the window's end: a peer that has filled the window acknowledges from there while something before
+  // it is missing.
   const isIn =
     length === 0
-      ? windowBytes === 0
-        ? ahead === 0
-        : ahead >= 0 && ahead < windowBytes
-      : windowBytes === 0
-        ? false
-        : (ahead >= 0 && ahead < windowBytes) || (ahead < 0 && ahead + length > 0)
+      ? ahead >= 0 && ahead <= windowBytes
+      : windowBytes > 0 && ((ahead >= 0 && ahead < windowBytes) || (ahead < 0 && ahead + length > 0))
   if (!isIn) return outside(t, p, ahead, length, windowBytes)
   return true
 }
@@ -484,12 +475,27 @@ function outside(t: Tcp, p: Pcb, ahead: number, length: number, windowBytes: num
   // An old acknowledgment that brings nothing is answered once in a while only: two ends that answer each other come to rest (RFC 9293
   // 3.10.7.4). A segment with data or a FIN tells that ours was lost.
   if (length > 0) {
+    if (ahead < 0) noteTimestamp(t, p, ahead)
     p.flags |= ACK_NOW
     t.wantOutput(p)
     return false
   }
   challenge(t, p)
   return false
+}
+
+/**
+ * What was there before was sent again, because our acknowledgment was lost: the answer echoes the timestamp of this transmission, or the
+ * sender would take the time that it has waited for a round trip (RFC 7323 4.3 (2), which asks only that it is not beyond what we have
+ * acknowledged). Not from anywhere in the past, and only with an acknowledgment that can be: nobody outside shall move the clock.
+ */
+function noteTimestamp(t: Tcp, p: Pcb, ahead: number): void {
+  if ((p.flags & TIMESTAMPS) === 0 || !t.options.hasTimestamp || (t.bits & ACK) === 0) return
+  if (ahead < -Math.max(p.rcvBuffer, 65535) || !atOrBefore(t.seq, p.lastAckSent)) return
+  if (after(t.ack, p.sndNxt) || distance(t.ack, p.sndUna) > p.sndWndMax) return
+  if (before(t.options.timestampValue, p.tsRecent)) return
+  p.tsRecent = t.options.timestampValue
+  p.tsRecentAt = t.now
 }
 
 /** An acknowledgment that says where we are, at most some a second for a connection (RFC 5961 7). */

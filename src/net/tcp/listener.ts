@@ -1,6 +1,7 @@
 // Listening sockets, as one CPU sees them. A listener stands on every CPU of its host (the round that puts it there is
 // src/socket/tcp.ts's), so that the CPU that a SYN comes to makes the connection; a listener of one program on each CPU stands on
 // its own only.
+import { Limits } from '../../base/limits.ts'
 import type { Address } from '../../base/struct.ts'
 import type { PortId } from '../../kernel/port.ts'
 import { addressBytes, type Family, isUnspecified } from '../address.ts'
@@ -44,6 +45,11 @@ export class Listener {
 
   get backlog(): number {
     return this.options.backlog
+  }
+
+  /** What our SYN announces: no more than there will be, and never scaled (RFC 7323 2.2). */
+  get windowBytes(): number {
+    return Math.min(this.options.receiveBytes || Limits.tcpReceiveBytes, 65535)
   }
 
   get trafficClass(): number {

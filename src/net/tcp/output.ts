@@ -100,7 +100,9 @@ export function retransmit(t: Tcp, p: Pcb): boolean {
   const { at, start, end, flags } = s
   const fin = (flags & SegmentFlag.FIN) !== 0
   const bytes = distance(start, end) - (fin ? 1 : 0)
-  if (!transmit(t, p, start, bytes, fin ? ACK | FIN : ACK, true)) return false
+  // @rfc 9293 MUST-61: the last byte of the buffer is pushed again, too.
+  const psh = bytes > 0 && ((start + bytes) | 0) === p.sndEnd ? PSH : 0
+  if (!transmit(t, p, start, bytes, fin ? ACK | FIN | psh : ACK | psh, true)) return false
   s.at = at
   if ((flags & SegmentFlag.LOST) !== 0) {
     leaveLost(t, p)
@@ -138,6 +140,7 @@ function sendNew(t: Tcp, p: Pcb): void {
     const all = bytes === unsent
     if (bytes < unsent && bytes > p.mss) bytes = wholeSegments(p, bytes)
     if (unsent > 0 && !isWorthSending(p, bytes, unsent, usable, room)) {
+      if (room < unsent && room < usable) p.cwndLimited = p.sndNxt
       if (p.segFirst === 0) armPersist(t, p)
       return
     }

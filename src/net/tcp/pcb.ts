@@ -135,7 +135,7 @@ export const TcpPcb = struct({
   tsRecent: i32, // RFC 7323
   tlpEnd: i32, //  RFC 8985: snd.nxt when the probe was sent
   fack: i32, //    highest sequence number acknowledged in whatever way
-  spare: i32,
+  cwndLimited: i32, // snd.nxt when the congestion window last held something back
   rackEnd: i32, // end of the most recently sent segment that was delivered
   rackRound: i32, // snd.nxt when reo_wnd was last widened
   rackMultiplier: u8,

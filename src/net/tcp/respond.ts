@@ -128,6 +128,7 @@ export function respondSyn(
   echo: number,
   ecn: boolean,
   trafficClass: number,
+  windowBytes: number,
 ): void {
   const packet = t.mbufs.allocateHeader()
   if (packet === 0) return
@@ -141,7 +142,21 @@ export function respondSyn(
     header += unused
   }
   const bits = syn | ACK | (ecn ? ece : 0)
-  // The window of a SYN is never scaled (RFC 7323 2.2).
-  const bytes = HEADER + optionBytes
-  send(t, packet, header, bytes, family, local, localPort, remote, remotePort, seq, ack, bits, 65535, trafficClass)
+  const length = HEADER + optionBytes
+  send(
+    t,
+    packet,
+    header,
+    length,
+    family,
+    local,
+    localPort,
+    remote,
+    remotePort,
+    seq,
+    ack,
+    bits,
+    windowBytes,
+    trafficClass,
+  )
 }

@@ -354,6 +354,14 @@ export class TestHost {
     assertAllFree(this.machine)
   }
 
+  /** Ends the machine in the middle of whatever it does, and checks that nothing was left behind. */
+  stopNow(): void {
+    if (this.#finished) return
+    this.#finished = true
+    this.machine.stop().catch(() => {})
+    assertAllFree(this.machine)
+  }
+
   /** After a failure: ends the machine without looking at it. */
   abandon(): void {
     this.#finished = true

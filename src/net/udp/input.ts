@@ -1,10 +1,10 @@
 // UDP in (RFC 768, RFC 1122 4.1). Runs in the group of the packet's flow: finds the socket, and passes the packet to it.
 import { finish, pseudoHeaderSum } from '../../base/checksum.ts'
 import type { Address } from '../../base/struct.ts'
-import { type MbufCursor, MbufFlag } from '../../device/mbuf.ts'
+import { HEADROOM, type MbufCursor, MbufFlag } from '../../device/mbuf.ts'
 import { addressBytes, type Family } from '../address.ts'
 import type { NetContext } from '../context.ts'
-import { UdpCounters } from '../counters.ts'
+import { GroupCounters, UdpCounters } from '../counters.ts'
 import type { IcmpErrors } from '../icmp/error.ts'
 import { IcmpType, IcmpUnreachable } from '../icmp/header.ts'
 import { IpHeader, IpProtocol, ipHeaderBytes } from '../ip/header.ts'
@@ -13,6 +13,7 @@ import { checkUdpHeader, UdpDrop, UdpHeader } from './header.ts'
 import type { UdpTable } from './pcb.ts'
 
 const C = UdpCounters.index
+const G = GroupCounters.index
 const AT = UdpHeader.offset
 const UDP = IpProtocol.udp
 
@@ -20,6 +21,7 @@ export class UdpInput {
   readonly #context: NetContext
   readonly #m: MbufCursor
   readonly #count: Float64Array
+  readonly #groupCount: Float64Array
   readonly #table: UdpTable
   readonly #errors: IcmpErrors
   /** Set by stack.ts: a datagram for the socket of `pcb`; its data is the payload. It owns the packet. */
@@ -31,6 +33,7 @@ export class UdpInput {
     this.#context = context
     this.#m = context.mbuf()
     this.#count = context.count(UdpCounters)
+    this.#groupCount = context.count(GroupCounters)
     this.#table = table
     this.#errors = errors
   }
@@ -56,21 +59,83 @@ export class UdpInput {
     }
     const sourcePort = view.getUint16(header)
     const targetPort = view.getUint16(header + AT.destinationPort)
-    const pcb = this.#table.lookup(family, m.target, targetPort, m.source, sourcePort)
+    m.sourcePort = sourcePort
+    m.targetPort = targetPort
+    if (isBroadcast) return this.#toAll(packet)
+    const pcb = this.#table.lookup(family, m.target, targetPort, m.source, sourcePort, m.hash)
     if (pcb === 0) {
       this.#count[C.noPort]!++
-      if (!isBroadcast) this.#errors.send(packet, m.network, IcmpType.unreachable, IcmpUnreachable.port)
+      this.#errors.send(packet, m.network, IcmpType.unreachable, IcmpUnreachable.port)
       mbufs.free(packet)
       return
     }
+    this.#count[C.delivered]!++
+    this.#give(packet, pcb)
+  }
+
+  /** A datagram to a group, or to everybody: each socket that it is for gets it, all but the last a copy (RFC 1122 4.1.3.5 and 3.3.6). */
+  #toAll(packet: Address): void {
+    const m = this.#m
+    m.at = packet
+    const { target, targetPort, source, sourcePort } = m
+    const family = m.family as Family
+    let pcb = this.#table.next(0, family, target, targetPort, source, sourcePort)
+    if (pcb === 0) {
+      this.#count[C.noPort]!++
+      this.#context.mbufs.free(packet)
+      return
+    }
+    // Nobody answers from such an address: whoever sends the packet back has to know.
+    m.flags |= MbufFlag.LINK_BROADCAST
+    this.#count[C.delivered]!++
+    for (;;) {
+      const next = this.#table.next(pcb, family, target, targetPort, source, sourcePort)
+      if (next === 0) break
+      const copy = this.#copy(packet)
+      if (copy === 0) this.#groupCount[G.copyNoMbuf]!++
+      else {
+        this.#groupCount[G.copies]!++
+        this.#give(copy, pcb)
+      }
+      pcb = next
+    }
+    this.#give(packet, pcb)
+  }
+
+  /** To the socket of `pcb`. */
+  #give(packet: Address, pcb: Address): void {
+    this.#m.at = packet
+    this.#m.socket = pcb
+    this.#context.mbufs.trimFront(packet, UdpHeader.size)
+    this.onDatagram(pcb, packet)
+  }
+
+  /** A copy of a packet whose data begins with the UDP header, with the notes that sockets look at, and the IP header in front without options. */
+  #copy(packet: Address): Address {
+    const { u8, mbufs } = this.#context
+    const m = this.#m
+    m.at = packet
+    const { total, network, flags, interfaceIndex, hash, arrivedAt, sourcePort, targetPort } = m
+    const { family, protocol, ttl, trafficClass } = m
+    const copy = mbufs.copySlice(packet, 0, total, HEADROOM)
+    if (copy === 0) return 0
+    m.at = copy
+    const header = m.data - IpHeader.size
+    u8.copyWithin(header, network, network + IpHeader.size)
+    m.network = header
+    m.source = header + IpHeader.offset.source
+    m.target = header + IpHeader.offset.destination
+    m.flags = flags
+    m.interfaceIndex = interfaceIndex
+    m.hash = hash
+    m.arrivedAt = arrivedAt
     m.sourcePort = sourcePort
     m.targetPort = targetPort
-    m.socket = pcb
-    // Nobody answers from a broadcast address: whoever sends the packet back has to know.
-    if (isBroadcast) m.flags |= MbufFlag.LINK_BROADCAST
-    this.#count[C.delivered]!++
-    mbufs.trimFront(packet, UdpHeader.size)
-    this.onDatagram(pcb, packet)
+    m.family = family
+    m.protocol = protocol
+    m.ttl = ttl
+    m.trafficClass = trafficClass
+    return copy
   }
 
   /** An ICMP error that quotes a UDP packet of ours. Only a connected socket is told: others cannot know whom it is about. */

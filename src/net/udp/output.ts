@@ -5,7 +5,9 @@ import type { MbufCursor } from '../../device/mbuf.ts'
 import { addressBytes, Family } from '../address.ts'
 import type { NetContext } from '../context.ts'
 import { UdpCounters } from '../counters.ts'
+import type { Interface } from '../interface.ts'
 import { IpProtocol } from '../ip/header.ts'
+import type { MulticastOutput } from '../ip/multicast.ts'
 import type { IpOutput, IpSendOptions } from '../ip/output.ts'
 import { sumPacket } from '../ip/sum.ts'
 import { UdpHeader } from './header.ts'
@@ -19,12 +21,14 @@ export class UdpOutput {
   readonly #m: MbufCursor
   readonly #count: Float64Array
   readonly #ip: IpOutput
+  readonly #multicast: MulticastOutput
 
-  constructor(context: NetContext, ip: IpOutput) {
+  constructor(context: NetContext, ip: IpOutput, multicast: MulticastOutput) {
     this.#context = context
     this.#m = context.mbuf()
     this.#count = context.count(UdpCounters)
     this.#ip = ip
+    this.#multicast = multicast
   }
 
   /**
@@ -32,6 +36,18 @@ export class UdpOutput {
    * `sourcePort`, `targetPort`, `ttl`, `trafficClass`). It owns the packet. Returns 0 or an errno.
    */
   output(packet: Address, options?: IpSendOptions): number {
+    this.#frame(packet)
+    return this.#ip.output(packet, options)
+  }
+
+  /** As `output`, to a group or a broadcast address, by an interface: see MulticastOutput. */
+  outputToMany(packet: Address, iface: Interface, isBroadcast: boolean, isLooped: boolean): number {
+    this.#frame(packet)
+    return this.#multicast.output(packet, iface, isBroadcast, isLooped)
+  }
+
+  /** Puts the header in front. */
+  #frame(packet: Address): void {
     const { view, mbufs, routines } = this.#context
     const m = this.#m
     m.at = packet
@@ -50,6 +66,5 @@ export class UdpOutput {
     view.setUint16(header + AT.checksum, 0)
     if (this.#context.checksums) view.setUint16(header + AT.checksum, finishUdp(sumPacket(routines, m, packet, pseudo)))
     this.#count[C.sent]!++
-    return this.#ip.output(packet, options)
   }
 }

@@ -4,13 +4,14 @@ import fc from 'fast-check'
 import type { Address } from '../../base/struct.ts'
 import { address } from '../testing/frame.ts'
 import { type TestHost, withHost } from '../testing/host.ts'
-import { UdpPcb, UdpTable } from './pcb.ts'
+import { UdpPcb, UdpPcbFlag, UdpTable } from './pcb.ts'
 
 interface Wanted {
   readonly port: number
   readonly local?: string
   readonly remote?: string
   readonly remotePort?: number
+  readonly shared?: boolean
 }
 
 /** A table of its own, in the machine of a host, and what one does with it by text. */
@@ -36,17 +37,27 @@ class TableUnderTest {
     this.#pcb.family = 4
     this.#pcb.port = 20
     this.#pcb.socket = socket
+    this.#pcb.flags = wanted.shared === true ? UdpPcbFlag.SHARED : 0
     u8.set(address(wanted.local ?? '0.0.0.0'), this.#pcb.local)
     if (wanted.remote !== undefined) this.table.connect(pcb, this.#at(16, wanted.remote), wanted.remotePort!)
     return pcb
   }
 
-  lookup(local: string, port: number, remote: string, remotePort: number): Address {
-    return this.table.lookup(4, this.#at(16, local), port, this.#at(32, remote), remotePort)
+  lookup(local: string, port: number, remote: string, remotePort: number, hash?: number): Address {
+    return this.table.lookup(4, this.#at(16, local), port, this.#at(32, remote), remotePort, hash)
   }
 
-  conflicts(local: string, port: number): boolean {
-    return this.table.conflicts(4, this.#at(16, local), port)
+  /** All that `next` gives. */
+  all(local: string, port: number, remote: string, remotePort: number): Address[] {
+    const found: Address[] = []
+    const next = (after: Address) =>
+      this.table.next(after, 4, this.#at(16, local), port, this.#at(32, remote), remotePort)
+    for (let pcb = next(0); pcb !== 0; pcb = next(pcb)) found.push(pcb)
+    return found
+  }
+
+  conflicts(local: string, port: number, isShared = false): boolean {
+    return this.table.conflicts(4, this.#at(16, local), port, isShared)
   }
 
   #at(offset: number, text: string): Address {
@@ -107,6 +118,54 @@ describe('udp pcb', () => {
       assert.equal(t.conflicts('10.0.0.1', 9), true)
       assert.equal(t.conflicts('10.0.0.2', 9), false)
       assert.equal(t.conflicts('0.0.0.0', 9), true)
+    })
+  })
+
+  test('a port is shared by those who all want to share it', () => {
+    withTable((t) => {
+      const first = t.add({ port: 9, shared: true })
+      assert.equal(t.conflicts('0.0.0.0', 9), true)
+      assert.equal(t.conflicts('0.0.0.0', 9, true), false)
+      const second = t.add({ port: 9 })
+      assert.equal(t.conflicts('0.0.0.0', 9, true), true)
+      t.table.remove(second)
+      assert.equal(t.conflicts('10.0.0.1', 9, true), false)
+      t.table.remove(first)
+    })
+  })
+
+  test('of those who share a port the hash chooses one, evenly, among the best', () => {
+    withTable((t) => {
+      const sharers = Array.from({ length: 5 }, () => t.add({ port: 9, local: '10.0.0.1', shared: true }))
+      t.add({ port: 9, shared: true })
+      t.add({ port: 9 + 1024 })
+      const chosen = new Map<Address, number>()
+      for (let hash = 0; hash < 500; hash++) {
+        const pcb = t.lookup('10.0.0.1', 9, '10.0.0.9', 5000, hash)
+        assert.equal(t.lookup('10.0.0.1', 9, '10.0.0.9', 5000, hash), pcb)
+        chosen.set(pcb, (chosen.get(pcb) ?? 0) + 1)
+      }
+      assert.deepEqual([...chosen.keys()].sort(), [...sharers].sort())
+      assert([...chosen.values()].every((count) => count === 100))
+      // One that is connected is better than all of them.
+      const connected = t.add({ port: 9, remote: '10.0.0.9', remotePort: 5000, shared: true })
+      for (let hash = 0; hash < 10; hash++) assert.equal(t.lookup('10.0.0.1', 9, '10.0.0.9', 5000, hash), connected)
+    })
+  })
+
+  test('what is sent to many is for all that are bound to its port and to no other address', () => {
+    withTable((t) => {
+      const any = t.add({ port: 9, shared: true })
+      const group = t.add({ port: 9, local: '224.1.2.3', shared: true })
+      t.add({ port: 9, local: '10.0.0.1', shared: true })
+      t.add({ port: 9, local: '224.1.2.4', shared: true })
+      t.add({ port: 10 })
+      t.add({ port: 9 + 1024 })
+      const connected = t.add({ port: 9, remote: '10.0.0.9', remotePort: 5000, shared: true })
+      t.add({ port: 9, remote: '10.0.0.8', remotePort: 5000, shared: true })
+      assert.deepEqual(t.all('224.1.2.3', 9, '10.0.0.9', 5000).sort(), [any, group, connected].sort())
+      assert.deepEqual(t.all('224.1.2.3', 9, '10.0.0.9', 5001).sort(), [any, group].sort())
+      assert.deepEqual(t.all('224.1.2.3', 11, '10.0.0.9', 5001), [])
     })
   })
 

@@ -23,6 +23,8 @@ assert(UdpPcb.size === 64, 'a UDP PCB is a cache line')
 export const UdpPcbFlag = {
   /** Only this CPU's: each CPU has a socket of its own for the port (a program that runs on every CPU). */
   PER_CPU: 1 << 0,
+  /** Others that say the same may have the port as well. */
+  SHARED: 1 << 1,
 } as const
 
 export type UdpPcbCursor = ReturnType<(typeof UdpPcb)['cursor']>
@@ -87,45 +89,61 @@ export class UdpTable {
   }
 
   /**
-   * The socket for a packet: a connected one before one that is bound to the address, before a wildcard. Addresses are
-   * where their bytes lie. 0 when there is none.
+   * The socket for a packet: a connected one before one that is bound to the address, before a wildcard. Of several that share
+   * it, the flow's hash chooses one, the same for all packets of a flow. Addresses are where their bytes lie. 0 when there is none.
    */
-  lookup(family: Family, local: Address, localPort: number, remote: Address, remotePort: number): Address {
-    const { u8: memory } = this.#context
+  lookup(family: Family, local: Address, localPort: number, remote: Address, remotePort: number, hash = 0): Address {
     const p = this.#pcb
     let best = 0
     let bestScore = 0
-    p.at = this.#first(localPort & (BUCKETS - 1))
-    while (p.at !== 0) {
-      if (p.localPort === localPort && p.family === family) {
-        let score = 1
-        if (!isUnspecified(memory, family, p.local))
-          score = equalAddress(memory, p.local, local, family) ? score + 1 : 0
-        if (score > 0 && p.remotePort !== 0) {
-          const connected = p.remotePort === remotePort && equalAddress(memory, p.remote, remote, family)
-          score = connected ? score + 2 : 0
-        }
-        if (score > bestScore) {
-          best = p.at
-          bestScore = score
-        }
-      }
-      p.at = p.next
+    let equals = 0
+    for (p.at = this.#first(localPort & (BUCKETS - 1)); p.at !== 0; p.at = p.next) {
+      const score = this.#score(family, local, localPort, remote, remotePort)
+      if (score === 0 || score < bestScore) continue
+      equals = score === bestScore ? equals + 1 : 1
+      if (score > bestScore) best = p.at
+      bestScore = score
     }
-    return best
+    if (equals <= 1) return best
+    let skip = hash % equals
+    for (p.at = best; skip > 0; ) {
+      p.at = p.next
+      if (this.#score(family, local, localPort, remote, remotePort) === bestScore) skip--
+    }
+    return p.at
   }
 
-  /** Whether a socket at `local` (where its bytes lie) and `localPort` would take another's packets. */
-  conflicts(family: Family, local: Address, localPort: number): boolean {
+  /**
+   * The next socket behind `after`, or the first where that is 0, that a packet to many is for: each that is bound to its
+   * port, and to no other address than the group's or broadcast's, and connected to nobody else. 0 when there is none.
+   */
+  next(
+    after: Address,
+    family: Family,
+    local: Address,
+    localPort: number,
+    remote: Address,
+    remotePort: number,
+  ): Address {
+    const p = this.#pcb
+    p.at = after
+    p.at = after === 0 ? this.#first(localPort & (BUCKETS - 1)) : p.next
+    while (p.at !== 0 && this.#score(family, local, localPort, remote, remotePort) === 0) p.at = p.next
+    return p.at
+  }
+
+  /**
+   * Whether a socket at `local` (where its bytes lie) and `localPort` would take another's packets: it does not where both
+   * share them.
+   */
+  conflicts(family: Family, local: Address, localPort: number, isShared = false): boolean {
     const { u8: memory } = this.#context
     const p = this.#pcb
     const any = isUnspecified(memory, family, local)
-    p.at = this.#first(localPort & (BUCKETS - 1))
-    while (p.at !== 0) {
-      if (p.localPort === localPort && p.family === family) {
-        if (any || isUnspecified(memory, family, p.local) || equalAddress(memory, p.local, local, family)) return true
-      }
-      p.at = p.next
+    for (p.at = this.#first(localPort & (BUCKETS - 1)); p.at !== 0; p.at = p.next) {
+      if (p.localPort !== localPort || p.family !== family) continue
+      if (isShared && (p.flags & UdpPcbFlag.SHARED) !== 0) continue
+      if (any || isUnspecified(memory, family, p.local) || equalAddress(memory, p.local, local, family)) return true
     }
     return false
   }
@@ -147,6 +165,20 @@ export class UdpTable {
     p.at = pcb
     this.#context.u8.copyWithin(p.remote, remote, remote + addressBytes(p.family as Family))
     p.remotePort = remotePort
+  }
+
+  /** How well the socket that `#pcb` is at fits a packet; 0: not at all. */
+  #score(family: Family, local: Address, localPort: number, remote: Address, remotePort: number): number {
+    const { u8: memory } = this.#context
+    const p = this.#pcb
+    if (p.localPort !== localPort || p.family !== family) return 0
+    let score = 1
+    if (!isUnspecified(memory, family, p.local)) {
+      if (!equalAddress(memory, p.local, local, family)) return 0
+      score++
+    }
+    if (p.remotePort === 0) return score
+    return p.remotePort === remotePort && equalAddress(memory, p.remote, remote, family) ? score + 2 : 0
   }
 
   #first(bucket: number): Address {

@@ -360,6 +360,7 @@ describe('cubic', () => {
     p.cwnd = 900 * MSS
     for (let i = 0; i < 100; i++) cubic.acknowledged(p, 2 * MSS, now + i)
     assert.equal(p.cwnd, 900 * MSS)
+    assert.equal(p.cwndAcked, 200 * MSS)
     assert(p.cubicEstimate < 860 * MSS)
   })
 

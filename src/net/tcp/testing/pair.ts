@@ -458,6 +458,11 @@ export class World {
     assert.equal(this.open, 0, 'all conversations are over')
     for (const { client, server } of this.conversations) for (const party of [client, server]) party.cancel()
     this.run(LINGER_US)
+    // Passive IPIs wait for the next turn: everybody takes one more, and those who were answered another.
+    for (let turns = 0; turns < 2; turns++) {
+      for (const cpu of this.machine.cpus) nudge(this.machine, cpu.index)
+      this.run(1000)
+    }
     for (const stack of this.stacks.flat()) assert.equal(stack.tcp.size, 0, 'no socket is left')
     const tcp = this.counts(TcpCounters)
     assert.equal(tcp.opened, tcp.closed, 'all connections that were opened are closed')
@@ -540,7 +545,9 @@ export class World {
   #accept(socket: TcpSocket, cpu: Cpu): void {
     const found = this.conversations.find(
       ({ client: { socket: other } }) =>
-        other?.localPort === socket.remotePort && other.localAddress === socket.remoteAddress,
+        other?.localPort === socket.remotePort &&
+        other.remotePort === socket.localPort &&
+        other.localAddress === socket.remoteAddress,
     )
     assert(found !== undefined, 'who connects is one of ours')
     const { server } = found

@@ -1,0 +1,77 @@
+// damselfly run: starts a program of Node's with the preload that puts its net and dgram on a host of ours. The program is a plain
+// child of this process: its arguments, output, exit code and signals are as they would be without.
+import { spawn } from 'node:child_process'
+import { parseArgs } from 'node:util'
+import { programEnvironment, programOptions, VARIABLES } from '../node/options.ts'
+import { USAGE, UsageError } from './usage.ts'
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
+export async function run(args: readonly string[]): Promise<void> {
+  const { own, program } = split(args)
+  if (own.includes('--help') || own.includes('-h')) return console.log(USAGE)
+  const environment = parse(own)
+  if (program.length === 0) throw new UsageError('run needs a program: damselfly run server.js')
+  const preload = new URL('../node/preload.js', import.meta.url).href
+  const child = spawn(process.execPath, [...process.execArgv, '--import', preload, ...program], {
+    stdio: 'inherit',
+    env: { ...process.env, ...environment },
+  })
+  for (const signal of SIGNALS) {
+    process.on(signal, () => {
+      // A terminal's Ctrl-C goes to both; what was sent to this process alone is passed on.
+      if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal)
+    })
+  }
+  const { code, signal } = await ended(child)
+  if (signal === null) process.exitCode = code ?? 1
+  else {
+    for (const each of SIGNALS) process.removeAllListeners(each)
+    process.kill(process.pid, signal)
+  }
+}
+
+function ended(child: ReturnType<typeof spawn>): Promise<{ code: number | null; signal: NodeJS.Signals | null }> {
+  return new Promise((resolve, reject) => {
+    child.on('error', reject)
+    child.on('exit', (code, signal) => resolve({ code, signal }))
+  })
+}
+
+const TEXT = { type: 'string' } as const
+const FLAG = { type: 'boolean', default: false } as const
+const OPTIONS = {
+  tun: TEXT,
+  address: TEXT,
+  'kernel-address': TEXT,
+  gateway: TEXT,
+  cpus: TEXT,
+  device: TEXT,
+  pcap: TEXT,
+  instances: FLAG,
+} as const
+
+/** Ours are those before the program; what follows its name is its own. */
+function split(args: readonly string[]): { own: readonly string[]; program: readonly string[] } {
+  let at = 0
+  // A single dash is a program as well: what comes from standard input.
+  while (at < args.length && args[at]!.startsWith('-') && args[at] !== '-') {
+    const word = args[at]!
+    if (word === '--') return { own: args.slice(0, at), program: args.slice(at + 1) }
+    const takesValue = Object.entries(OPTIONS).some(([name, { type }]) => type === 'string' && word === `--${name}`)
+    at += takesValue ? 2 : 1
+  }
+  return { own: args.slice(0, at), program: args.slice(at) }
+}
+
+/** The environment of the child; checked here, where wrong words are the user's. */
+function parse(own: readonly string[]): { [name: string]: string } {
+  const { values } = parseArgs({ args: [...own], options: OPTIONS })
+  const environment: { [name: string]: string | undefined } = { ...process.env }
+  for (const [name, value] of Object.entries(values)) {
+    const variable = VARIABLES[name as keyof typeof VARIABLES]
+    if (typeof value === 'string') environment[variable] = value
+    else if (value === true) environment[variable] = '1'
+  }
+  return programEnvironment(programOptions(environment))
+}

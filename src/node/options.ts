@@ -1,0 +1,153 @@
+// What a program's host is started with, as `damselfly run` hands it to `damselfly/register`: environment variables, for a
+// preload has no arguments of its own.
+import { Errno, KernelError } from '../base/errno.ts'
+import { Limits } from '../base/limits.ts'
+import { Family, formatAddress, networkBytes, type Prefix, parseAddress, parsePrefix } from '../net/address.ts'
+
+export interface ProgramOptions {
+  /** `none`: the host has only itself, 127.0.0.0/8. */
+  readonly device: 'none' | 'tun' | 'tap'
+  /** The interface's name, or a pattern such as `df%d`. */
+  readonly name: string
+  /** The host's, with its prefix length. */
+  readonly address: string
+  /** The kernel's end of the interface. */
+  readonly kernelAddress: string
+  /** The next router for all that is beyond the prefix. */
+  readonly gateway: string | undefined
+  /** CPUs with protocol threads; 1: the stack runs on the program's own thread. */
+  readonly cpus: number
+  /** The program is started once on each CPU. */
+  readonly instances: boolean
+  /** What passes the interface is recorded here. */
+  readonly pcap: string | undefined
+}
+
+/** The variable of each option. */
+export const VARIABLES = {
+  device: 'DAMSELFLY_DEVICE',
+  tun: 'DAMSELFLY_TUN',
+  address: 'DAMSELFLY_ADDRESS',
+  'kernel-address': 'DAMSELFLY_KERNEL_ADDRESS',
+  gateway: 'DAMSELFLY_GATEWAY',
+  cpus: 'DAMSELFLY_CPUS',
+  instances: 'DAMSELFLY_INSTANCES',
+  pcap: 'DAMSELFLY_PCAP',
+} as const
+
+const DEVICES = ['none', 'tun', 'tap'] as const
+/** As many as `damselfly up` takes. */
+const CPUS_MAX = Math.min(64, Limits.cpus - 1)
+
+type Environment = { readonly [name: string]: string | undefined }
+
+/**
+ * Reads the options from an environment.
+ * @throws KernelError EINVAL, with the name of the variable and what is expected
+ */
+export function programOptions(environment: Environment): ProgramOptions {
+  const text = (option: keyof typeof VARIABLES) => environment[VARIABLES[option]] || undefined
+  const device = DEVICES.find((kind) => kind === (text('device') ?? 'tun'))
+  if (device === undefined) throw refusal('device', text('device')!, 'none, tun or tap')
+  const address = hostPrefix('address', text('address') ?? '10.77.0.2/24')
+  const kernel = text('kernel-address')
+  const kernelAddress = kernel === undefined ? neighbour(address) : hostPrefix('kernel-address', kernel)
+  if (spell(kernelAddress) === spell(address)) {
+    throw refusal('kernel-address', spell(kernelAddress), "another address than the host's own")
+  }
+  const { pcap, gateway } = { pcap: text('pcap'), gateway: text('gateway') }
+  if (gateway !== undefined) checkGateway(gateway, address)
+  if (pcap !== undefined && !/\.pcap(ng)?$/.test(pcap)) throw refusal('pcap', pcap, 'a file name that ends in .pcap or .pcapng')
+  return {
+    device,
+    name: text('tun') ?? 'df0',
+    address: spell(address),
+    kernelAddress: spell(kernelAddress),
+    gateway,
+    cpus: cpuCount(text('cpus')),
+    instances: text('instances') === '1',
+    pcap,
+  }
+}
+
+/** The same as an environment: for the process that the program runs in. */
+export function programEnvironment(options: ProgramOptions): { [name: string]: string } {
+  const { device, name, address, kernelAddress, gateway, cpus, instances, pcap } = options
+  return {
+    [VARIABLES.device]: device,
+    [VARIABLES.tun]: name,
+    [VARIABLES.address]: address,
+    [VARIABLES['kernel-address']]: kernelAddress,
+    [VARIABLES.gateway]: gateway ?? '',
+    [VARIABLES.cpus]: String(cpus),
+    [VARIABLES.instances]: instances ? '1' : '',
+    [VARIABLES.pcap]: pcap ?? '',
+  }
+}
+
+function cpuCount(text = '1'): number {
+  const count = Number(text)
+  if (!/^\d+$/.test(text) || count < 1 || count > CPUS_MAX) throw refusal('cpus', text, `a whole number from 1 to ${CPUS_MAX}`)
+  return count
+}
+
+/** An IPv4 address of a host, with its prefix length. */
+function hostPrefix(option: keyof typeof VARIABLES, text: string): Prefix {
+  const expected = 'an IPv4 address of a host with its prefix length, like 10.77.0.2/24'
+  let prefix: Prefix
+  try {
+    prefix = parsePrefix(text)
+  } catch (error) {
+    if (error instanceof KernelError) throw refusal(option, text, expected)
+    throw error
+  }
+  const { family, bytes, length } = prefix
+  const first = bytes[0]!
+  const isUnicast = first !== 0 && first !== 127 && first < 224
+  // The net's own address and its broadcast are nobody's.
+  const isOfHost = length > 30 || (!isNet(prefix) && !isAll(prefix))
+  if (family !== Family.inet || length < 8 || !isUnicast || !isOfHost) throw refusal(option, text, expected)
+  return prefix
+}
+
+function isNet({ bytes, length }: Prefix): boolean {
+  return networkBytes(bytes, length).every((byte, i) => byte === bytes[i])
+}
+
+function isAll({ bytes, length }: Prefix): boolean {
+  return networkBytes(
+    bytes.map((byte) => ~byte & 0xff),
+    length,
+  ).every((byte, i) => byte === (~bytes[i]! & 0xff))
+}
+
+/** The first address of the prefix that a host can have and that is not the given one. */
+function neighbour(prefix: Prefix): Prefix {
+  const { length } = prefix
+  if (length === 32) throw refusal('address', spell(prefix), 'a prefix with room for the kernel, /31 or shorter')
+  const bytes = networkBytes(prefix.bytes, length)
+  // A link of two ends has no address of its own (RFC 3021).
+  if (length < 31) bytes[3]! += 1
+  if (bytes.every((byte, i) => byte === prefix.bytes[i])) bytes[3]! += 1
+  return { ...prefix, bytes }
+}
+
+function checkGateway(text: string, own: Prefix): void {
+  const expected = `an address of the net of ${spell(own)}, such as the kernel's`
+  try {
+    const { family, bytes } = parseAddress(text)
+    const inNet = networkBytes(bytes, own.length).every((byte, i) => byte === networkBytes(own.bytes, own.length)[i])
+    if (family === Family.inet && inNet) return
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error
+  }
+  throw refusal('gateway', text, expected)
+}
+
+function spell({ family, bytes, length }: Prefix): string {
+  return `${formatAddress(family, bytes, 0)}/${length}`
+}
+
+function refusal(option: keyof typeof VARIABLES, text: string, expected: string): KernelError {
+  return new KernelError(Errno.EINVAL, `--${option} (${VARIABLES[option]}) is "${text}": give ${expected}`)
+}

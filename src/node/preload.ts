@@ -1,0 +1,43 @@
+// `node --import damselfly/register program.js`: the program's net and dgram, and all that is built on them, run on a host of
+// ours. What can be said about it are environment variables: options.ts. `damselfly run` sets them, and starts Node so.
+//
+// Only the main thread has the host: worker threads that the program starts keep the kernel's network.
+import { writeSync } from 'node:fs'
+import { isMainThread } from 'node:worker_threads'
+import { KernelError } from '../base/errno.ts'
+import { programOptions } from './options.ts'
+import { patch, preferInet } from './patch.ts'
+
+/** What a shell tells of a program that could not be started. */
+const CANNOT_START = 126
+
+if (isMainThread) await register()
+
+async function register(): Promise<void> {
+  try {
+    // First of all: much of Node loads net for the standard streams, when they are pipes.
+    const runOn = patch()
+    const { startHost } = await import('./start.ts')
+    const { host, finish } = await startHost(programOptions(process.env))
+    runOn(host)
+    await preferInet()
+    process.on('exit', finish)
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) endInOrder(signal, finish)
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error
+    // Not by the console, which may be a stream of net's.
+    writeSync(2, `damselfly: ${error.message}\n`)
+    process.exit(CANNOT_START)
+  }
+}
+
+/** A signal that ends the process has no exit behind it: connections are closed before. Where the program listens, it decides. */
+function endInOrder(signal: NodeJS.Signals, finish: () => void): void {
+  const onSignal = () => {
+    if (process.listenerCount(signal) > 1) return
+    finish()
+    process.removeListener(signal, onSignal)
+    process.kill(process.pid, signal)
+  }
+  process.on(signal, onSignal)
+}
