@@ -8,7 +8,7 @@
 // a ratio owes to looking instead of sleeping can be read from it.
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { configureInterface } from '../src/device/linux/interface.ts'
+import { configureInterface, QUEUE_LENGTH } from '../src/device/linux/interface.ts'
 import { libcUnavailable } from '../src/device/linux/library.ts'
 import { output } from '../test/namespace.ts'
 import { print, type Variant } from './report.ts'
@@ -108,7 +108,7 @@ const WORKLOADS: readonly Workload[] = [
 /** In the client's namespace. */
 async function inside(): Promise<void> {
   const tun = values['peer-only'] ? undefined : openServiceTun('df0')
-  if (tun !== undefined) configureInterface('df0', { address: '10.77.0.1/24', up: true })
+  if (tun !== undefined) configureInterface('df0', { address: '10.77.0.1/24', queueLength: QUEUE_LENGTH, up: true })
   const missed: string[] = []
   const wanted = values.only.split(',')
   for (const workload of WORKLOADS) {

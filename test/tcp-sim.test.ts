@@ -51,6 +51,8 @@ function transfer(lose: readonly number[], bytes: number, options: WorldOptions,
 
 const far = (us: number, more: FaultOptions = {}): WorldOptions => ({
   seed: 3,
+  // There are many worlds, of one connection each.
+  memoryBytes: 24 * 1024 * 1024,
   forward: { delayUs: us, ...more },
   backward: { delayUs: us },
 })

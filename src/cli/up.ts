@@ -4,7 +4,7 @@ import type { Server } from 'node:net'
 import { parseArgs } from 'node:util'
 import { KernelError } from '../base/errno.ts'
 import { systemSeed } from '../base/random.ts'
-import { configureInterface, interfaceMtu } from '../device/linux/interface.ts'
+import { configureInterface, interfaceMtu, QUEUE_LENGTH } from '../device/linux/interface.ts'
 import { openTun, type TunHandle } from '../device/linux/tun.ts'
 import { type DeviceSpec, deviceRegions, parseDevice } from '../device/spec.ts'
 import { boot } from '../machine/boot.ts'
@@ -79,7 +79,7 @@ async function onDevice(
   const cpus = Array.from({ length: options.cpus }, (_, i) => i)
   const tun = openTun({ name, kind, queues: options.cpus })
   try {
-    configureInterface(tun.name, { address: options.kernelAddress, up: true })
+    configureInterface(tun.name, { address: options.kernelAddress, queueLength: QUEUE_LENGTH, up: true })
     const device: DeviceSpec = { kind, name: tun.name, descriptors: tun.descriptors, cpus, mtu: interfaceMtu(tun.name) }
     const addresses = [options.address]
     const config = {

@@ -325,7 +325,7 @@ export class Mbufs {
     let from = 0
     for (let m = first; m !== 0; m = this.#u32[(m >> 2) + PART]!) {
       const count = this.#u32[(m >> 2) + LENGTH]!
-      this.#cpu.memory.u8.set(bytes.subarray(from, from + count), this.#u32[(m >> 2) + DATA]!)
+      this.#cpu.memory.transfer.toMachine(bytes, from, count, this.#u32[(m >> 2) + DATA]!)
       from += count
     }
     if (first !== 0) this.#copied(bytes.length)

@@ -69,9 +69,6 @@ const VNET_HEADER_LENGTH = 1
 const VNET_GSO_SIZE = 2
 const VNET_CSUM_START = 3
 const VNET_CSUM_OFFSET = 4
-/** Where the header that was read lies, and the one that is written. */
-const VNET_IN = 0
-const VNET_OUT = 16
 
 /** What is read of the packets' own headers (RFC 791, RFC 9293, RFC 768). */
 const IP_HEADER_BYTES_MIN = 20
@@ -122,8 +119,8 @@ export class TunQueue implements DeviceQueue {
   #missing: number
   readonly #inVectors: Uint32Array
   readonly #inVectorsAt: Pointer
-  /** The virtio_net_hdr that was read, and the one that is written: one each, for a write is over when it returns. */
-  readonly #vnet = new Uint16Array(new ArrayBuffer(32))
+  /** The virtio_net_hdr of a packet that has no room for it in front. */
+  readonly #vnet = new Uint16Array(new ArrayBuffer(16))
   readonly #staged = new Int32Array(STAGED_MAX)
   #stagedCount = 0
   readonly #vectors = new Uint32Array(new ArrayBuffer((1 + VECTORS) * VECTOR_BYTES))
@@ -158,13 +155,11 @@ export class TunQueue implements DeviceQueue {
     // Room for a byte more than may come, so that what is too long is seen.
     this.#ready = new Int32Array(this.#vnetHeader ? 2 : Math.floor(this.#bytesMax / MBUF_ROOM) + 1)
     this.#missing = this.#ready.length
-    this.#inVectors = new Uint32Array(new ArrayBuffer((1 + this.#ready.length) * VECTOR_BYTES))
+    this.#inVectors = new Uint32Array(new ArrayBuffer(this.#ready.length * VECTOR_BYTES))
     this.#inVectorsAt = system.pointer(new Uint8Array(this.#inVectors.buffer))
     this.#vectorsAt = system.pointer(new Uint8Array(this.#vectors.buffer))
-    // The first of each is the header's, and never changes.
-    const vnetAt = system.pointer(new Uint8Array(this.#vnet.buffer))
-    setVector(this.#inVectors, 0, vnetAt + VNET_IN, VNET_HEADER_BYTES)
-    setVector(this.#vectors, 0, vnetAt + VNET_OUT, VNET_HEADER_BYTES)
+    // The first is the header's, where it is needed, and never changes.
+    setVector(this.#vectors, 0, system.pointer(new Uint8Array(this.#vnet.buffer)), VNET_HEADER_BYTES)
     this.#forget = awaitDescriptor(cpu, this.descriptor, kick)
   }
 
@@ -238,7 +233,9 @@ export class TunQueue implements DeviceQueue {
         return false
       }
       this.#ready[index] = m
-      setVector(this.#inVectors, 1 + index, this.#base + this.#u32[(m >> 2) + DATA]!, bytes)
+      // The virtio_net_hdr is read into the first one's headroom.
+      const extra = this.#vnetHeader && index === 0 ? VNET_HEADER_BYTES : 0
+      setVector(this.#inVectors, index, this.#base + this.#u32[(m >> 2) + DATA]! - extra, bytes + extra)
       this.#missing--
     }
     return true
@@ -252,8 +249,7 @@ export class TunQueue implements DeviceQueue {
   #read(): number {
     this.#count[SYSTEM_CALLS]!++
     const parts = this.#ready.length
-    if (this.#vnetHeader) return this.#system.readv(this.descriptor, this.#inVectorsAt, 1 + parts)
-    if (parts > 1) return this.#system.readv(this.descriptor, this.#inVectorsAt + VECTOR_BYTES, parts)
+    if (parts > 1) return this.#system.readv(this.descriptor, this.#inVectorsAt, parts)
     return this.#system.read(this.descriptor, this.#base + this.#u32[(this.#ready[0]! >> 2) + DATA]!, MBUF_ROOM)
   }
 
@@ -267,7 +263,7 @@ export class TunQueue implements DeviceQueue {
       this.#count[C.receiveErrors]!++
       return false
     }
-    const isSegmented = this.#vnetHeader && this.#vnet[VNET_KIND]! >>> 8 !== GSO_NONE
+    const isSegmented = this.#vnetHeader && this.#u16[this.#vnetIn() + VNET_KIND]! >>> 8 !== GSO_NONE
     if (bytes > (isSegmented ? this.#segmentedBytesMax : this.#bytesMax)) {
       this.#count[C.receiveTooLong]!++
       return false
@@ -277,13 +273,19 @@ export class TunQueue implements DeviceQueue {
 
   /** Whether the virtio_net_hdr says what we have agreed to, about a packet of this length. */
   #makesSense(bytes: number): boolean {
-    const vnet = this.#vnet
+    const vnet = this.#u16
+    const at = this.#vnetIn()
     if (bytes < 0) return false
-    const needsChecksum = (vnet[VNET_KIND]! & NEEDS_CSUM) !== 0
-    if (needsChecksum && vnet[VNET_CSUM_START]! + vnet[VNET_CSUM_OFFSET]! + 2 > bytes) return false
-    const type = vnet[VNET_KIND]! >>> 8
+    const needsChecksum = (vnet[at + VNET_KIND]! & NEEDS_CSUM) !== 0
+    if (needsChecksum && vnet[at + VNET_CSUM_START]! + vnet[at + VNET_CSUM_OFFSET]! + 2 > bytes) return false
+    const type = vnet[at + VNET_KIND]! >>> 8
     if (type === GSO_NONE) return true
-    return (type & ~GSO_ECN) === GSO_TCPV4 && vnet[VNET_GSO_SIZE]! > 0
+    return (type & ~GSO_ECN) === GSO_TCPV4 && vnet[at + VNET_GSO_SIZE]! > 0
+  }
+
+  /** The index, among halfwords, of the virtio_net_hdr that was read. */
+  #vnetIn(): number {
+    return (this.#u32[(this.#ready[0]! >> 2) + DATA]! - VNET_HEADER_BYTES) >> 1
   }
 
   /** Makes a packet of the ready mbufs that `bytes` bytes were read into; the others stay ready. */
@@ -320,11 +322,12 @@ export class TunQueue implements DeviceQueue {
 
   /** The kernel vouches for what it has checked, and for what it has made itself and not computed a checksum for. */
   #takeFlags(packet: Address): void {
-    const kind = this.#vnet[VNET_KIND]!
+    const at = this.#vnetIn()
+    const kind = this.#u16[at + VNET_KIND]!
     let flags = (kind & (NEEDS_CSUM | DATA_VALID)) === 0 ? 0 : CHECKED
     if (kind >>> 8 !== GSO_NONE) {
       flags |= SEGMENTED
-      this.#u16[(packet >> 1) + SEGMENT_BYTES] = this.#vnet[VNET_GSO_SIZE]!
+      this.#u16[(packet >> 1) + SEGMENT_BYTES] = this.#u16[at + VNET_GSO_SIZE]!
     }
     this.#u16[(packet >> 1) + FLAGS] = flags
   }
@@ -333,15 +336,24 @@ export class TunQueue implements DeviceQueue {
     const words = this.#u32
     const w = packet >> 2
     const total = words[w + TOTAL]!
-    if (this.#vnetHeader && !this.#describe(packet, total)) {
-      this.#count[C.transmitErrors]!++
-      return
+    // The header goes into the headroom, where there is some: one vector less, and for a packet of one part none at all.
+    const data = words[w + DATA]!
+    const inFront = this.#vnetHeader && (data & 1) === 0 && this.#mbufs.headroom(packet) >= VNET_HEADER_BYTES
+    if (this.#vnetHeader) {
+      const described = inFront
+        ? this.#describe(packet, total, this.#u16, (data - VNET_HEADER_BYTES) >> 1)
+        : this.#describe(packet, total, this.#vnet, 0)
+      if (!described) {
+        this.#count[C.transmitErrors]!++
+        return
+      }
     }
+    const extra = inFront ? VNET_HEADER_BYTES : 0
     let written: number
-    if (words[w + PART] === 0 && !this.#vnetHeader) {
+    if (words[w + PART] === 0 && this.#vnetHeader === inFront) {
       this.#count[SYSTEM_CALLS]!++
-      written = this.#system.write(this.descriptor, this.#base + words[w + DATA]!, total)
-    } else written = this.#gather(packet, total)
+      written = this.#system.write(this.descriptor, this.#base + data - extra, total + extra)
+    } else written = this.#gather(packet, total, extra)
     if (written >= 0) {
       this.#count[C.transmitted]!++
       this.#count[C.transmittedBytes]! += total
@@ -352,9 +364,7 @@ export class TunQueue implements DeviceQueue {
    * Writes the virtio_net_hdr of a packet. False where its flags ask for what cannot be said of its headers, which lie in
    * its first part.
    */
-  #describe(packet: Address, total: number): boolean {
-    const vnet = this.#vnet
-    const out = VNET_OUT >> 1
+  #describe(packet: Address, total: number, vnet: Uint16Array, out: number): boolean {
     const flags = this.#u16[(packet >> 1) + FLAGS]! & (SEGMENTED | PARTIAL_CHECKSUM)
     vnet[out + VNET_KIND] = 0
     vnet[out + VNET_HEADER_LENGTH] = 0
@@ -390,35 +400,38 @@ export class TunQueue implements DeviceQueue {
     return true
   }
 
-  /** Writes a packet of several parts, or one with a header before it. */
-  #gather(packet: Address, total: number): number {
+  /** Writes a packet of several parts, or one with a header before it. `extra` bytes in front of its data go with it. */
+  #gather(packet: Address, total: number, extra: number): number {
     const words = this.#u32
     let count = 0
     for (let m = packet; m !== 0; m = words[(m >> 2) + PART]!) {
-      if (count === VECTORS) return this.#writeCopy(packet, total)
+      if (count === VECTORS) return this.#writeCopy(packet, total, extra)
       const length = words[(m >> 2) + LENGTH]!
-      if (length > 0) setVector(this.#vectors, 1 + count++, this.#base + words[(m >> 2) + DATA]!, length)
+      const more = m === packet ? extra : 0
+      if (length + more > 0)
+        setVector(this.#vectors, 1 + count++, this.#base + words[(m >> 2) + DATA]! - more, length + more)
     }
-    return this.#writeVectors(count)
+    return this.#writeVectors(count, extra)
   }
 
   /** A packet in very many small parts: in one piece first. */
-  #writeCopy(packet: Address, total: number): number {
-    const { slab } = this.#cpu
+  #writeCopy(packet: Address, total: number, extra: number): number {
+    const { slab, memory } = this.#cpu
     // The first words of an object are the slab's: bytes from outside lie behind them.
-    const room = slab.tryAllocate(total + 16)
+    const room = slab.tryAllocate(total + 32)
     if (room === 0) return AGAIN
-    const copy = room + 16
+    const copy = room + 32
     this.#mbufs.copyOut(packet, 0, total, copy)
-    setVector(this.#vectors, 1, this.#base + copy, total)
-    const written = this.#writeVectors(1)
+    memory.u8.copyWithin(copy - extra, this.#u32[(packet >> 2) + DATA]! - extra, this.#u32[(packet >> 2) + DATA]!)
+    setVector(this.#vectors, 1, this.#base + copy - extra, total + extra)
+    const written = this.#writeVectors(1, extra)
     slab.free(room)
     return written
   }
 
-  #writeVectors(count: number): number {
+  #writeVectors(count: number, extra: number): number {
     this.#count[SYSTEM_CALLS]!++
-    if (this.#vnetHeader) return this.#system.writev(this.descriptor, this.#vectorsAt, 1 + count)
+    if (this.#vnetHeader && extra === 0) return this.#system.writev(this.descriptor, this.#vectorsAt, 1 + count)
     return this.#system.writev(this.descriptor, this.#vectorsAt + VECTOR_BYTES, count)
   }
 }

@@ -3,6 +3,7 @@
 import { Errno, KernelError } from '../base/errno.ts'
 import { type Routines, routines } from '../base/routines.ts'
 import type { Views } from '../base/struct.ts'
+import { Transfer } from '../base/transfer.ts'
 import { Layout, type LayoutOptions } from './layout.ts'
 
 const PAGE_BYTES = 65536
@@ -12,6 +13,8 @@ export class Memory implements Views {
   readonly shared: boolean
   readonly layout: Layout
   readonly routines: Routines
+  /** Copies to and from buffers outside. */
+  readonly transfer: Transfer
   readonly u8: Uint8Array
   readonly u16: Uint16Array
   readonly i32: Int32Array
@@ -32,6 +35,7 @@ export class Memory implements Views {
     this.f64 = new Float64Array(buffer)
     this.view = new DataView(buffer)
     this.routines = routines(wasm, this, shared)
+    this.transfer = new Transfer(this.u8, shared)
   }
 
   /**

@@ -1,10 +1,10 @@
 // A host as its handles see it: the stack on the CPU of this thread's event loop, and the loop. Made once for each host.
 import type { NetContext } from '../net/context.ts'
+import type { TcpSockets } from '../socket/tcp.ts'
 import type { UdpSockets } from '../socket/udp.ts'
 import type { Stack } from '../stack.ts'
 import { NodeLoop, type Open } from './loop.ts'
 import { ANY } from './sockaddr.ts'
-import type { TcpSockets } from '../socket/tcp.ts'
 
 export class HandleHost {
   readonly loop: NodeLoop

@@ -123,7 +123,8 @@ export class Host {
   readonly dgram = {
     createSocket: (options: 'udp4' | SocketOptions, listener?: OnMessage): DatagramSocket => {
       const type = typeof options === 'string' ? options : options.type
-      if (type !== 'udp4') throw new KernelError(Errno.EAFNOSUPPORT, `the stack has no IPv6: give udp4, and not ${type}`)
+      if (type !== 'udp4')
+        throw new KernelError(Errno.EAFNOSUPPORT, `the stack has no IPv6: give udp4, and not ${type}`)
       const socket = createSocket(options as SocketOptions, listener)
       setDatagramHandle(socket, new UdpHandle(this.#host))
       return socket
@@ -133,9 +134,13 @@ export class Host {
   /** node:http of this host. */
   readonly http = {
     createServer: (options?: http.ServerOptions | http.RequestListener, listener?: http.RequestListener): http.Server =>
-      this.adopt(typeof options === 'function' ? http.createServer(options) : http.createServer(options ?? {}, listener)),
-    request: (options: http.RequestOptions, onResponse?: (response: http.IncomingMessage) => void): http.ClientRequest =>
-      http.request({ agent: this.httpAgent, ...options }, onResponse),
+      this.adopt(
+        typeof options === 'function' ? http.createServer(options) : http.createServer(options ?? {}, listener),
+      ),
+    request: (
+      options: http.RequestOptions,
+      onResponse?: (response: http.IncomingMessage) => void,
+    ): http.ClientRequest => http.request({ agent: this.httpAgent, ...options }, onResponse),
   }
 
   /** Has any server that is made of net.Server (https, http2, tls, of a framework) listen on this host. Before it listens. */
@@ -153,7 +158,12 @@ export class Host {
     const isTls = target.protocol === 'https:'
     const port = Number(target.port) || (isTls ? 443 : 80)
     const { localAddress } = target
-    const plain = this.net.connect({ host: target.hostname, port, noDelay: true, ...(localAddress ? { localAddress } : {}) })
+    const plain = this.net.connect({
+      host: target.hostname,
+      port,
+      noDelay: true,
+      ...(localAddress ? { localAddress } : {}),
+    })
     const servername = target.servername ?? target.hostname
     const socket = isTls ? tls.connect({ socket: plain, servername, ALPNProtocols: ['http/1.1'] }) : plain
     const onError = (error: Error) => callback(error, null)
@@ -188,10 +198,14 @@ function socketClass(host: HandleHost): typeof net.Socket {
   const { connect } = net.Socket.prototype as { connect(...args: unknown[]): net.Socket }
   const connectHere = function (this: net.Socket, ...args: unknown[]): net.Socket {
     const [options, listener] = connectArguments(args)
-    if (options['path'] != null) throw refusal('a path is no address of a host: connect to it by node:net')
+    if (options.path != null) throw refusal('a path is no address of a host: connect to it by node:net')
     setHandle(this, new TcpHandle(host, SOCKET))
     // One address, and of the family that the stack has: of several net would try the second over the kernel.
-    return connect.call(this, { ...options, family: 4, autoSelectFamily: false }, ...(listener === null ? [] : [listener]))
+    return connect.call(
+      this,
+      { ...options, family: 4, autoSelectFamily: false },
+      ...(listener === null ? [] : [listener]),
+    )
   }
   HostSocket.prototype.connect = connectHere as net.Socket['connect']
   return HostSocket
@@ -202,7 +216,7 @@ function connectFunction(HostSocket: typeof net.Socket): typeof net.connect {
   return ((...args: unknown[]) => {
     const [options, listener] = connectArguments(args)
     const socket = new HostSocket(options as net.SocketConstructorOpts)
-    if (typeof options['timeout'] === 'number') socket.setTimeout(options['timeout'])
+    if (typeof options.timeout === 'number') socket.setTimeout(options.timeout)
     return socket.connect(options as never, ...(listener === null ? [] : [listener]))
   }) as typeof net.connect
 }

@@ -1,9 +1,10 @@
 // What is asked of the insides of Node's net and dgram, where a socket of theirs is to have a handle of ours without any
 // patching: names that begin with an underline, and properties that are symbols, found by their descriptions. All of it is there
 // in Node 20 to 26. For host.ts only.
-import { type Server, Socket } from 'node:net'
+
 import type { Socket as DatagramSocket } from 'node:dgram'
 import { createRequire } from 'node:module'
+import { type Server, Socket } from 'node:net'
 
 interface InnerServer {
   _handle: object | null
@@ -50,7 +51,8 @@ export function setListen(server: Server, make: (address: string, port: number) 
   const listen = inner._listen2
   inner._listen2 = function (address, port, addressType, backlog, descriptor, flags) {
     const isPath = addressType === -1 || typeof descriptor === 'number'
-    if (isPath || this._handle !== null) return listen.call(this, address, port, addressType, backlog, descriptor, flags)
+    if (isPath || this._handle !== null)
+      return listen.call(this, address, port, addressType, backlog, descriptor, flags)
     const inet = inetOf(address)
     this._handle = make(inet, port)
     listen.call(this, inet, port, 4, backlog, descriptor, flags)

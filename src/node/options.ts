@@ -57,7 +57,8 @@ export function programOptions(environment: Environment): ProgramOptions {
   }
   const { pcap, gateway } = { pcap: text('pcap'), gateway: text('gateway') }
   if (gateway !== undefined) checkGateway(gateway, address)
-  if (pcap !== undefined && !/\.pcap(ng)?$/.test(pcap)) throw refusal('pcap', pcap, 'a file name that ends in .pcap or .pcapng')
+  if (pcap !== undefined && !/\.pcap(ng)?$/.test(pcap))
+    throw refusal('pcap', pcap, 'a file name that ends in .pcap or .pcapng')
   return {
     device,
     name: text('tun') ?? 'df0',
@@ -87,7 +88,8 @@ export function programEnvironment(options: ProgramOptions): { [name: string]: s
 
 function cpuCount(text = '1'): number {
   const count = Number(text)
-  if (!/^\d+$/.test(text) || count < 1 || count > CPUS_MAX) throw refusal('cpus', text, `a whole number from 1 to ${CPUS_MAX}`)
+  if (!/^\d+$/.test(text) || count < 1 || count > CPUS_MAX)
+    throw refusal('cpus', text, `a whole number from 1 to ${CPUS_MAX}`)
   return count
 }
 

@@ -1,7 +1,7 @@
 // Starts the host that a program's net and dgram run on: opens the device, boots the machine, and waits until the host stands.
 // With one CPU the stack runs on the program's own thread. With more each has a worker, and the program's thread joins
 // as one more CPU, which has sockets and no flows.
-import { configureInterface, interfaceMtu } from '../device/linux/interface.ts'
+import { configureInterface, interfaceMtu, QUEUE_LENGTH } from '../device/linux/interface.ts'
 import { openTun } from '../device/linux/tun.ts'
 import { type DeviceSpec, deviceRegions } from '../device/spec.ts'
 import { CpuState } from '../kernel/cpustate.ts'
@@ -63,7 +63,7 @@ function attached(options: ProgramOptions, cpus: number): Pick<HostConfig, 'inte
   // The descriptors stay open until the process ends, and the interface with them.
   const tun = openTun({ name: options.name, kind, queues: cpus, vnetHeader })
   try {
-    configureInterface(tun.name, { address: kernelAddress, up: true })
+    configureInterface(tun.name, { address: kernelAddress, queueLength: QUEUE_LENGTH, up: true })
   } catch (error) {
     tun.close()
     throw error

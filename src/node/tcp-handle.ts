@@ -447,7 +447,8 @@ export class TcpHandle extends JSStream implements Deliverable, Open {
     bytesPerCharacter: number,
   ): number | Request {
     const { writeScratch } = this.#loop
-    if (text.length * bytesPerCharacter > writeScratch.length) return this.#write(request, [Buffer.from(text, encoding)])
+    if (text.length * bytesPerCharacter > writeScratch.length)
+      return this.#write(request, [Buffer.from(text, encoding)])
     const bytes = writeScratch.subarray(0, writeScratch.write(text, encoding))
     return this.#write(request, [bytes], true)
   }

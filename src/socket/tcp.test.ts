@@ -257,6 +257,28 @@ describe('listen', () => {
     host.take()
   })
 
+  everywhere('that is closed at once, well or not, leaves nothing', (host, cpu) => {
+    host.listen({ port: 8 }, cpu)
+    const answers: string[] = []
+    host.on(cpu, (stack) => {
+      for (const port of [7, 8]) {
+        const listener = stack.tcp.listen({ port }, (error) => answers.push(`${port} ${error?.message ?? 'listens'}`))
+        listener.close(() => answers.push(`${port} closed`))
+        assert.equal(listener.close(), true)
+      }
+    })
+    host.run(10_000)
+    assert.equal(answers.filter((answer) => answer === '7 closed').length, 1)
+    assert.equal(answers.filter((answer) => answer.startsWith('8') && answer !== '8 closed').length, 1, `${answers}`)
+    const peer = new Peer(host)
+    peer.sendSyn()
+    host.expect({ tcp: { flags: 'RA' } })
+    // The one that was there is still there.
+    new Peer(host, { targetPort: 8 }).sendSyn()
+    host.expect({ tcp: { flags: 'SA' } })
+    assert.equal(tryListen(host, { port: 7 }, cpu), 'listens')
+  })
+
   test('for its own CPU only gets only what belongs there', () => {
     withHost({ cpus: 4, seed: 4 }, (host) => {
       const servers = [0, 1, 2].map((cpu) => host.listen({ port: 7, perCpu: true }, cpu))
@@ -292,6 +314,12 @@ describe('listen', () => {
     for (let i = 0; i < 20; i++) Peer.connect(host, { port: 7000 + i })
     assert.equal(servers[0]!.sockets.length, counts[0])
     assert.equal(servers[1]!.sockets.length + servers[2]!.sockets.length, 60 - counts[0]! + 20)
+  })
+
+  everywhere('with a backlog of 0 takes one at a time, as listen(2) does', (host, cpu) => {
+    const server = host.listen({ port: 7, backlog: 0 }, cpu)
+    for (let i = 0; i < 5; i++) Peer.connect(host, { port: 5000 + i })
+    assert.equal(server.sockets.length, 5)
   })
 
   test('has room for its backlog, and takes more as the program does', () => {
@@ -461,6 +489,41 @@ describe('data', () => {
   })
 })
 
+describe('a device that is full', () => {
+  test('delays what is sent, and loses none of it', () => {
+    for (const [cpus, programs, seed] of [
+      [1, 0, 1],
+      [2, 1, 2],
+    ] as const) {
+      withHost({ cpus, programs, seed, entries: 16 }, (host) => {
+        const cpu = host.programCpu
+        const program = host.connect({ address: PEER, port: 80 }, cpu)
+        const peer = Peer.accept(host, { sack: true, windowScale: 7, window: 8000 })
+        peer.send('A')
+        const bytes = counting(300_000)
+        let given = 0
+        let next = 1
+        const early = new Map<number, number>()
+        for (let turns = 0; next <= bytes.length; turns++) {
+          assert(turns < 3000, `${next} of ${bytes.length}`)
+          given += program.send(bytes.subarray(given))
+          for (const { seq, data } of peer.take()) {
+            if (data.length === 0) continue
+            assert.deepEqual(data, bytes.subarray(seq - 1, seq - 1 + data.length))
+            early.set(seq, seq + data.length)
+            for (let end = early.get(next); end !== undefined; end = early.get(next)) next = end
+            const sack: [number, number][] = seq > next ? [[seq, seq + data.length]] : []
+            peer.post('A', { ack: next, sack })
+          }
+          host.run(2000)
+        }
+        host.run(SECOND)
+        host.take()
+      })
+    }
+  })
+})
+
 describe('an end', () => {
   everywhere('of one half is told behind all data, and the other half goes on', (host, cpu) => {
     const [client, server] = pair(host, cpu)
@@ -531,7 +594,7 @@ describe('an end', () => {
     host.take()
   })
 
-  everywhere('by a reset is told to the other end', (host, cpu) => {
+  everywhere('by a reset is told to the other end (@rfc 9293 MUST-12 MUST-47)', (host, cpu) => {
     const [client, server] = pair(host, cpu)
     client.abort()
     host.run()
@@ -541,6 +604,24 @@ describe('an end', () => {
     assert.equal(server.send(text('x')), 0)
     server.close()
     server.expect('closed')
+  })
+
+  everywhere('is told to nobody where nobody wants to know (@rfc 9293 SHLD-20)', (host, cpu) => {
+    let socket: TcpSocket | undefined
+    host.on(cpu, (stack) => {
+      const listener = stack.tcp.listen({ port: 7 }, () => {})
+      listener.onConnection = (incoming) => {
+        socket = incoming
+      }
+    })
+    host.run()
+    const peer = Peer.connect(host)
+    peer.send('PUA', { data: text('x'), urgent: 1 })
+    peer.send('R')
+    assert.equal(socket!.errno, Errno.ECONNRESET)
+    const got = host.on(cpu, () => socket!.receive(new Uint8Array(9)))
+    assert.equal(got, 1)
+    host.take()
   })
 
   test('at any moment leaves nothing: 400 connections, each ended when it happens to be', () => {
@@ -641,7 +722,6 @@ describe('memory that runs out', () => {
         host.take()
         for (const feed of feeds) feed()
         host.run(5 * SECOND)
-        const rest = program.socket.send.length > 0 ? sent : 0
         peer.take()
         peer.send('PA', { seq: 1, data: text('in') })
         assert.deepEqual(program.received(), text('in'))
@@ -652,9 +732,30 @@ describe('memory that runs out', () => {
           for (const { seq, data, flags } of peer.take())
             if (seq === end) end += data.length + (flags.includes('F') ? 1 : 0)
         }
-        assert.equal(end, 1 + rest + 1, 'all that was taken was sent, and the FIN')
+        assert.equal(end, 1 + sent + 1, 'all that was taken was sent, and the FIN')
       })
     }
+  })
+
+  test('of the program’s CPU when a connection comes: it gets it later, or the peer is told', () => {
+    withHost({ cpus: 1, programs: 1, memoryBytes: 24 * 1024 * 1024, seed: 6 }, (host) => {
+      const server = host.listen({ port: 7 }, 1)
+      const feed = starve(host, 1)
+      const peer = Peer.connect(host)
+      host.run(SECOND)
+      const refused = peer.take().some(({ flags }) => flags.includes('R'))
+      feed()
+      host.run(SECOND)
+      if (!refused && server.sockets.length === 0) assert.equal(peer.take().at(-1)?.flags, 'RA')
+      peer.send('R')
+      for (const program of server.sockets) program.close()
+      host.run(SECOND)
+      peer.take()
+      const { opened, closed } = host.counts(TcpCounters)
+      assert.equal(opened, closed)
+      Peer.connect(host, { port: 5001 })
+      assert.equal(server.sockets.at(-1)!.socket.remotePort, 5001)
+    })
   })
 
   test('costs new connections, and not those that there are', () => {

@@ -5,6 +5,7 @@
 import { assert } from '../base/assert.ts'
 import { Errno, errnoName, KernelError } from '../base/errno.ts'
 import type { Address } from '../base/struct.ts'
+import type { Transfer } from '../base/transfer.ts'
 import { CLUSTER_BYTES_MAX, MBUF_BYTES, Mbuf, type Mbufs } from '../device/mbuf.ts'
 import { EASYNC, MessageHeader } from '../kernel/message.ts'
 import { FREE_PORT, type Port, type PortId } from '../kernel/port.ts'
@@ -96,7 +97,7 @@ export class TcpSocket {
   onReadable: () => void = () => {}
   /** There is room to `send` again, after it had taken less than it was given. */
   onWritable: () => void = () => {}
-  /** The connection is gone: ECONNRESET, ETIMEDOUT, … What was received before can still be taken. */
+  /** The connection is gone: ECONNRESET, ETIMEDOUT, … What was received before can still be taken. @rfc 9293 MUST-47 SHLD-20 */
   onError: (errno: number) => void = () => {}
   /** After `close` or `abort`: nothing will be called any more. */
   onClosed: () => void = () => {}
@@ -213,7 +214,7 @@ export class TcpSocket {
   /** Copies what was received into `target`, and returns how many bytes. That opens the window again. */
   receive(target: Uint8Array): number {
     const words = this.#words
-    const { u8 } = this.#sockets
+    const { transfer } = this.#sockets
     let copied = 0
     while (copied < target.length && this.#first !== 0) {
       const packet = this.#first
@@ -222,7 +223,7 @@ export class TcpSocket {
       const count = Math.min(length, target.length - copied)
       if (count > 0) {
         const data = words[w + DATA]!
-        target.set(u8.subarray(data, data + count), copied)
+        transfer.toProgram(data, count, target, copied)
         copied += count
       }
       if (count < length) {
@@ -429,8 +430,7 @@ export class TcpSocket {
     const packet = count <= SMALL_BYTES ? this.#mbufs.allocate(0) : this.#mbufs.allocateCluster(count)
     if (packet === 0) return 0
     const w = packet >> 2
-    const whole = from === 0 && count === bytes.length
-    this.#sockets.u8.set(whole ? bytes : bytes.subarray(from, from + count), this.#words[w + DATA]!)
+    this.#sockets.transfer.toMachine(bytes, from, count, this.#words[w + DATA]!)
     this.#words[w + LENGTH] = count
     this.#words[w + TOTAL] = count
     this.#sockets.count[C.copiedIn]! += count
@@ -588,6 +588,8 @@ export class TcpSockets {
   /** @internal */
   readonly u8: Uint8Array
   /** @internal */
+  readonly transfer: Transfer
+  /** @internal */
   readonly mbufs: Mbufs
   /** @internal */
   readonly count: Float64Array
@@ -619,6 +621,7 @@ export class TcpSockets {
     this.#rounds = rounds
     this.words = memory.u32
     this.u8 = memory.u8
+    this.transfer = memory.transfer
     this.mbufs = context.mbufs
     this.count = context.count(TcpSocketCounters)
     this.#request = TcpRequest.cursor(memory)
@@ -701,9 +704,12 @@ export class TcpSockets {
     this.#listeners.set(listener.number, listener)
     this.#listen(listener, port === 0 ? PORT_TRIES : 1, (errno) => {
       if (errno === 0) return ready(undefined, listener)
-      listener.closed = true
-      this.#listeners.delete(listener.number)
-      local.free()
+      // One that was closed meanwhile is cleared away by its close.
+      if (!listener.closed) {
+        listener.closed = true
+        this.#listeners.delete(listener.number)
+        local.free()
+      }
       ready(new KernelError(errno, listenSentence(errno, `${text}:${listener.port}`), 'listen'), listener)
     })
     return listener
@@ -824,7 +830,7 @@ export class TcpSockets {
       local.free()
       throw new KernelError(Errno.EADDRNOTAVAIL, listenSentence(Errno.EADDRNOTAVAIL, options.localAddress), 'bind')
     }
-    // @rfc 9293 MUST-44: IP knows the address of the way there.
+    // @rfc 9293 MUST-44 MUST-45: IP knows the address of the way there; all segments have the same.
     const source = this.#ip.sourceTo(remote.address)
     if (source === 0) {
       const sentence = `connect ${options.address}:${options.port}: there is no route to this address: add one to the host`

@@ -107,10 +107,9 @@ export class UdpGroups {
   leave(wanted: UdpMembership, done: UdpMembershipDone): void {
     const group = this.#group(wanted)
     const source = parseSource(wanted)
-    const iface = isAny(wanted.interface) ? undefined : this.#interface(wanted, group)
-    const at = this.#joined.findIndex(
-      (each) => (iface === undefined || each.iface === iface) && isSame(each.group, group),
-    )
+    const onAny = isAny(wanted.interface)
+    const iface = onAny ? undefined : findInterface(this.#context, wanted.interface!)
+    const at = this.#joined.findIndex((each) => (onAny || each.iface === iface) && isSame(each.group, group))
     if (at < 0) {
       const errno = source === undefined ? Errno.EADDRNOTAVAIL : Errno.EINVAL
       throw refusal(errno, wanted, 'the socket has not joined it there')

@@ -206,7 +206,8 @@ export class UdpSocket {
 
   /**
    * Leaves a group, or stops to listen to one source of it. `done` is called when all CPUs know.
-   * @throws KernelError EADDRNOTAVAIL where it has not joined it there, or not for this source; EINVAL and ENODEV as `join`
+   * @throws KernelError EADDRNOTAVAIL where it has not joined it there, or not for this source; EINVAL where it is no IPv4 group or
+   * source, where it has not joined the group of the source, or the socket is closed
    */
   leave(membership: UdpMembership, done: UdpMembershipDone = () => {}): void {
     this.#assertOpen(membership)
@@ -249,7 +250,8 @@ export class UdpSocket {
   enqueue(packet: Address): void {
     const m = this.#sockets.m
     m.at = packet
-    if (!this.#isWanted()) {
+    // Most sockets have nothing to do with groups.
+    if ((this.#groups.size > 0 || this.options.multicastAll === false) && !this.#isWanted()) {
       this.#sockets.filter(packet)
       return
     }
@@ -286,12 +288,13 @@ export class UdpSocket {
   /** Sends to one host, or to many by way of an interface. */
   #output(packet: Address, way: Interface | undefined): number {
     const m = this.#sockets.m
-    const { multicastTtl = MULTICAST_TTL, multicastLoop = true, ttl = DEFAULT_TTL, broadcast = false } = this.options
     m.trafficClass = 0
     if (way === undefined) {
+      const { ttl = DEFAULT_TTL, broadcast = false } = this.options
       m.ttl = ttl
       return this.#sockets.output(packet, broadcast)
     }
+    const { multicastTtl = MULTICAST_TTL, multicastLoop = true, ttl = DEFAULT_TTL } = this.options
     const isToGroup = this.#sockets.isToGroup(m.target)
     m.ttl = isToGroup ? multicastTtl : ttl
     return this.#sockets.outputToMany(packet, way, !isToGroup, multicastLoop)
@@ -300,7 +303,6 @@ export class UdpSocket {
   /** Whether the packet that the cursor is at is for this socket, as far as its groups have a say. */
   #isWanted(): boolean {
     const { multicastAll = true } = this.options
-    if (multicastAll && this.#groups.size === 0) return true
     const { interfaceIndex, target, source } = this.#sockets.m
     return !this.#sockets.isToGroup(target) || this.#groups.accepts(interfaceIndex, target, source, multicastAll)
   }

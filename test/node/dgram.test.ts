@@ -80,7 +80,10 @@ const cases: readonly Case[] = [
     async (world) => {
       const [server, client] = [await serverOf(world), await clientOf(world)]
       const { port } = server.address()
-      assert.equal((await sent(client, ['one ', Buffer.from('and '), new Uint8Array([50])], port, world.address)).bytes, 9)
+      assert.equal(
+        (await sent(client, ['one ', Buffer.from('and '), new Uint8Array([50])], port, world.address)).bytes,
+        9,
+      )
       assert.equal((await message(server)).text, 'one and 2')
       client.send(Buffer.from('0123456789'), 2, 3, port, world.address)
       assert.equal((await message(server)).text, '234')

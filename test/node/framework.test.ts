@@ -12,7 +12,10 @@ import { event } from './world.ts'
 
 /** What is used of them: their types are packages of their own. */
 interface App extends RequestListener {
-  get(path: string, handler: (request: { params: { name: string } }, response: { json(body: object): void }) => void): void
+  get(
+    path: string,
+    handler: (request: { params: { name: string } }, response: { json(body: object): void }) => void,
+  ): void
 }
 interface Fastify {
   get(path: string, handler: (request: { params: { name: string } }) => object): void
@@ -121,7 +124,7 @@ test('with the preload all of them run as they are', { timeout: 60_000 }, async 
       const socket = new WebSocket('ws://localhost:' + sockets.address().port)
       await once(socket, 'open')
       socket.send('hello')
-      console.log(String(await once(socket, 'message')))
+      console.log(String((await once(socket, 'message'))[0]))
       socket.close()
       sockets.close()
       await undici.getGlobalDispatcher().close()

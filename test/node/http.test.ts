@@ -84,7 +84,11 @@ const cases: readonly Case[] = [
         else response.end(request.url)
       })
       const client = world.client.net.connect(port, world.address)
-      client.write(['1', '2', '3'].map((path) => `GET /${path} HTTP/1.1\r\nHost: x\r\n${path === '3' ? 'Connection: close\r\n' : ''}\r\n`).join(''))
+      client.write(
+        ['1', '2', '3']
+          .map((path) => `GET /${path} HTTP/1.1\r\nHost: x\r\n${path === '3' ? 'Connection: close\r\n' : ''}\r\n`)
+          .join(''),
+      )
       const text = String(await received(client))
       assert.deepEqual(text.match(/\/[123](?!\.)/g), ['/1', '/2', '/3'])
       await end()

@@ -3,7 +3,17 @@ import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { AddressInfo, Socket } from 'node:net'
 import { setImmediate as immediate } from 'node:timers/promises'
-import { type Case, connected, event, inAllWorlds, Log, listening, received, type World, withResolvers } from './world.ts'
+import {
+  type Case,
+  connected,
+  event,
+  inAllWorlds,
+  Log,
+  listening,
+  received,
+  type World,
+  withResolvers,
+} from './world.ts'
 
 type Failure = NodeJS.ErrnoException & { address?: string; port?: number; localAddress?: string; localPort?: number }
 
@@ -262,7 +272,12 @@ const cases: readonly Case[] = [
       const { promise: accepted, resolve } = withResolvers<Socket>()
       const { server, port } = await listening(world, resolve)
       const localPort = 20_000 + (process.pid % 10_000)
-      const client = world.client.net.connect({ port, host: world.address, localAddress: world.clientAddress, localPort })
+      const client = world.client.net.connect({
+        port,
+        host: world.address,
+        localAddress: world.clientAddress,
+        localPort,
+      })
       const [other] = await Promise.all([accepted, event(client, 'connect')])
       assert.deepEqual([other.remoteAddress, other.remotePort], [world.clientAddress, localPort])
       assert.deepEqual([client.localAddress, client.localPort], [world.clientAddress, localPort])
@@ -687,7 +702,10 @@ const cases: readonly Case[] = [
       await Promise.all(clients.map((client) => event(client, 'connect')))
       for (const client of clients) client.write('x')
       while (log.entries.length < 9) await immediate()
-      assert.deepEqual(log.entries, [0, 1, 2].flatMap(() => ['data', 'tick', 'promise']))
+      assert.deepEqual(
+        log.entries,
+        [0, 1, 2].flatMap(() => ['data', 'tick', 'promise']),
+      )
       for (const client of clients) client.destroy()
       server.close()
     },

@@ -119,7 +119,10 @@ const programs: readonly [name: string, program: string, output: string, code: n
        if (served === 3) return server.close()
        net.connect(server.address().port, '127.0.0.1').on('data', (data) => say(String(data))).on('close', ask).write('ask ' + served)
      }`,
-    [0, 1, 2].map((i) => `caught ask ${i}\nanswer ${i + 1}\n`).join('').concat('exit 0\n'),
+    [0, 1, 2]
+      .map((i) => `caught ask ${i}\nanswer ${i + 1}\n`)
+      .join('')
+      .concat('exit 0\n'),
     0,
   ],
   [

@@ -190,10 +190,16 @@ describe('damselfly run, its words', () => {
     assert.deepEqual(await wrong(), [2, 'damselfly: run needs a program: damselfly run server.js'])
     assert.deepEqual((await wrong('--nothing', 'x'))[0], 2)
     const address = await wrong('--address', '10.0.0.0/24', 'server.js')
-    assert.match(String(address[1]), /^damselfly: --address \(DAMSELFLY_ADDRESS\) is "10.0.0.0\/24": give an IPv4 address/)
+    assert.match(
+      String(address[1]),
+      /^damselfly: --address \(DAMSELFLY_ADDRESS\) is "10.0.0.0\/24": give an IPv4 address/,
+    )
     assert.match(String((await wrong('--cpus', '0', 'x'))[1]), /--cpus .* is "0": give a whole number from 1 to 64/)
     assert.match(String((await wrong('--device', 'wire', 'x'))[1]), /--device .* is "wire": give none, tun or tap/)
-    assert.match(String((await wrong('--gateway', '1.2.3.4', 'x'))[1]), /--gateway .* is "1.2.3.4": give an address of the net/)
+    assert.match(
+      String((await wrong('--gateway', '1.2.3.4', 'x'))[1]),
+      /--gateway .* is "1.2.3.4": give an address of the net/,
+    )
     assert.match(String((await wrong('--pcap', 'x.txt', 'x'))[1]), /--pcap .* is "x.txt": give a file name that ends/)
   })
 })

@@ -17,6 +17,8 @@ export interface Side {
     request(options: http.RequestOptions, onResponse?: (response: http.IncomingMessage) => void): http.ClientRequest
   }
   readonly httpAgent: () => http.Agent
+  /** Has a server of any module listen here. */
+  adopt<S extends net.Server>(server: S): S
 }
 type MessageListener = (message: Buffer, from: dgram.RemoteInfo) => void
 
@@ -29,6 +31,8 @@ export interface World {
   readonly clientAddress: string
   /** An address that nobody here has. */
   readonly foreignAddress: string
+  /** Node's modules reach the server by themselves. */
+  readonly isOwn: boolean
 }
 
 export const FOREIGN = '192.0.2.1'
@@ -41,6 +45,7 @@ const node: Side = {
   dgram: dgram as never,
   http: http as never,
   httpAgent: () => new http.Agent({ keepAlive: true }),
+  adopt: (server) => server,
 }
 
 export type Case = readonly [name: string, run: (world: World) => Promise<void> | void]
@@ -53,6 +58,7 @@ export function inAllWorlds(title: string, file: string, cases: readonly Case[])
     address: LOOPBACK,
     clientAddress: LOOPBACK,
     foreignAddress: FOREIGN,
+    isOwn: true,
   }
   if (process.env[PRELOADED] === '1') {
     describe(`${title}, with the preload`, () => {
@@ -74,6 +80,7 @@ export function inAllWorlds(title: string, file: string, cases: readonly Case[])
         dgram: host.dgram,
         http: host.http as never,
         httpAgent: () => host.httpAgent,
+        adopt: (server) => host.adopt(server),
       })
       world = {
         server: side(server),
@@ -81,6 +88,7 @@ export function inAllWorlds(title: string, file: string, cases: readonly Case[])
         address: '10.0.0.2',
         clientAddress: '10.0.0.1',
         foreignAddress: FOREIGN,
+        isOwn: false,
       }
     })
     after(() => network.close())

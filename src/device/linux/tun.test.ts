@@ -1,7 +1,7 @@
 // The test of a real device starts this file a second time, inside a network namespace, with the part to play.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
@@ -214,7 +214,8 @@ function answerPings() {
   const system = libc()
   const before = openFiles()
   const device = openTun({ name: 'df0', kind: 'tun', queues: 2 })
-  configureInterface('df0', { address: '10.77.0.1/24', mtu: 1400, up: true })
+  configureInterface('df0', { address: '10.77.0.1/24', mtu: 1400, queueLength: 1234, up: true })
+  assert.equal(readFileSync('/sys/class/net/df0/tx_queue_len', 'utf8').trim(), '1234')
   const mtu = interfaceMtu('df0')
   const during = openFiles()
   console.log('ready')

@@ -242,18 +242,21 @@ describe('igmp', () => {
   test('no bytes break it, whatever they are', () => {
     withSegment({ cpus: 2, seed: 3 }, (segment) => {
       member(segment)
-      const type = fc.oneof(fc.constantFrom(QUERY, QUERY, REPORT1, REPORT2, 0x22), fc.nat(255))
+      const known = fc.constantFrom(QUERY, QUERY, REPORT1, REPORT2, 0x22)
+      const type = fc.oneof({ weight: 7, arbitrary: known }, { weight: 1, arbitrary: fc.nat(255) })
       const target = fc.constantFrom('224.0.0.1', '224.0.0.1', GROUP, '10.0.0.1', '10.0.0.255', '255.255.255.255')
       const group = fc.constantFrom('0.0.0.0', GROUP, '10.0.0.1', '224.0.0.1')
       const extra = fc.oneof(fc.constant([]), fc.constant([2, 125, 0, 0]), fc.array(fc.nat(255), { maxLength: 24 }))
-      const message = fc.record({ type, code: fc.nat(255), target, group, extra, ttl: fc.constantFrom(1, 1, 1, 64) })
+      const fields = { type, code: fc.nat(255), target, group, extra, ttl: fc.constantFrom(1, 1, 1, 64) }
+      // Without a target of its own a message goes where it belongs.
+      const message = fc.record(fields, { requiredKeys: ['type', 'code', 'group', 'extra', 'ttl'] })
       fc.assert(
-        fc.property(message, (fields) => segment.inject(igmp(fields))),
+        fc.property(message, (made) => segment.inject(igmp(made))),
         { seed: 11, numRuns: 400 },
       )
       const { received, queries } = segment.counts(GroupCounters)
       assert.equal(received, 400)
-      assert(queries > 10, 'some of them were queries')
+      assert(queries > 20, 'some of them were queries')
       // And it still does what it should.
       segment.run(1000 * SECOND)
       segment.igmp()

@@ -531,6 +531,21 @@ describe('a reset', () => {
     })
   }
 
+  onHosts('comes from a peer that has forgotten, and then it may connect anew (@rfc 5961 4.2)', {}, (host) => {
+    const { program } = connected(host)
+    // RFC 9293 3.5.1: it was switched off and on, and uses the same ports.
+    const again = new Peer(host, { iss: 77_000_000 })
+    again.sendSyn()
+    const challenge = host.takeNext().tcp!
+    assert.equal(challenge.flags, 'A')
+    host.inject(tcp({ targetPort: 7, seq: challenge.ack, flags: 'R' }))
+    program.expect('error ECONNRESET')
+    again.sendSyn()
+    again.expectSyn('SA')
+    again.send('A')
+    host.expectNothing()
+  })
+
   onHosts('takes what was received before with it only when the program has read it', {}, (host) => {
     const { peer, program } = connected(host, { reads: false })
     peer.send('PA', { data: text('before') })

@@ -38,7 +38,7 @@ const NO_FRAGMENTS = { dontFragment: true } as const
 /** Keep-alive as Linux has it, once it is asked for: @rfc 9293 MUST-28 the default is two hours. */
 export const KEEP_ALIVE = { idleMs: 7_200_000, intervalMs: 75_000, count: 9 } as const
 
-/** The MSS that our SYN to `remote` announces (@rfc 9293 MUST-67, RFC 6691: of the MTU, without subtracting options). */
+/** The MSS that our SYN to `remote` announces (@rfc 9293 MUST-67 SHLD-5 MAY-3, RFC 6691: of the MTU, without subtracting options). */
 export function announcedMss(t: Tcp, family: Family, remote: Address): number {
   const iface = t.ip.interfaceTo(remote)
   return Math.min(iface?.info.mtu ?? 576, 65535) - headerBytes(family)
@@ -152,6 +152,7 @@ export function sendSyn(t: Tcp, p: Pcb): void {
   }
   const length = HEADER + optionBytes
   let bits: number = answers ? TcpFlag.syn | TcpFlag.ack : TcpFlag.syn
+  // @rfc 9293 SHLD-8
   if (!answers && t.context.config.ecn === true && p.retransmits === 0) bits |= TcpFlag.ece | TcpFlag.cwr
   view.setInt32(header, (p.localPort << 16) | p.remotePort)
   view.setInt32(header + AT.sequence, p.iss)

@@ -392,6 +392,26 @@ describe('a simultaneous open', () => {
     program.expect('connect ECONNREFUSED')
   })
 
+  for (const end of ['shutdown', 'close'] as const) {
+    onHosts(`${end} in SYN-RECEIVED ends the stream when the connection is there`, {}, (host) => {
+      const program = host.connect({ address: PEER, port: 80 })
+      const peer = Peer.awaiting(host)
+      peer.sendSyn('S')
+      peer.expect('SA')
+      program[end]()
+      peer.expectNothing()
+      // Our SYN is still what has to arrive.
+      host.run(1_200_000)
+      peer.expect('SA', { seq: 0, ack: 1 })
+      peer.send('A', { seq: 1, ack: 1 })
+      peer.expect('FA', { seq: 1, ack: 1 })
+      program.expect(end === 'close' ? 'closed' : 'connect')
+      peer.send('FA')
+      peer.expect('A', { seq: 2, ack: 2 })
+      assert.equal(host.count(TcpCounters, 'timeWaits'), 1)
+    })
+  }
+
   onHosts('our SYN and ACK is sent again', {}, (host) => {
     const program = host.connect({ address: PEER, port: 80 })
     const peer = Peer.awaiting(host)

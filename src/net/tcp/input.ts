@@ -62,7 +62,8 @@ export function input(t: Tcp, packet: Address, isBroadcast: boolean): void {
     if (finish(sumPacket(t.routines, m, packet, pseudo)) !== 0) return discard(t, packet, C.droppedChecksum)
     m.at = packet
   }
-  // @rfc 9293 MUST-57: TCP is between two.
+  // @rfc 9293 MUST-57 MUST-63: TCP is between two. Source addresses that are nobody's were refused by IP, which has also passed over its
+  // options (@rfc 9293 MUST-50).
   if (isBroadcast) return discard(t, packet, C.droppedBroadcast)
   const ports = view.getInt32(header)
   const remotePort = ports >>> 16
@@ -331,8 +332,9 @@ function synSentInput(t: Tcp, p: Pcb): void {
     p.sndWl1 = t.seq
     return sendSyn(t, p)
   }
-  // RFC 3168 6.1.1: an answer with ECE alone.
-  if ((bits & (TcpFlag.ece | TcpFlag.cwr)) === TcpFlag.ece && t.context.config.ecn === true) p.flags |= PcbFlag.ECN
+  // RFC 3168 6.1.1: an answer with ECE alone, where all our SYNs have asked for it.
+  const isGranted = (bits & (TcpFlag.ece | TcpFlag.cwr)) === TcpFlag.ece
+  if (isGranted && t.context.config.ecn === true && p.retransmits === 0) p.flags |= PcbFlag.ECN
   if (p.retransmits === 0) measure(p, Math.max(t.now - p.lastSentAt, 1))
   p.sndUna = t.ack
   // The window of a SYN is never scaled (RFC 7323 2.2).
@@ -513,6 +515,7 @@ function challenge(t: Tcp, p: Pcb): void {
   sendAck(t, p)
 }
 
+/** @rfc 9293 SHLD-2: whatever data it has. */
 function resetReceived(t: Tcp, p: Pcb): void {
   if (t.seq !== p.rcvNxt) return challenge(t, p)
   t.count[C.resetsReceived]!++
@@ -522,7 +525,10 @@ function resetReceived(t: Tcp, p: Pcb): void {
   fail(t, p, Errno.ECONNRESET)
 }
 
-/** RFC 9293 3.10.7.4: the window of a segment that is newer than the last. Returns whether it has changed. */
+/**
+ * RFC 9293 3.10.7.4: the window of a segment that is newer than the last. Returns whether it has changed. @rfc 9293 MUST-1 REC-1: unsigned,
+ * and with its scale up to 30 bits.
+ */
 function updateWindow(t: Tcp, p: Pcb): boolean {
   if (!(before(p.sndWl1, t.seq) || (p.sndWl1 === t.seq && atOrBefore(p.sndWl2, t.ack)))) return false
   const window = t.window << p.sndScale

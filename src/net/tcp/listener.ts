@@ -67,7 +67,7 @@ export class Listeners {
     this.#u8 = context.u8
   }
 
-  /** @rfc 9293 MUST-42: as many as there are ports and addresses. Undefined where one stands in the way. */
+  /** @rfc 9293 MUST-41 MUST-42: as many as there are ports and addresses. Undefined where one stands in the way. */
   add(options: ListenerOptions): Listener | undefined {
     if (this.conflicts(options)) return undefined
     const id = this.#freeIds.pop() ?? this.#byId.length

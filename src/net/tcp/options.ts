@@ -179,7 +179,7 @@ export function segmentOptionBytes(hasTimestamp: boolean, blockCount: number): n
 }
 
 /**
- * Writes the options of a segment that is no SYN, and returns how many bytes they are, a multiple of 4: timestamps, and as many
+ * Writes the options of a segment that is no SYN (@rfc 9293 MUST-65: no MSS), and returns how many bytes they are, a multiple of 4: timestamps, and as many
  * of the SACK blocks (pairs of start and end) as fit, the first of them.
  */
 export function writeSegment(

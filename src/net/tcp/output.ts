@@ -21,14 +21,7 @@ import { copy, refer } from './sendbuffer.ts'
 import { distance, type SequenceNumber } from './sequence.ts'
 import { State } from './state.ts'
 import type { Tcp } from './tcp.ts'
-import {
-  armDelayedAck,
-  armPersist,
-  armRetransmission,
-  armStalled,
-  restartRetransmission,
-  TimerKind,
-} from './timer.ts'
+import { armDelayedAck, armPersist, armRetransmission, armStalled, restartRetransmission, TimerKind } from './timer.ts'
 import { announce } from './window.ts'
 
 const C = TcpCounters.index
@@ -80,7 +73,7 @@ export function sendAck(t: Tcp, p: Pcb): void {
   transmit(t, p, p.sndNxt, 0, ACK)
 }
 
-/** Sends again what is lost, as far as the congestion window goes. */
+/** Sends again what is lost, as far as the congestion window goes. @rfc 9293 SHLD-16 MAY-7: also beyond a window that has shrunk. */
 function sendLost(t: Tcp, p: Pcb): void {
   const { s } = t
   while (p.lostFirst !== 0) {
@@ -126,7 +119,7 @@ function wholeSegments(p: Pcb, bytes: number): number {
   return bytes < p.mss ? bytes : bytes - (bytes % p.mss)
 }
 
-/** Sends what was never sent. */
+/** Sends what was never sent. @rfc 9293 SHLD-28 MAY-16: in segments as large as may be, whatever the program's writes were. */
 function sendNew(t: Tcp, p: Pcb): void {
   const limit = segmentLimit(p)
   for (;;) {
@@ -150,7 +143,7 @@ function sendNew(t: Tcp, p: Pcb): void {
       return
     }
     let bits = fin ? ACK | FIN : ACK
-    // @rfc 9293 MUST-60 MUST-61: nothing waits in the buffer behind it.
+    // @rfc 9293 MUST-60 MUST-61 SHLD-27: nothing waits in the buffer behind it.
     if (all && bytes > 0) bits |= PSH
     if (!transmit(t, p, p.sndNxt, bytes, bits, false)) return
     const end = (p.sndNxt + bytes + (fin ? 1 : 0)) | 0

@@ -143,7 +143,7 @@ export const TcpPcb = struct({
   mtuProbeFailures: u8, // timeouts in a row of full-sized segments: a black hole (RFC 8899)
   congestionControl: u8, // which: congestion/control.ts
   userTimeoutMs: u32, // 0: the default of R2
-  keepAliveIdleMs: u32, // 0: off (MUST-25)
+  keepAliveIdleMs: u32, // 0: off (@rfc 9293 MUST-25)
   keepAliveIntervalMs: u32,
   keepAliveCount: u32,
   bytesPerRound: u32, // received bytes that the program has consumed in this round trip (auto-tuning)

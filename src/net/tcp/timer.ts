@@ -91,7 +91,7 @@ export function armReordering(t: Tcp, p: Pcb, delayUs: number): void {
   arm(t, p, TimerKind.reordering, delayUs)
 }
 
-/** The peer's window is closed: it is asked from time to time (@rfc 9293 MUST-36 SHLD-29 SHLD-30). */
+/** The peer's window is closed: it is asked from time to time (@rfc 9293 MUST-35 MUST-36 SHLD-29 SHLD-30). */
 export function armPersist(t: Tcp, p: Pcb): void {
   if (p.timerKind === TimerKind.persist) return
   // Nothing is in flight: the backoff is this timer's, and 0 at the beginning.
@@ -260,7 +260,7 @@ const SLOW = define('tcp.slow', (cpu, pcb) => {
   keepAlive(t, p)
 })
 
-/** RFC 9293 3.8.4. @rfc 9293 MUST-24 MUST-26 MUST-27 */
+/** RFC 9293 3.8.4. @rfc 9293 MAY-5 MUST-24 MUST-26 MUST-27 */
 function keepAlive(t: Tcp, p: Pcb): void {
   if (p.keepAliveIdleMs === 0 || (p.state & (State.established | State.closeWait | State.finWait2)) === 0) return
   const timer = p.at + SLOW_TIMER

@@ -14,7 +14,7 @@ import { type Tcp, tcpOf } from './tcp.ts'
 
 const C = TcpCounters.index
 const TIMER = TimeWait.offset.timer
-/** 2 MSL. RFC 9293's MSL is 2 minutes "for this specification"; Linux waits 60 s in all, and so do we (MUST-13). */
+/** 2 MSL. RFC 9293's MSL is 2 minutes "for this specification"; Linux waits 60 s in all, and so do we. @rfc 9293 MUST-13 */
 const TIME_WAIT_US = 60_000_000
 /** Acknowledgments that one TIME-WAIT sends: two of them that answer each other must come to an end (RFC 9293 3.10.7.4, ACK storms). */
 const CHALLENGES_MAX = 16

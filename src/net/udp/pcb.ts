@@ -98,17 +98,36 @@ export class UdpTable {
     let bestScore = 0
     let equals = 0
     for (p.at = this.#first(localPort & (BUCKETS - 1)); p.at !== 0; p.at = p.next) {
-      const score = this.#score(family, local, localPort, remote, remotePort)
-      if (score === 0 || score < bestScore) continue
-      equals = score === bestScore ? equals + 1 : 1
-      if (score > bestScore) best = p.at
-      bestScore = score
+      if (p.localPort !== localPort) continue
+      const score = this.#score(family, local, remote, remotePort)
+      if (score > bestScore) {
+        best = p.at
+        bestScore = score
+        equals = 1
+      } else if (score === bestScore) equals++
     }
-    if (equals <= 1) return best
-    let skip = hash % equals
-    for (p.at = best; skip > 0; ) {
+    // Whom nobody fits they all fit alike.
+    return bestScore === 0 || equals === 1
+      ? best
+      : this.#chosen(best, bestScore, family, local, localPort, remote, remotePort, hash % equals)
+  }
+
+  /** Of those from `first` on that fit as well, the one behind so many. */
+  #chosen(
+    first: Address,
+    bestScore: number,
+    family: Family,
+    local: Address,
+    localPort: number,
+    remote: Address,
+    remotePort: number,
+    behind: number,
+  ): Address {
+    const p = this.#pcb
+    let left = behind
+    for (p.at = first; left > 0; ) {
       p.at = p.next
-      if (this.#score(family, local, localPort, remote, remotePort) === bestScore) skip--
+      if (p.localPort === localPort && this.#score(family, local, remote, remotePort) === bestScore) left--
     }
     return p.at
   }
@@ -128,7 +147,10 @@ export class UdpTable {
     const p = this.#pcb
     p.at = after
     p.at = after === 0 ? this.#first(localPort & (BUCKETS - 1)) : p.next
-    while (p.at !== 0 && this.#score(family, local, localPort, remote, remotePort) === 0) p.at = p.next
+    while (p.at !== 0) {
+      if (p.localPort === localPort && this.#score(family, local, remote, remotePort) > 0) break
+      p.at = p.next
+    }
     return p.at
   }
 
@@ -167,11 +189,11 @@ export class UdpTable {
     p.remotePort = remotePort
   }
 
-  /** How well the socket that `#pcb` is at fits a packet; 0: not at all. */
-  #score(family: Family, local: Address, localPort: number, remote: Address, remotePort: number): number {
+  /** How well the socket that `#pcb` is at, of the right port, fits a packet; 0: not at all. */
+  #score(family: Family, local: Address, remote: Address, remotePort: number): number {
     const { u8: memory } = this.#context
     const p = this.#pcb
-    if (p.localPort !== localPort || p.family !== family) return 0
+    if (p.family !== family) return 0
     let score = 1
     if (!isUnspecified(memory, family, p.local)) {
       if (!equalAddress(memory, p.local, local, family)) return 0

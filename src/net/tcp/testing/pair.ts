@@ -87,7 +87,7 @@ export interface ConversationOptions {
 }
 
 const PORT = 80
-const MEMORY = 128 * 1024 * 1024
+const MEMORY = 64 * 1024 * 1024
 const ENTRIES = 4096
 const BUFFER = 64 * 1024
 /** How often the world is looked at from outside. */

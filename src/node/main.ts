@@ -1,0 +1,22 @@
+// What `import … from 'damselfly'` gives: hosts and networks for programs, and below them the stack itself.
+export {
+  type Endpoint,
+  formatEndpoint,
+  type HostConfig,
+  type InterfaceConfig,
+  Mbuf,
+  type MbufCursor,
+  Mbufs,
+  type RouteConfig,
+  Stack,
+  type TcpConnectOptions,
+  type TcpListener,
+  type TcpListenOptions,
+  type TcpSocket,
+  type UdpMembership,
+  type UdpMembershipDone,
+  UdpSocket,
+  type UdpSocketOptions,
+} from '../stack.ts'
+export { createHost, createNetwork, type Host, type HostOptions, type TunLink } from './host.ts'
+export type { Network, NetworkOptions } from './network.ts'

@@ -1,0 +1,62 @@
+// The examples, as a reader runs them.
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { libcUnavailable } from '../../src/device/linux/library.ts'
+import { Command, environment, MAIN, until } from '../command.ts'
+import { available, inNamespace } from '../namespace.ts'
+
+const skip = available() ?? libcUnavailable()
+
+/** Compiled tests are two folders deeper than the examples. */
+const example = (name: string) => fileURLToPath(new URL(`../../../examples/${name}`, import.meta.url))
+
+/** The package by its name is the one that this test was compiled with, wherever that lies. */
+const hooks = `export const resolve = (specifier, context, next) => specifier === 'damselfly'
+  ? { url: ${JSON.stringify(new URL('../../src/node/main.js', import.meta.url).href)}, shortCircuit: true }
+  : next(specifier, context)`
+const resolver = `import { register } from 'node:module'
+  register('data:text/javascript,' + encodeURIComponent(${JSON.stringify(hooks)}))`
+
+test('two hosts in one process exchange HTTP over 50 ms and 3 % loss', { timeout: 60_000 }, async () => {
+  const imported = `data:text/javascript,${encodeURIComponent(resolver)}`
+  const child = spawn(process.execPath, ['--import', imported, example('two-hosts.js'), '2'], {
+    env: environment({}),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const { code, stdout, stderr } = await new Command(child).ended
+  assert.equal(code, 0, stderr)
+  // A request takes two round trips at the least.
+  const seconds = /^one after the other: 200000 bytes in ([\d.]+) s\nat once: 200000 bytes in [\d.]+ s\n$/.exec(
+    stdout,
+  )?.[1]
+  assert.ok(Number(seconds) >= 0.15, stdout)
+})
+
+test('the web server and the echo server answer the kernel', { skip, timeout: 60_000 }, () =>
+  inNamespace('example', async (namespace) => {
+    const run = (file: string, tun: string, address: string) =>
+      new Command(
+        namespace.spawn(process.execPath, [MAIN, 'run', '--tun', tun, '--address', address, example(file)], {
+          stdio: ['ignore', 'pipe', 'pipe'],
+        }),
+      )
+    const web = run('http-server.js', 'df0', '10.77.0.2/24')
+    const echo = run('echo-server.js', 'df1', '10.78.0.2/24')
+    await until('both servers', () => web.stdout.includes('http://') && echo.stdout.includes('UDP echo'))
+    const ask = (program: string) =>
+      new Command(namespace.spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'pipe'] })).ended
+    const get = await ask(
+      `require('http').get('http://10.77.0.2:8080/page', (response) => response.pipe(process.stdout))`,
+    )
+    assert.match(get.stdout, /^GET \/page for 10.77.0.1, number 1 of thread 0\n$/, get.stderr)
+    const echoed = await ask(`
+      require('net').connect(7, '10.78.0.2').end('by TCP ').pipe(process.stdout)
+      const udp = require('dgram').createSocket('udp4', (message) => { console.log(String(message)); udp.close() })
+      udp.send('by UDP', 7, '10.78.0.2')`)
+    assert.match(echoed.stdout, /by TCP/, echoed.stderr)
+    assert.match(echoed.stdout, /by UDP/)
+    await Promise.all([web.end('SIGINT'), echo.end('SIGINT')])
+  }),
+)
