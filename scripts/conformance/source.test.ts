@@ -55,6 +55,7 @@ test('tags in the titles of tests count, however the test is written', () => {
     "  it.only('it\\'s two (@rfc 9293 MUST-2)', () => {})",
     "await t.test(\n  // about this\n  'three (@rfc 9293 SHLD-3)', () => {})",
     'test(`four $' + '{a} (@rfc 9293 MUST-1)`, () => {})',
+    "onHosts('three again (@rfc 9293 SHLD-3)', {}, (host) => {})",
     "const CASES = [{ title: 'five (@rfc 7323 2.3)', a: 1 }]",
   ].join('\n')
   assert.deepEqual(found('src/a.test.ts', text), [
@@ -62,6 +63,7 @@ test('tags in the titles of tests count, however the test is written', () => {
     ['test', 'MUST-2', "it's two"],
     ['test', 'SHLD-3', 'three'],
     ['test', 'MUST-1', 'four $' + '{a}'],
+    ['test', 'SHLD-3', 'three again'],
     ['test', '2.3', 'five'],
   ])
 })

@@ -8,7 +8,7 @@
 // from C++, where no other class of JavaScript will do. As long as none of them does, bytes do not take that way.
 import { AsyncResource } from 'node:async_hooks'
 import type { KernelError } from '../base/errno.ts'
-import type { TcpListener, TcpSocket } from '../socket/tcp.ts'
+import type { TcpListener, TcpListenOptions, TcpSocket } from '../socket/tcp.ts'
 import { binding, type Request, Uv, uvError, uvName } from './binding.ts'
 import type { HandleHost } from './handle-host.ts'
 import { type Deliverable, type NodeLoop, type Open, READ_BYTES } from './loop.ts'
@@ -60,6 +60,8 @@ export class TcpHandle extends JSStream implements Deliverable, Open {
   /** What `bind` has said; and what was wrong with it, where `listen` is to say so. */
   #local: { readonly address: string; port: number } | undefined = undefined
   #bindError = 0
+  /** It was connected with what `bind` has said. */
+  #hasTried = false
   #isShared = false
   #socket: TcpSocket | undefined = undefined
   #listener: TcpListener | undefined = undefined
@@ -176,8 +178,11 @@ export class TcpHandle extends JSStream implements Deliverable, Open {
     if (this.#socket !== undefined) return tell(out, this.#socket.localAddress, this.#socket.localPort)
     if (this.#listener !== undefined) return tell(out, this.#listener.address, this.#listener.port)
     if (this.#local === undefined) return Uv.EBADF
-    // The port is chosen when it is listened or connected with; who asks before that gets one that will be tried.
-    this.#local.port ||= EPHEMERAL_FIRST + this.#loop.cpu.random.below(EPHEMERAL_COUNT)
+    // Whether it can be had is known when it is listened or connected with. Who asks before that, as net.js does before it
+    // connects from a port, is told what bind(2) would have said; and where any port will do, one that will be tried.
+    const error = this.#hasTried ? 0 : this.#probe(this.#local)
+    if (error !== 0) return error
+    if (!this.#hasTried) this.#local.port ||= EPHEMERAL_FIRST + this.#loop.cpu.random.below(EPHEMERAL_COUNT)
     return tell(out, this.#local.address, this.#local.port)
   }
 
@@ -198,24 +203,39 @@ export class TcpHandle extends JSStream implements Deliverable, Open {
     if (this.#isClosing) return Uv.EBADF
     if (this.#bindError !== 0) return this.#bindError
     if (this.#socket !== undefined || this.#listener !== undefined) return Uv.EINVAL
+    const error = this.#listen({ address: ANY, ...this.#local, backlog }, (listener) => this.#listening(listener))
+    this.#update()
+    return error
+  }
+
+  /** A system call would wait for the answer as well: it comes from this CPU, or within microseconds from the others. */
+  #listen(options: TcpListenOptions, made: (listener: TcpListener) => void): number {
     const { tcp, perCpu } = this.#host
     let error: KernelError | undefined
     let answered = false
     this.#loop.enter()
     try {
-      tcp.listen({ address: ANY, ...this.#local, backlog, perCpu, shared: this.#isShared }, (failure, listener) => {
+      tcp.listen({ ...options, perCpu, shared: this.#isShared }, (failure, listener) => {
         answered = true
         error = failure
-        if (failure === undefined) this.#listening(listener)
+        if (failure === undefined) made(listener)
       })
     } catch (failure) {
       return numberOf(failure)
     }
-    // A system call would wait as well. The answer comes from this CPU, or within microseconds from the others.
     if (!this.#loop.wait(() => answered)) return Uv.ETIMEDOUT
-    if (error !== undefined) return uvError(-error.errno)
-    this.#update()
-    return 0
+    return error === undefined ? 0 : uvError(-error.errno)
+  }
+
+  /** Whether another server has the port: by listening there for a moment. 0, or why it cannot be had. */
+  #probe(local: { readonly address: string; readonly port: number }): number {
+    if (local.port === 0) return 0
+    let probe: TcpListener | undefined
+    const error = this.#listen({ ...local, backlog: 1 }, (listener) => {
+      probe = listener
+    })
+    if (probe !== undefined) this.#unlisten(probe)
+    return error
   }
 
   #listening(listener: TcpListener): void {
@@ -250,6 +270,7 @@ export class TcpHandle extends JSStream implements Deliverable, Open {
     if (this.#listener !== undefined) return Uv.EINVAL
     const local = this.#local
     this.#local ??= { address: ANY, port: 0 }
+    this.#hasTried = true
     this.#loop.enter()
     let socket: TcpSocket
     try {
@@ -271,9 +292,7 @@ export class TcpHandle extends JSStream implements Deliverable, Open {
 
   connect6(request: Request, address: string, port: number): number {
     const mapped = mappedAddress(address)
-    if (mapped !== undefined) return this.connect(request, mapped, port)
-    this.#local ??= { address: '::', port: 0 }
-    return Uv.EAFNOSUPPORT
+    return mapped === undefined ? Uv.EAFNOSUPPORT : this.connect(request, mapped, port)
   }
 
   #attach(socket: TcpSocket): void {
@@ -339,8 +358,10 @@ export class TcpHandle extends JSStream implements Deliverable, Open {
       this.#readOnce(socket)
     }
     if (!this.#canRead()) return
-    if (this.#error !== 0) this.#tellError()
-    else if (socket.ended || this.#isGone) this.#tellEnd()
+    // As Linux has it: who has reached the peer's end hears nothing of a reset that came behind it.
+    if (socket.ended) this.#tellEnd()
+    else if (this.#error !== 0) this.#tellError()
+    else if (this.#isGone) this.#tellEnd()
   }
 
   #canRead(): boolean {
@@ -659,7 +680,7 @@ export class TcpHandle extends JSStream implements Deliverable, Open {
 
   #end(isReset: boolean): void {
     this.#isClosing = true
-    this.#unlisten()
+    if (this.#listener !== undefined) this.#unlisten(this.#listener)
     // Their program has never seen them.
     for (const socket of this.#accepted.splice(0)) socket.abort()
     const socket = this.#socket
@@ -670,14 +691,13 @@ export class TcpHandle extends JSStream implements Deliverable, Open {
   }
 
   /** From now on nobody is let in, on all CPUs, as after a system call. False: no memory for the message; to be tried again. */
-  #unlisten(): boolean {
+  #unlisten(listener: TcpListener): boolean {
     let known = false
-    const isUnderWay = this.#listener?.close(() => {
+    const isUnderWay = listener.close(() => {
       known = true
     })
-    if (isUnderWay !== true) return isUnderWay !== false
-    this.#loop.wait(() => known)
-    return true
+    if (isUnderWay) this.#loop.wait(() => known)
+    return isUnderWay
   }
 
   deliver(): void {
@@ -708,7 +728,7 @@ export class TcpHandle extends JSStream implements Deliverable, Open {
 
   /** What was under way is cancelled, and then the handle is closed. */
   #tellClosed(): void {
-    if (this.#listener?.closed === false && !this.#unlisten()) return this.#loop.queue(this)
+    if (this.#listener?.closed === false && !this.#unlisten(this.#listener)) return this.#loop.queue(this)
     if (this.#connecting !== undefined) this.#connected({ ...this.#connecting, status: Uv.ECANCELED })
     this.#writes.cancel(Uv.ECANCELED)
     this.#endShutdown(Uv.ECANCELED)

@@ -300,6 +300,16 @@ describe('listen', () => {
     })
   })
 
+  test('for its own CPU only makes no sense where no connection belongs', () => {
+    withHost({ cpus: 1, programs: 1 }, (host) => {
+      const { tcp } = host.stacks[1]!
+      assert.equal(
+        codeOf(() => tcp.listen({ port: 7, perCpu: true }, () => {})),
+        'EINVAL listen',
+      )
+    })
+  })
+
   everywhere('at a place that is shared gives each some', (host, cpu) => {
     const servers = [0, 1, 2].map((i) => host.listen({ port: 7, shared: true }, i % 2 === 0 ? cpu : 0))
     assert.equal(tryListen(host, { port: 7 }, cpu), 'EADDRINUSE listen')
@@ -737,25 +747,29 @@ describe('memory that runs out', () => {
     }
   })
 
-  test('of the program’s CPU when a connection comes: it gets it later, or the peer is told', () => {
-    withHost({ cpus: 1, programs: 1, memoryBytes: 24 * 1024 * 1024, seed: 6 }, (host) => {
-      const server = host.listen({ port: 7 }, 1)
-      const feed = starve(host, 1)
-      const peer = Peer.connect(host)
-      host.run(SECOND)
-      const refused = peer.take().some(({ flags }) => flags.includes('R'))
-      feed()
-      host.run(SECOND)
-      if (!refused && server.sockets.length === 0) assert.equal(peer.take().at(-1)?.flags, 'RA')
-      peer.send('R')
-      for (const program of server.sockets) program.close()
-      host.run(SECOND)
-      peer.take()
-      const { opened, closed } = host.counts(TcpCounters)
-      assert.equal(opened, closed)
-      Peer.connect(host, { port: 5001 })
-      assert.equal(server.sockets.at(-1)!.socket.remotePort, 5001)
-    })
+  test('on the program’s CPU when a connection comes: the peer is told, and nothing stays', () => {
+    for (const programs of [0, 1]) {
+      withHost({ cpus: 1, programs, seed: 6 }, (host) => {
+        const server = host.listen({ port: 7 }, programs)
+        const { ports } = host.machine.cpus[programs]!
+        const allocate = ports.tryAllocate
+        // No memory for requests: a notice has come all the same.
+        ports.tryAllocate = (type, port) => (type.name === 'tcp.request' ? 0 : allocate.call(ports, type, port))
+        const peer = Peer.connect(host)
+        host.run(SECOND)
+        peer.expectNothing()
+        ports.tryAllocate = allocate
+        host.run(SECOND)
+        if (server.sockets.length === 0) peer.expect('RA')
+        else server.accept().abort()
+        host.run(SECOND)
+        peer.take()
+        const { opened, closed } = host.counts(TcpCounters)
+        assert.equal(opened, closed)
+        Peer.connect(host, { port: 5001 })
+        assert.equal(server.accept().socket.remotePort, 5001)
+      })
+    }
   })
 
   test('costs new connections, and not those that there are', () => {

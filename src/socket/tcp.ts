@@ -7,8 +7,10 @@ import { Errno, errnoName, KernelError } from '../base/errno.ts'
 import type { Address } from '../base/struct.ts'
 import type { Transfer } from '../base/transfer.ts'
 import { CLUSTER_BYTES_MAX, MBUF_BYTES, Mbuf, type Mbufs } from '../device/mbuf.ts'
+import { define } from '../kernel/function.ts'
 import { EASYNC, MessageHeader } from '../kernel/message.ts'
 import { FREE_PORT, type Port, type PortId } from '../kernel/port.ts'
+import { Timer } from '../kernel/timer.ts'
 import {
   addressBytes,
   Family,
@@ -189,7 +191,11 @@ export class TcpSocket {
     while (sent < count) {
       const chunk = Math.min(count - sent, CLUSTER_BYTES)
       const packet = this.#pack(bytes, sent, chunk)
-      if (packet === 0) break
+      if (packet === 0) {
+        // There is room, but no memory: nobody else will tell that there is some again.
+        this.#sockets.later(this)
+        break
+      }
       this.#hand(packet, chunk)
       sent += chunk
     }
@@ -508,11 +514,18 @@ export class TcpSocket {
     this.#ask(op)
   }
 
-  /** @internal Tried again at the end of each batch while there is no memory for the request. */
+  /** @internal What could not be done for want of memory is tried again. Whether all of it is done. */
   retry(): boolean {
-    if (this.#deferred === 0 || this.pcb === 0 || this.phase === Phase.closed) return true
-    this.#catchUp()
-    return this.#deferred === 0
+    if (this.phase === Phase.closed || this.pcb === 0) return true
+    if (this.#deferred !== 0) this.#catchUp()
+    if (this.phase !== Phase.open) return this.#deferred === 0
+    if (this.#readable === 0 || this.#consumed >= REPORT_BYTES) this.reportConsumed()
+    let done = this.#deferred === 0 && (this.#consumed === 0 || this.#readable > 0)
+    if (this.#wantsRoom) {
+      if (this.sendRoom > 0) this.#sockets.tell(this, ROOM)
+      else if (!this.#sockets.requestValue(this, TcpOp.wantRoom, 0)) done = false
+    }
+    return done
   }
 
   #discard(): void {
@@ -610,7 +623,10 @@ export class TcpSockets {
   #told: TcpSocket[] = []
   #telling: TcpSocket[] = []
   #reports: TcpSocket[] = []
+  /** Sockets that want something for which there was no memory, and the timer that tries again: a record of its own from the beginning. */
   readonly #retries = new Set<TcpSocket>()
+  readonly #retryTimer: Address
+  readonly #unclaimed: { readonly pcb: Address; readonly requests: PortId }[] = []
   #arrivals: { readonly listener: TcpListener; readonly socket: TcpSocket }[] = []
 
   constructor(context: NetContext, tcp: Tcp, ip: IpOutput, rounds: Rounds) {
@@ -633,8 +649,17 @@ export class TcpSockets {
       handler: (message) => this.#handle(message),
       onReply: (message) => this.#answered(message),
     })
+    // The slab owns an object's first words while it is free: the record stands behind them.
+    const room = cpu.slab.allocate(64)
+    this.#retryTimer = room + 8
+    this.u8.fill(0, this.#retryTimer, this.#retryTimer + Timer.size)
+    cpu.slot(ALL, () => [] as TcpSockets[])[context.config.index] = this
+    cpu.onStop(() => {
+      cpu.timers.cancel(this.#retryTimer)
+      cpu.slab.free(room)
+    })
     cpu.addRollup(2, () => this.#tellAll())
-    const waits = () => this.#told.length > 0 || this.#reports.length > 0 || this.#retries.size > 0
+    const waits = () => this.#told.length > 0 || this.#reports.length > 0
     cpu.addPollable({ poll: () => (waits() ? 1 : 0), flush: () => {}, pending: waits, close: () => {} })
     cpu.onStop(() => this.#stop())
     rounds.handle(RoundKind.listenTcp, {
@@ -699,7 +724,12 @@ export class TcpSockets {
     if (options.backlog !== undefined && !(options.backlog >= 0)) {
       throw new KernelError(Errno.EINVAL, `backlog is ${options.backlog}: give a number from 0`, 'listen')
     }
-    const local = endpoint(this.#context.cpu, text, port === 0 ? this.#anyPort() : port)
+    const { cpu, config } = this.#context
+    if (options.perCpu === true && !config.cpus.includes(cpu.index)) {
+      const sentence = `listen ${text}: no connection belongs to CPU ${cpu.index}, which has only programs: leave perCpu out`
+      throw new KernelError(Errno.EINVAL, sentence, 'listen')
+    }
+    const local = endpoint(cpu, text, port === 0 ? this.#anyPort() : port)
     const listener = new TcpListener(this, this.#nextListener++, local, options)
     this.#listeners.set(listener.number, listener)
     this.#listen(listener, port === 0 ? PORT_TRIES : 1, (errno) => {
@@ -764,7 +794,7 @@ export class TcpSockets {
   requestValue(socket: TcpSocket, op: number, value: number): boolean {
     const message = this.#allocate(socket, op)
     if (message === 0) {
-      if (op !== TcpOp.consumed) this.#retries.add(socket)
+      this.later(socket)
       return false
     }
     this.#request.value = value
@@ -944,14 +974,11 @@ export class TcpSockets {
     const message = this.#context.cpu.ports.tryAllocate(TcpRequest, FREE_PORT)
     if (socket === undefined || listener === undefined || message === 0) {
       if (socket !== undefined) this.forget(socket)
-      if (message !== 0) {
-        // Nobody listens any more.
-        const r = this.#request
-        r.at = message
-        r.op = TcpOp.abort
-        r.pcb = pcb
-        this.#context.cpu.ports.send(requests, message)
-      }
+      // Nobody listens any more, or there is no memory to take it.
+      if (message === 0) {
+        this.#unclaimed.push({ pcb, requests })
+        this.#armRetry()
+      } else this.#turnAway(message, pcb, requests)
       return
     }
     socket.known(pcb, requests)
@@ -972,6 +999,25 @@ export class TcpSockets {
     r.port = this.#port.id
     this.count[C.accepted]!++
     this.#context.cpu.ports.send(requests, message)
+  }
+
+  /** A connection that came is not wanted. */
+  #turnAway(message: Address, pcb: Address, requests: PortId): void {
+    const r = this.#request
+    r.at = message
+    r.op = TcpOp.abort
+    r.pcb = pcb
+    this.#context.cpu.ports.send(requests, message)
+  }
+
+  /** As soon as there is memory to say so. */
+  #turnAwayUnclaimed(): void {
+    while (this.#unclaimed.length > 0) {
+      const message = this.#context.cpu.ports.tryAllocate(TcpRequest, FREE_PORT)
+      if (message === 0) return
+      const { pcb, requests } = this.#unclaimed.pop()!
+      this.#turnAway(message, pcb, requests)
+    }
   }
 
   /** The end of the batch: the programs are told what is new, each socket once. */
@@ -999,7 +1045,24 @@ export class TcpSockets {
     }
     for (let i = 0; i < this.#reports.length; i++) this.#reports[i]!.reportConsumed()
     if (this.#reports.length > 0) this.#reports.length = 0
-    for (const socket of this.#retries) if (socket.retry()) this.#retries.delete(socket)
+  }
+
+  /** @internal There is no memory now for something that the socket wants: it is tried again soon. */
+  later(socket: TcpSocket): void {
+    this.#retries.add(socket)
+    this.#armRetry()
+  }
+
+  /** The time for another try has come. */
+  retryAll(): void {
+    this.#turnAwayUnclaimed()
+    for (const socket of [...this.#retries]) if (socket.retry()) this.#retries.delete(socket)
+    if (this.#retries.size > 0 || this.#unclaimed.length > 0) this.#armRetry()
+  }
+
+  #armRetry(): void {
+    const { timers } = this.#context.cpu
+    if (!timers.isArmed(this.#retryTimer)) timers.arm(this.#retryTimer, RETRY_US, RETRY, this.#context.config.index)
   }
 
   /** An answer to `askInfo`. */
@@ -1101,6 +1164,13 @@ export class TcpSockets {
     this.#listeners.clear()
   }
 }
+
+/** How soon what could not be done for want of memory is tried again, µs. */
+const RETRY_US = 10_000
+const ALL = Symbol('tcp sockets')
+const RETRY = define('tcp.sockets.retry', (cpu, host) => {
+  cpu.slot(ALL, () => [] as TcpSockets[])[host]?.retryAll()
+})
 
 const EPHEMERAL_FIRST = 49152
 const NO_DELAY = 1

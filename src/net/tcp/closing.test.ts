@@ -521,7 +521,7 @@ describe('a reset', () => {
         peer.send('A', { seq })
         peer.expect('A', { ack: next })
       }
-      // An acknowledgment of what was not sent yet (@rfc 9293 MAY-12).
+      // An acknowledgment of what was not sent yet (RFC 5961 5.2).
       peer.send('A', { ack: peer.ack + 100 })
       peer.expect('A', { ack: next })
       // Without ACK.

@@ -196,7 +196,8 @@ export function sendSyn(t: Tcp, p: Pcb): void {
 export function shutdown(t: Tcp, p: Pcb): void {
   if ((p.flags & PcbFlag.FIN) !== 0 || (p.state & CAN_SEND) === 0) return
   p.flags |= PcbFlag.FIN
-  if (p.state === State.established || p.state === State.synReceived) p.state = State.finWait1
+  // Before the connection is there input moves on when it is.
+  if (p.state === State.established) p.state = State.finWait1
   else if (p.state === State.closeWait) p.state = State.lastAck
   t.wantOutput(p)
 }

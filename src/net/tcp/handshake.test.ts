@@ -516,7 +516,7 @@ describe('what the SYNs agree on', () => {
       peer.expectSyn('SA')
       peer.send('A', { options: unknown })
       const program = server.accept()
-      // @rfc 9293 MUST-5: an option may stand in any segment.
+      // An option may stand in any segment.
       peer.send('PA', { data: text('x'), options: [...unknown, ...tcpOption.mss(9)] })
       assert.deepEqual(program.received(), text('x'))
       host.run(100_000)

@@ -473,7 +473,7 @@ function outside(t: Tcp, p: Pcb, ahead: number, length: number, windowBytes: num
   // The second SYN of a simultaneous open lies just before the window.
   if (p.state === synReceived && (bits & (SYN | ACK)) === (SYN | ACK) && t.seq === p.irs) return true
   t.count[ahead < 0 ? C.duplicates : C.rejectedWindow]!++
-  if (length > 0 && ahead < 0 && ahead + length <= 0) reassembly.noteDuplicate(p, t.seq, (t.seq + t.bytes) | 0)
+  if (t.bytes > 0 && ahead < 0 && ahead + length <= 0) reassembly.noteDuplicate(p, t.seq, (t.seq + t.bytes) | 0)
   // An old acknowledgment that brings nothing is answered once in a while only: two ends that answer each other come to rest (RFC 9293
   // 3.10.7.4). A segment with data or a FIN tells that ours was lost.
   if (length > 0) {

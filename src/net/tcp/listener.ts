@@ -12,7 +12,7 @@ export interface ListenerOptions {
   /** Where the bytes of the local address lie; they are copied. Unspecified: any. */
   readonly address: Address
   readonly localPort: number
-  /** Connections that may wait for their handshake or for the program. */
+  /** Connections that may wait for their handshake or for the program; 0 is 1, as listen(2) has it. */
   readonly backlog: number
   /** Where INCOMING is sent to, and the number of the listener there. */
   readonly port: PortId
@@ -44,7 +44,7 @@ export class Listener {
   }
 
   get backlog(): number {
-    return this.options.backlog
+    return Math.max(this.options.backlog, 1)
   }
 
   /** What our SYN announces: no more than there will be, and never scaled (RFC 7323 2.2). */

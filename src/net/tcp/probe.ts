@@ -1,4 +1,5 @@
 // Segments that are sent to be answered: of the tail of what is in flight, of a closed window, and of a peer that is silent.
+import type { Address } from '../../base/struct.ts'
 import { TcpCounters } from '../counters.ts'
 import { TcpFlag } from './header.ts'
 import { retransmit, transmit } from './output.ts'
@@ -25,16 +26,15 @@ export function probeTail(t: Tcp, p: Pcb): void {
       p.sndNxt = end
     p.flags = (p.flags | PcbFlag.TLP) & ~PcbFlag.TLP_RETRANSMITTED
   } else {
-    const { s, words } = t
-    s.at = p.segLast
-    while ((s.flags & SegmentFlag.SACKED) !== 0) {
-      const previous = words[(s.at >> 2) + PREVIOUS]!
-      if (previous === 0) return
-      s.at = previous
-    }
-    if (distance(s.start, s.end) > p.mss) {
-      // A train's last segment: the rest of a whole number of them.
-      const back = distance(s.start, s.end) % p.mss || p.mss
+    const { s } = t
+    const last = lastMissing(t, p)
+    if (last === 0) return
+    s.at = last
+    const fin = (s.flags & SegmentFlag.FIN) !== 0 ? 1 : 0
+    const dataBytes = distance(s.start, s.end) - fin
+    if (dataBytes > p.mss) {
+      // A train's last segment: the rest of a whole number of them, and the FIN.
+      const back = (dataBytes % p.mss || p.mss) + fin
       if (!split(t, p, (s.end - back) | 0)) return
       s.at = s.next
     }
@@ -42,6 +42,19 @@ export function probeTail(t: Tcp, p: Pcb): void {
     p.flags |= PcbFlag.TLP | PcbFlag.TLP_RETRANSMITTED
   }
   p.tlpEnd = p.sndNxt
+}
+
+/** The last segment that is not there, and has data if one has: a FIN by itself is not kept where something before it is missing, and tells nothing. */
+function lastMissing(t: Tcp, p: Pcb): Address {
+  const { s, words } = t
+  let last = 0
+  for (let segment = p.segLast; segment !== 0; segment = words[(segment >> 2) + PREVIOUS]!) {
+    s.at = segment
+    if ((s.flags & SegmentFlag.SACKED) !== 0) continue
+    last = segment
+    if ((s.flags & SegmentFlag.FIN) === 0 || distance(s.start, s.end) > 1) break
+  }
+  return last
 }
 
 /**

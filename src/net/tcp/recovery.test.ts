@@ -129,6 +129,18 @@ describe('what is missing is told', () => {
     })
   })
 
+  onHosts('a FIN that came twice is no block of nothing (@rfc 2883 4)', {}, (host) => {
+    const { peer } = opened(host, { sack: true })
+    peer.send('FPA', { seq: 1, data: counting(100) })
+    peer.expect('A', { ack: 102, sack: [] })
+    peer.send('FA', { seq: 101 })
+    const { sack } = peer.expect('A', { ack: 102 })
+    for (const [start, end] of sack) assert(start < end, `${start}:${end}`)
+    // With its data it is one of these.
+    peer.send('FPA', { seq: 1, data: counting(100) })
+    assert.equal(peer.expect('A', { ack: 102 }).sack[0]![0], 1)
+  })
+
   onHosts('goes with an acknowledgment of its own where data has no room for it', {}, (host) => {
     const { peer, program } = opened(host, { sack: true })
     peer.send('A', { seq: 101, data: counting(100) })
@@ -318,16 +330,20 @@ describe('with SACK', () => {
 })
 
 describe('without SACK', () => {
-  onHosts('three duplicates send the missing segment again (@rfc 5681 3.2) (@rfc 6582 3.2)', {}, (host) => {
-    const { peer } = flying(host)
-    peer.send('A', { ack: 1 })
-    peer.send('A', { ack: 1 })
-    // Limited transmit (@rfc 3042 2): one new segment for each.
-    assert.deepEqual(numbers(peer.take()), [10, 11])
-    peer.send('A', { ack: 1 })
-    assert.equal(numbers(peer.take())[0], 0)
-    assert.equal(host.count(TcpCounters, 'recoveries'), 1)
-  })
+  onHosts(
+    'three duplicates send the missing segment again (@rfc 5681 3.2) (@rfc 6582 3.2) (@rfc 3042 2)',
+    {},
+    (host) => {
+      const { peer } = flying(host)
+      peer.send('A', { ack: 1 })
+      peer.send('A', { ack: 1 })
+      // Limited transmit (RFC 3042 2): one new segment for each.
+      assert.deepEqual(numbers(peer.take()), [10, 11])
+      peer.send('A', { ack: 1 })
+      assert.equal(numbers(peer.take())[0], 0)
+      assert.equal(host.count(TcpCounters, 'recoveries'), 1)
+    },
+  )
 
   onHosts('an acknowledgment of a part sends the next (@rfc 6582 3.2)', {}, (host) => {
     const { peer, program } = flying(host)

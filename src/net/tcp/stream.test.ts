@@ -137,7 +137,8 @@ function upload(host: TestHost, random: Random, path: Path, options: PeerOptions
     host.run(50_000)
     for (const { ack, sack } of through(random, path, peer.take())) {
       una = Math.max(una, ack)
-      for (const [start, stop] of sack) assert(start < stop && stop <= bytes.length + 2)
+      for (const [start, stop] of sack)
+        assert(start < stop && stop <= bytes.length + 2, `block ${start}:${stop} ack ${ack} of ${bytes.length}`)
     }
     const part = program.reads ? program.received() : program.read(random.below(30_000))
     got.set(part, end)

@@ -280,6 +280,8 @@ export interface ReadTcp {
   readonly options: Bytes
 }
 
+const IGMP = 2
+
 /** Reads a frame that the stack has sent, and holds its lengths and checksums against the RFCs. */
 export function read(frame: Bytes): Read {
   assert(frame.length >= 14, 'a frame has an Ethernet header')
@@ -287,7 +289,9 @@ export function read(frame: Bytes): Read {
   const body = frame.subarray(14)
   if (ethernet.type === Type.arp) return { ether: ethernet, ...readArp(body) }
   if (ethernet.type !== Type.ipv4) return { ether: ethernet, payload: body }
-  assert.equal(body[0], 0x45, 'the stack sends headers without options')
+  // But for IGMP's router alert (RFC 2113).
+  const headerBytes = body[9] === IGMP ? 24 : 20
+  assert.equal(body[0], 0x40 | (headerBytes >> 2), 'the stack sends headers without options')
   const head = {
     source: addressText(body, 12),
     target: addressText(body, 16),
@@ -300,10 +304,10 @@ export function read(frame: Bytes): Read {
     dontFragment: (body[6]! & 0x40) !== 0,
     offset: (get16(body, 6) & 0x1fff) * 8,
   }
-  assert.equal(checksumOf(body.subarray(0, 20)), 0, 'the IP header has its checksum')
+  assert.equal(checksumOf(body.subarray(0, headerBytes)), 0, 'the IP header has its checksum')
   assert.equal(head.totalLength, body.length, 'the total length is that of the packet')
   assert.equal(body[6]! & 0x80, 0, 'the reserved bit is 0')
-  const payload = body.subarray(20)
+  const payload = body.subarray(headerBytes)
   if (head.more || head.offset > 0) return { ether: ethernet, ip: head, payload }
   return { ether: ethernet, ip: head, ...readTransport(head, payload) }
 }

@@ -24,6 +24,7 @@ import {
   ArpCounters,
   DispatchCounters,
   EtherCounters,
+  GroupCounters,
   IcmpCounters,
   IpCounters,
   ReassemblyCounters,
@@ -564,7 +565,17 @@ export function balance(machine: SimMachine, tester = -1): void {
   )
   const tcp = sums(TcpCounters)
   const tcpSocket = sums(TcpSocketCounters)
-  same(ip.delivered, tcp.received + udp.received + icmp.received, 'ip: delivered to tcp, udp and icmp')
+  const group = sums(GroupCounters)
+  same(
+    ip.delivered,
+    tcp.received + udp.received + icmp.received + group.received,
+    'ip: delivered to tcp, udp, icmp and igmp',
+  )
+  same(
+    group.received,
+    group.queries + group.reports + group.ignored + dropped(group),
+    'igmp: received = queries + reports + ignored + dropped',
+  )
   same(
     tcp.received,
     tcp.toConnection + tcp.toEmbryo + tcp.toTimeWait + tcp.toListener + tcp.noPort + dropped(tcp),
@@ -578,7 +589,11 @@ export function balance(machine: SimMachine, tester = -1): void {
     'icmp: received = echo requests + replies + errors + ignored + dropped',
   )
   same(udp.received, udp.delivered + udp.noPort + dropped(udp), 'udp: received = delivered + no port + dropped')
-  same(udp.delivered, socket.queued + socket.droppedFull + socket.droppedGone, 'socket: got all that udp delivered')
+  same(
+    udp.delivered + group.copies,
+    socket.queued + socket.droppedFull + socket.droppedGone + group.filtered,
+    'socket: got all that udp delivered, and the copies of it',
+  )
   assert(socket.queued >= socket.received + socket.droppedClosed, 'socket: nothing is received twice')
   balanceHandoffs(machine)
 }
