@@ -41,7 +41,7 @@ const TOTAL = Mbuf.offset.total >> 2
 const PART = Mbuf.offset.part >> 2
 const LINK = Mbuf.offset.link >> 2
 const SOCKET = Mbuf.offset.socket >> 2
-const { CONNECTED, INCOMING, ROOM, END, ERROR, CLOSED, URGENT } = TcpEvent
+const { CONNECTED, INCOMING, ROOM, END, ERROR, CLOSED, URGENT, SILENCE } = TcpEvent
 
 /** Ports that are tried when nobody has asked for one and the first is taken. */
 const PORT_TRIES = 16
@@ -65,6 +65,8 @@ export interface TcpSocketOptions {
   readonly userTimeoutMs?: number
   /** DSCP in the upper 6 bits (RFC 2474). Default 0. */
   readonly trafficClass?: number
+  /** IP's time to live, 1 to 255. Default 64. */
+  readonly ttl?: number
 }
 
 export interface TcpConnectOptions extends TcpSocketOptions {
@@ -103,8 +105,10 @@ export class TcpSocket {
   onError: (errno: number) => void = () => {}
   /** After `close` or `abort`: nothing will be called any more. */
   onClosed: () => void = () => {}
-  /** The peer has sent urgent data; where it ends, `receive` does not tell (RFC 9293 SHLD-13). */
-  onUrgent: () => void = () => {}
+  /** The peer has sent urgent data: the next so many bytes. They are received like all others (RFC 9293 3.8.5). */
+  onUrgent: (bytes: number) => void = () => {}
+  /** Three retransmissions were not answered. More follow; `onError` comes when they are given up. */
+  onSilence: () => void = () => {}
   /** @internal */
   readonly number: number
   /** @internal The connection, in the eyes of its CPU; 0 until it is known. */
@@ -141,6 +145,9 @@ export class TcpSocket {
   #settings: Map<number, (request: RequestFields) => void> | undefined
   #bytesSent = 0
   #bytesReceived = 0
+  /** Bytes received until the end of the urgent data. */
+  #urgentEnd = 0
+  readonly #reportBytes: number
 
   /** @internal */
   constructor(sockets: TcpSockets, number: number, options: TcpSocketOptions) {
@@ -149,6 +156,8 @@ export class TcpSocket {
     this.#mbufs = sockets.mbufs
     this.number = number
     this.#flags = options.noDelay === true ? PcbFlag.NODELAY : 0
+    // A small buffer is told of sooner: it would be closed for want of less.
+    this.#reportBytes = Math.min(REPORT_BYTES, (options.receiveBytes || REPORT_BYTES * 4) >>> 2)
   }
 
   get state(): 'connecting' | 'open' | 'closed' {
@@ -287,6 +296,20 @@ export class TcpSocket {
     })
   }
 
+  /** As `send`, and all that was sent until now is urgent (RFC 9293 3.8.5): the receiver is told so, and reads it like all else. */
+  sendUrgent(bytes: Uint8Array): number {
+    const sent = this.send(bytes)
+    if (sent > 0) this.#sockets.request(this, TcpOp.urgent, () => {})
+    return sent
+  }
+
+  /** IP's time to live of what is sent from now on. */
+  setTtl(ttl: number): void {
+    this.#sockets.request(this, TcpOp.ttl, (r) => {
+      r.value = ttl
+    })
+  }
+
   setTrafficClass(value: number): void {
     this.#sockets.request(this, TcpOp.trafficClass, (r) => {
       r.value = value
@@ -347,7 +370,8 @@ export class TcpSocket {
   }
 
   /** @internal A notice has come. */
-  notice(events: number, errno: number, acked: number, limit: number): void {
+  notice(events: number, errno: number, acked: number, limit: number, urgent = 0): void {
+    if ((events & URGENT) !== 0) this.#urgentEnd = this.#bytesReceived + urgent
     if (limit > 0) this.#limit = limit
     this.#outstanding -= acked
     if ((events & CONNECTED) !== 0 && this.phase === Phase.opening) this.phase = Phase.open
@@ -363,7 +387,7 @@ export class TcpSocket {
       this.phase = Phase.closed
       this.#discard()
     }
-    let told = events & (CONNECTED | END | ERROR | CLOSED | URGENT)
+    let told = events & (CONNECTED | END | ERROR | CLOSED | URGENT | SILENCE)
     if ((events & (ROOM | CONNECTED)) !== 0 && this.#wantsRoom && this.sendRoom > 0) told |= ROOM
     if (told !== 0) this.#sockets.tell(this, told)
     if (this.#deferred !== 0 && this.pcb !== 0) this.#catchUp()
@@ -395,7 +419,10 @@ export class TcpSocket {
     if (this.phase >= Phase.closing) return
     const failed = (events & ERROR) !== 0
     if ((events & CONNECTED) !== 0) this.onConnect(0)
-    if ((events & URGENT) !== 0 && this.phase < Phase.closing) this.onUrgent()
+    if ((events & URGENT) !== 0 && this.phase < Phase.closing) {
+      this.onUrgent(Math.max(this.#urgentEnd - this.#bytesReceived + this.#readable, 0))
+    }
+    if ((events & SILENCE) !== 0 && this.phase < Phase.closing) this.onSilence()
     if ((events & (TcpEvent.DATA | END)) !== 0 && this.phase < Phase.closing) this.onReadable()
     if ((events & ROOM) !== 0 && this.phase < Phase.closing && this.#wantsRoom) {
       this.#wantsRoom = false
@@ -467,7 +494,7 @@ export class TcpSocket {
     this.#readable -= bytes
     this.#consumed += bytes
     this.#sockets.count[C.copiedOut]! += bytes
-    if ((this.#consumed >= REPORT_BYTES || this.#readable === 0) && this.phase === Phase.open)
+    if ((this.#consumed >= this.#reportBytes || this.#readable === 0) && this.phase === Phase.open)
       this.#sockets.report(this)
   }
 
@@ -519,7 +546,7 @@ export class TcpSocket {
     if (this.phase === Phase.closed || this.pcb === 0) return true
     if (this.#deferred !== 0) this.#catchUp()
     if (this.phase !== Phase.open) return this.#deferred === 0
-    if (this.#readable === 0 || this.#consumed >= REPORT_BYTES) this.reportConsumed()
+    if (this.#readable === 0 || this.#consumed >= this.#reportBytes) this.reportConsumed()
     let done = this.#deferred === 0 && (this.#consumed === 0 || this.#readable > 0)
     if (this.#wantsRoom) {
       if (this.sendRoom > 0) this.#sockets.tell(this, ROOM)
@@ -906,6 +933,7 @@ export class TcpSockets {
     r.keepAliveMs = options.keepAliveMs ?? 0
     r.value = options.userTimeoutMs ?? 0
     r.trafficClass = options.trafficClass ?? 0
+    r.ttl = options.ttl ?? 0
     this.#ownerPorts[owner] ||= cpu.ports.lookup(this.#context.portName('tcp', owner))
     cpu.ports.send(this.#ownerPorts[owner], message)
   }
@@ -935,12 +963,12 @@ export class TcpSockets {
     const n = this.#notice
     const socket = this.#sockets[n.socket]
     assert(socket !== undefined, 'a notice is for a socket that is there: CLOSED is the last')
-    const { events, errno: error, acked, limit, pcb, requests } = n
+    const { events, errno: error, acked, limit, pcb, requests, urgent } = n
     if (pcb === 0) return this.#refused(socket, error)
     if (socket.pcb === 0) socket.known(pcb, requests)
     if ((events & (CONNECTED | ERROR)) !== 0 && (error === 0 || socket.phase >= Phase.closing))
       this.#freeAttempt(socket)
-    socket.notice(events, error, acked, limit)
+    socket.notice(events, error, acked, limit, urgent)
   }
 
   /** No connection was made of the request: no CPU knows of this socket. */
@@ -999,6 +1027,7 @@ export class TcpSockets {
     r.port = this.#port.id
     this.count[C.accepted]!++
     this.#context.cpu.ports.send(requests, message)
+    if (listener.options.ttl !== undefined) socket.setTtl(listener.options.ttl)
   }
 
   /** A connection that came is not wanted. */

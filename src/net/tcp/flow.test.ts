@@ -320,7 +320,7 @@ describe('a closed window', () => {
     peer.send('UA', { seq: peer.seq, data: text('u'), urgent: 1 })
     peer.seq--
     peer.expect('A', { ack: 2001, window: 0 })
-    program.expect('urgent')
+    program.expect('urgent 2001')
     peer.send('R', { seq: 2001 })
     program.expect('error ECONNRESET')
   })
@@ -519,25 +519,56 @@ describe('urgent data', () => {
   onHosts('is told of, and stays in the stream (@rfc 9293 MUST-31 MUST-32 MUST-33)', {}, (host) => {
     const { peer, program } = opened(host)
     peer.send('PUA', { data: text('now!later'), urgent: 4 })
-    program.expect('urgent')
+    program.expect('urgent 4')
     assert.deepEqual(program.received(), text('now!later'))
   })
 
   onHosts('may be of any length, over many segments, and is told of once (@rfc 9293 MUST-31)', {}, (host) => {
     const { peer, program } = opened(host)
     for (let i = 0; i < 20; i++) peer.send('UA', { data: counting(1000, i), urgent: 20_000 - 1000 * i })
-    program.expect('urgent')
+    program.expect('urgent 20000')
     assert.equal(program.received().length, 20_000)
     // And again when it goes on.
     peer.send('UA', { data: text('x'), urgent: 1 })
-    program.expect('urgent')
+    program.expect('urgent 1')
   })
 
   onHosts('may be announced before it comes (@rfc 9293 MUST-32)', {}, (host) => {
     const { peer, program } = opened(host)
     peer.send('UA', { urgent: 100 })
-    program.expect('urgent')
+    program.expect('urgent 100')
     peer.send('A', { data: counting(100) })
     assert.equal(program.received().length, 100)
+  })
+
+  onHosts(
+    'is sent where the program says so, and the pointer is behind its last byte (@rfc 9293 MUST-30 MUST-62)',
+    {},
+    (host) => {
+      const { peer, program } = opened(host)
+      program.send(text('calm'))
+      peer.expect('PA', { data: text('calm'), urgent: 0 })
+      peer.send('A', { ack: 5 })
+      program.do((socket) => socket.sendUrgent(text('now!')))
+      peer.expect('PAU', { seq: 5, data: text('now!'), urgent: 4 })
+      peer.send('A', { ack: 9 })
+      program.send(text('calm'))
+      peer.expect('PA', { seq: 9, data: text('calm'), urgent: 0 })
+    },
+  )
+
+  onHosts('is told of by every segment before its end, of any length (@rfc 9293 MUST-31)', {}, (host) => {
+    const { peer, program } = opened(host)
+    program.do((socket) => socket.setNoDelay(true))
+    program.do((socket) => socket.sendUrgent(counting(4000)))
+    const all = peer.take()
+    for (const { seq, flags, urgent } of all) {
+      assert(flags.includes('U'), flags)
+      assert.equal(seq + urgent, 4001)
+    }
+    assert.equal(
+      all.reduce((sum, { data }) => sum + data.length, 0),
+      4000,
+    )
   })
 })

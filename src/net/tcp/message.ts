@@ -25,7 +25,9 @@ export const TcpRequest = message('tcp.request', {
   local: bytes(16), //   88
   remote: bytes(16), // 104
   interval: u32, //     120
-  limit: u32, //        124
+  limit: u16, //        124
+  ttl: u8, //           126  0: the default
+  padding: u8,
 })
 assert(TcpRequest.size === 128, 'a request is two cache lines')
 
@@ -53,6 +55,10 @@ export const TcpOp = {
   userTimeout: 11,
   /** Sizes of the buffers. */
   buffers: 12,
+  /** All that was sent is urgent (RFC 9293 3.8.5). */
+  urgent: 14,
+  /** `value`: IP's time to live. */
+  ttl: 15,
   /** Fill in the TcpInfo that the message is. */
   info: 13,
 } as const
@@ -74,7 +80,7 @@ export const TcpNotice = message('tcp.notice', {
   local: bytes(16), // 88
   remote: bytes(16), // 104
   requests: u32, //   120  the port for requests
-  padding3: u32,
+  urgent: i32, //     124  with URGENT: bytes from what was passed to the end of the urgent data
 })
 assert(TcpNotice.size === 128, 'a notice is two cache lines')
 
@@ -95,6 +101,8 @@ export const TcpEvent = {
   URGENT: 1 << 6,
   /** Packets wait in the PCB to be passed. Never in a notice. */
   DATA: 1 << 7,
+  /** The peer has not answered three retransmissions (R1, RFC 9293 3.8.3). */
+  SILENCE: 1 << 8,
 } as const
 
 /** What is known about a connection (TCP_INFO of Linux, tcp(7)). Sent empty with the request `info`, replied filled. */

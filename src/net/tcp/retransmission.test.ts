@@ -129,17 +129,25 @@ describe('a retransmission', () => {
     assert.deepEqual(again!.data, counting(700, 300 & 255))
   })
 
-  onHosts('three times in vain, IP is told that the way may be bad (@rfc 9293 MUST-20 SHLD-10)', {}, (host) => {
-    const { peer, program } = opened(host)
-    program.send(text('hello?'))
-    host.run(2.2 * SECOND)
-    assert(peer.take().length <= 4)
-    assert.equal(host.count(TcpCounters, 'negativeAdvice'), 0)
-    host.run(20 * SECOND)
-    assert.equal(host.count(TcpCounters, 'negativeAdvice'), 1)
-    program.expect()
-    peer.take()
-  })
+  onHosts(
+    'three times in vain, IP is told that the way may be bad, and so is the program (@rfc 9293 MUST-20 SHLD-9 SHLD-10)',
+    {},
+    (host) => {
+      const { peer, program } = opened(host)
+      let silences = 0
+      program.socket.onSilence = () => silences++
+      program.send(text('hello?'))
+      host.run(2.2 * SECOND)
+      assert(peer.take().length <= 4)
+      assert.equal(host.count(TcpCounters, 'negativeAdvice'), 0)
+      assert.equal(silences, 0)
+      host.run(20 * SECOND)
+      assert.equal(host.count(TcpCounters, 'negativeAdvice'), 1)
+      assert.equal(silences, 1)
+      program.expect()
+      peer.take()
+    },
+  )
 
   onHosts('goes on for at least 100 s, then the program is told (@rfc 9293 MUST-20 MUST-12 SHLD-11)', {}, (host) => {
     const { peer, program } = opened(host)
@@ -377,6 +385,15 @@ describe('what the program says of its packets', () => {
     program.send(text('y'))
     // The lower two bits are ECN's.
     assert.equal(peer.expect('PA').sent.ip!.service, 0x28)
+  })
+
+  onHosts('the time to live is in all of them, and may change (@rfc 9293 MUST-49)', {}, (host) => {
+    const program = host.connect({ address: PEER, port: 80, ttl: 7 })
+    const peer = Peer.accept(host)
+    assert.equal(peer.syn!.sent.ip!.ttl, 7)
+    program.do((socket) => socket.setTtl(200))
+    program.send(text('x'))
+    assert.equal(peer.expect('PA').sent.ip!.ttl, 200)
   })
 
   onHosts('of a listener is in its answers as well (@rfc 9293 MUST-48)', {}, (host) => {

@@ -7,6 +7,13 @@
 //
 //   device ──► input ──► input ──► …   │ tell the programs │ their calls │ output ──► flush
 //              one segment each        │           at the end of the batch
+// What the RFC leaves open, or asks of others than us:
+// @rfc-not 9293 SHLD-13 SHLD-23 these are advice to programs
+// @rfc-not 9293 MAY-4 IP identities are not repeated: RFC 6864 gives them no meaning where nothing is cut
+// @rfc-not 9293 MAY-6 keep-alives carry no octet: SHLD-12
+// @rfc-not 9293 MAY-9 MAY-14 MAY-15 MAY-17 not done: no program of this interface asks for them
+// @rfc-not 9293 MUST-51 MUST-52 MUST-53 SHLD-24 source routes are refused by IP (RFC 7126 4.3)
+// @rfc-not 9293 MAY-10 MAY-11 not done: timestamp and record route options of IP are passed over, and none is sent
 import type { Routines } from '../../base/routines.ts'
 import type { Address } from '../../base/struct.ts'
 import type { MbufCursor, Mbufs } from '../../device/mbuf.ts'

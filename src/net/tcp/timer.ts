@@ -14,6 +14,7 @@ import { TcpCounters } from '../counters.ts'
 import { lateIsLost, loseAll } from './acknowledge.ts'
 import { collapse } from './congestion/window.ts'
 import { abort, fail, sendSyn } from './connection.ts'
+import { TcpEvent } from './message.ts'
 import { fallBack } from './mtu.ts'
 import { type Pcb, PcbFlag, TcpPcb } from './pcb.ts'
 import { detectLoss } from './rack.ts'
@@ -201,6 +202,8 @@ function isGivenUp(t: Tcp, p: Pcb, limit: number): boolean {
 function negativeAdvice(t: Tcp, p: Pcb): void {
   t.count[C.negativeAdvice]!++
   t.ip.suspect(p.remote)
+  // @rfc 9293 SHLD-9
+  t.tell(p, TcpEvent.SILENCE)
 }
 
 function reorderingTimeout(t: Tcp, p: Pcb): void {

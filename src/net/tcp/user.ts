@@ -139,6 +139,18 @@ export class TcpUser {
         // The two lower bits are ECN's (RFC 3168), and not the program's. @rfc 9293 MUST-48 SHLD-21 SHLD-22
         p.trafficClass = r.value & 0xfc
         break
+      case TcpOp.urgent:
+        // @rfc 9293 MUST-30 MUST-31
+        if ((p.state & CAN_SEND) !== 0) {
+          p.sndUp = p.sndEnd
+          p.flags |= PcbFlag.URGENT
+          t.wantOutput(p)
+        }
+        break
+      case TcpOp.ttl:
+        // @rfc 9293 MUST-49
+        p.ttl = r.value
+        break
       case TcpOp.userTimeout:
         p.userTimeoutMs = r.value
         break
@@ -195,6 +207,7 @@ export class TcpUser {
     p.socket = r.socket
     p.flags |= r.flags & OF_PROGRAM
     p.trafficClass = r.trafficClass & 0xfc
+    if (r.ttl > 0) p.ttl = r.ttl
     p.keepAliveIdleMs = r.keepAliveMs
     p.userTimeoutMs = r.value
     const pcb = p.at
@@ -309,6 +322,8 @@ export class TcpUser {
     n.family = p.family
     n.cpu = t.cpu.index
     n.requests = this.port.id
+    // @rfc 9293 MUST-33
+    n.urgent = (events & TcpEvent.URGENT) === 0 ? 0 : distance(p.rcvNxt, p.rcvUp)
     n.listener = 0
     if ((events & TcpEvent.INCOMING) !== 0) {
       n.listener = t.listeners.byId(p.listener)?.options.socket ?? 0

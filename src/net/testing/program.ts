@@ -19,7 +19,7 @@ export class TestSocket {
   readonly socket: TcpSocket
   readonly cpu: number
   /**
-   * What the program was told: `connect`, `connect ECONNREFUSED`, `end`, `writable`, `urgent`, `error ECONNRESET`, `closed`. Of data
+   * What the program was told: `connect`, `connect ECONNREFUSED`, `end`, `writable`, `urgent 4`, `error ECONNRESET`, `closed`. Of data
    * only `readable`, and only where the program does not read by itself.
    */
   readonly log: string[] = []
@@ -41,7 +41,7 @@ export class TestSocket {
       if (socket.ended) this.log.push('end')
     }
     socket.onWritable = () => this.log.push('writable')
-    socket.onUrgent = () => this.log.push('urgent')
+    socket.onUrgent = (bytes) => this.log.push(`urgent ${bytes}`)
     socket.onError = (errno) => this.log.push(`error ${errnoName(errno)}`)
     socket.onClosed = () => this.log.push('closed')
   }
