@@ -1,7 +1,7 @@
 // Loads on the stack's own sockets, for a CPU program that is the client of tcp-service.ts.
 import { errnoName } from '../src/base/errno.ts'
 import { counterSet } from '../src/kernel.ts'
-import type { TcpSocket } from '../src/socket/tcp.ts'
+import type { TcpSocket } from '../src/socket/tcpsocket.ts'
 import type { Stack } from '../src/stack.ts'
 import { MESSAGE_BYTES, Service } from './tcp-peer.ts'
 import type { Block } from './tcp-service.ts'

@@ -2,7 +2,7 @@
 // on the CPU itself. What one CPU reads goes through one scratch buffer; nothing is allocated per message.
 import type { Cpu } from '../src/kernel.ts'
 import { HostCounters } from '../src/net/counters.ts'
-import type { TcpSocket } from '../src/socket/tcp.ts'
+import type { TcpSocket } from '../src/socket/tcpsocket.ts'
 import { type HostConfig, Stack } from '../src/stack.ts'
 import { MESSAGE_BYTES, Service } from './tcp-peer.ts'
 

@@ -58,13 +58,10 @@ import { UdpSockets } from './socket/udp.ts'
 export { Mbuf, type MbufCursor, Mbufs } from './device/mbuf.ts'
 export type { HostConfig, InterfaceConfig, RouteConfig } from './net/config.ts'
 export { type Endpoint, formatEndpoint } from './net/endpoint.ts'
-export {
-  type TcpConnectOptions,
-  type TcpListener,
-  type TcpListenOptions,
-  type TcpSocket,
-  TcpSockets,
-} from './socket/tcp.ts'
+export { TcpSockets } from './socket/tcp.ts'
+export type { TcpInfo } from './socket/tcpinfo.ts'
+export type { TcpListener, TcpListenOptions } from './socket/tcplistener.ts'
+export type { TcpConnectOptions, TcpSocket, TcpSocketOptions } from './socket/tcpsocket.ts'
 export { UdpSocket, type UdpSocketOptions } from './socket/udp.ts'
 export type { UdpMembership, UdpMembershipDone } from './socket/udp-group.ts'
 

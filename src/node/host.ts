@@ -12,7 +12,7 @@ import { parsePrefix } from '../net/address.ts'
 import type { RouteConfig } from '../net/config.ts'
 import { binding } from './binding.ts'
 import type { HandleHost } from './handle-host.ts'
-import { connectArguments, setDatagramHandle, setHandle, setListen } from './inside.ts'
+import { connectArguments, connectWith, setDatagramHandle, setListen } from './inside.ts'
 import { Network, type NetworkOptions } from './network.ts'
 import { programOptions, VARIABLES } from './options.ts'
 import { startHost } from './start.ts'
@@ -195,19 +195,10 @@ export class Host {
 /** net.Socket, whose connections are made from the host. */
 function socketClass(host: HandleHost): typeof net.Socket {
   class HostSocket extends net.Socket {}
-  const { connect } = net.Socket.prototype as { connect(...args: unknown[]): net.Socket }
-  const connectHere = function (this: net.Socket, ...args: unknown[]): net.Socket {
-    const [options, listener] = connectArguments(args)
-    if (options.path != null) throw refusal('a path is no address of a host: connect to it by node:net')
-    setHandle(this, new TcpHandle(host, SOCKET))
-    // One address, and of the family that the stack has: of several net would try the second over the kernel.
-    return connect.call(
-      this,
-      { ...options, family: 4, autoSelectFamily: false },
-      ...(listener === null ? [] : [listener]),
-    )
+  const refuse = () => {
+    throw refusal('a path is no address of a host: connect to it by node:net')
   }
-  HostSocket.prototype.connect = connectHere as net.Socket['connect']
+  HostSocket.prototype.connect = connectWith(() => new TcpHandle(host, SOCKET), refuse) as net.Socket['connect']
   return HostSocket
 }
 

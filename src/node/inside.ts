@@ -1,6 +1,6 @@
-// What is asked of the insides of Node's net and dgram, where a socket of theirs is to have a handle of ours without any
-// patching: names that begin with an underline, and properties that are symbols, found by their descriptions. All of it is there
-// in Node 20 to 26. For host.ts only.
+// What is asked of the insides of Node's net and dgram, where a socket of theirs is to have a handle of ours: names that
+// begin with an underline, and properties that are symbols, found by their descriptions. All of it is there in Node 20 to 26.
+// For host.ts and patch-loaded.ts only: it loads net.
 
 import type { Socket as DatagramSocket } from 'node:dgram'
 import { createRequire } from 'node:module'
@@ -37,9 +37,28 @@ export function connectArguments(args: readonly unknown[]): [{ [option: string]:
 }
 
 /** Gives a socket a handle, as net does it itself for another attempt to connect. */
-export function setHandle(socket: Socket, handle: object): void {
+function setHandle(socket: Socket, handle: object): void {
   const method = symbolOf(Socket.prototype, 'kReinitializeHandle')
   ;(socket as unknown as { [method: symbol]: (handle: object) => void })[method]!(handle)
+}
+
+/**
+ * A `connect` that gives its socket a handle of `make`'s and goes on as net's own does; a path, which is no address of a host, is
+ * for `onPath`.
+ */
+export function connectWith(
+  make: () => object,
+  onPath: (connect: () => Socket) => Socket,
+): (this: Socket, ...args: unknown[]) => Socket {
+  const { connect } = Socket.prototype as { connect(...args: unknown[]): Socket }
+  return function (...args) {
+    const [options, listener] = connectArguments(args)
+    if (options.path != null) return onPath(() => connect.apply(this, args))
+    setHandle(this, make())
+    // One address, and of the family that the stack has: of several net would try the second over the kernel.
+    const inet = { ...options, family: 4, autoSelectFamily: false }
+    return connect.call(this, inet, ...(listener === null ? [] : [listener]))
+  }
 }
 
 /**

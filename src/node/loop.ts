@@ -8,6 +8,7 @@ import { assert } from '../base/assert.ts'
 import type { Cpu } from '../kernel/cpu.ts'
 import { EventLoopDriver } from '../machine/eventloop.ts'
 import { runTicks } from './binding.ts'
+import { OutsideCalls } from './outside.ts'
 import { ReadSlab } from './slab.ts'
 
 /** A handle that has something to tell its program. */
@@ -23,7 +24,7 @@ export interface Open {
   /** Of net.js and dgram.js, by an accessor that they put on the prototype: the socket or server. */
   readonly owner?: { destroy?(): void; close?(): void } | null
   close(): void
-  /** The process ends: what the kernel does with a descriptor that was left open. */
+  /** The process ends: what the kernel does with a descriptor that was left open. Called twice, with a turn between. */
   abandon(): void
 }
 
@@ -46,6 +47,7 @@ export class NodeLoop {
   readonly readScratch = Buffer.allocUnsafeSlow(READ_BYTES)
   /** Strings are encoded here. */
   readonly writeScratch = Buffer.allocUnsafeSlow(READ_BYTES)
+  readonly #outside: OutsideCalls | undefined
   readonly #open = new Set<Open>()
   /** What was given to the stack, and may not have left. */
   readonly #lingering = new Set<{ readonly unsentBytes: number }>()
@@ -62,6 +64,7 @@ export class NodeLoop {
     // What keeps the process alive are the handles that somebody has; not the stack's timers, nor its devices.
     driver.unref()
     cpu.onStop(() => clearInterval(this.#alive))
+    this.#outside = OutsideCalls.open(cpu, driver)
   }
 
   /** The one of a CPU, which must be on this thread's event loop. */
@@ -94,6 +97,14 @@ export class NodeLoop {
     const result = resource.runInAsyncScope(callback, self, ...parameters)
     runTicks()
     return result
+  }
+
+  /**
+   * Has `call` called outside of any callback of Node's, soon: each callback that C++ makes from there is one of its own. False:
+   * that cannot be had here.
+   */
+  callOutside(call: () => void): boolean {
+    return this.#outside?.call(call) ?? false
   }
 
   /** After a call of C++, which may have called the program: what that has put off. */
@@ -138,18 +149,24 @@ export class NodeLoop {
    * sent before gets some time to leave. Nobody's program is called any more.
    */
   finish(): void {
+    const word = new Int32Array(new SharedArrayBuffer(4))
+    const looks = (enough: number, done: () => boolean) => {
+      let count = 0
+      this.driver.wait(() => {
+        if (++count > 2) Atomics.wait(word, 0, 0, LINGER_LOOK_MS)
+        return count > enough && done()
+      }, LINGER_MS)
+    }
+    for (const handle of this.#open) handle.abandon()
+    // What was sent before a reset is sent in a turn before it.
+    looks(1, () => true)
     for (const handle of this.#open) handle.abandon()
     this.#open.clear()
-    const word = new Int32Array(new SharedArrayBuffer(4))
-    // The first looks are for what a socket without data still has to say: FIN, RST.
-    let looks = 0
-    const done = () => {
-      if (++looks > 2) Atomics.wait(word, 0, 0, LINGER_LOOK_MS)
-      if (looks < 4) return false
+    // Some turns in any case: for what a socket without data still has to say, FIN or RST.
+    looks(3, () => {
       for (const socket of this.#lingering) if (socket.unsentBytes > 0) return false
       return true
-    }
-    this.driver.wait(done, LINGER_MS)
+    })
   }
 
   #deliver(): number {

@@ -1,7 +1,6 @@
-// Puts classes of ours where Node's net and dgram take theirs from. Before those are loaded: they look once.
+// Puts classes of ours where Node's net and dgram take theirs from, before those are loaded: they look once.
 // For the preload alone; src/node/host.ts does without.
 import { assert } from '../base/assert.ts'
-import { Errno, KernelError } from '../base/errno.ts'
 import { binding, isLoaded } from './binding.ts'
 import type { HandleHost } from './handle-host.ts'
 import { TcpHandle } from './tcp-handle.ts'
@@ -9,12 +8,10 @@ import { UdpHandle } from './udp-handle.ts'
 
 /**
  * From now on net and dgram, and all that is built on them, take their handles from here. The function that this gives says
- * which host's they are: to be called before the first is made.
- * @throws KernelError EBUSY where they were loaded before
+ * which host's they are: to be called before the first is made. Undefined, and nothing is done, where they were loaded before.
  */
-export function patch(): (host: HandleHost) => void {
-  refuseLoaded('net')
-  refuseLoaded('dgram')
+export function patch(): ((host: HandleHost) => void) | undefined {
+  if (isLoaded('net') || isLoaded('dgram')) return undefined
   let host: HandleHost | undefined
   const standing = () => {
     assert(host !== undefined, 'the host stands before the first handle is made')
@@ -43,10 +40,4 @@ export function patch(): (host: HandleHost) => void {
 export async function preferInet(): Promise<void> {
   const { setDefaultResultOrder } = await import('node:dns')
   setDefaultResultOrder('ipv4first')
-}
-
-function refuseLoaded(module: string): void {
-  if (!isLoaded(module)) return
-  const sentence = `node:${module} is loaded already: load damselfly/register before anything else, as the first --import`
-  throw new KernelError(Errno.EBUSY, sentence)
 }

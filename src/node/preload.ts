@@ -1,13 +1,16 @@
 // `node --import damselfly/register program.js`: the program's net and dgram, and all that is built on them, run on a host of
 // ours. What can be said about it are environment variables: options.ts. `damselfly run` sets them, and starts Node so.
 //
-// Only the main thread has the host: worker threads that the program starts keep the kernel's network.
+// Only the main thread has the host: worker threads that the program starts keep the kernel's network, and so do processes
+// that it forks.
 import { writeSync } from 'node:fs'
 import { isMainThread } from 'node:worker_threads'
 import { KernelError } from '../base/errno.ts'
 import { programOptions } from './options.ts'
 import { patch, preferInet } from './patch.ts'
 
+/** Set in the environment of a process with an interface, for those that it starts: its id. */
+const HOST_OF = 'DAMSELFLY_HOST_OF'
 /** What a shell tells of a program that could not be started. */
 const CANNOT_START = 126
 
@@ -15,11 +18,16 @@ if (isMainThread) await register()
 
 async function register(): Promise<void> {
   try {
+    const options = programOptions(process.env)
+    if (process.env[HOST_OF] !== undefined) return
+    // An interface has one process: those that this one forks, with its own arguments, keep the kernel's network.
+    if (options.device !== 'none') process.env[HOST_OF] = String(process.pid)
     // First of all: much of Node loads net for the standard streams, when they are pipes.
     const runOn = patch()
     const { startHost } = await import('./start.ts')
-    const { host, finish } = await startHost(programOptions(process.env))
-    runOn(host)
+    const { host, finish } = await startHost(options)
+    if (runOn !== undefined) runOn(host)
+    else (await import('./patch-loaded.ts')).patchLoaded(host)
     await preferInet()
     process.on('exit', finish)
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) endInOrder(signal, finish)

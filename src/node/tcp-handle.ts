@@ -8,7 +8,8 @@
 // from C++, where no other class of JavaScript will do. As long as none of them does, bytes do not take that way.
 import { AsyncResource } from 'node:async_hooks'
 import type { KernelError } from '../base/errno.ts'
-import type { TcpListener, TcpListenOptions, TcpSocket } from '../socket/tcp.ts'
+import type { TcpListener, TcpListenOptions } from '../socket/tcplistener.ts'
+import type { TcpSocket } from '../socket/tcpsocket.ts'
 import { binding, type Request, Uv, uvError, uvName } from './binding.ts'
 import type { HandleHost } from './handle-host.ts'
 import { type Deliverable, type NodeLoop, type Open, READ_BYTES } from './loop.ts'
@@ -52,6 +53,8 @@ type OnComplete = (this: Request, ...results: unknown[]) => void
 
 export class TcpHandle extends JSStream implements Deliverable, Open {
   queued = false
+  /** Set by http, whose parser then reads from the handle. */
+  _consumed = false
   /** Set by net.js. */
   onconnection: OnConnection | undefined = undefined
   readonly #host: HandleHost
@@ -80,6 +83,8 @@ export class TcpHandle extends JSStream implements Deliverable, Open {
   #isGone = false
   #error = 0
   #isClosing = false
+  /** What is still to be done with the socket. */
+  #ending: 'abort' | 'close' | undefined = undefined
   #isClosed = false
   #onclose: (() => void) | undefined = undefined
   #isReferenced = true
@@ -353,6 +358,16 @@ export class TcpHandle extends JSStream implements Deliverable, Open {
   }
 
   #read(socket: TcpSocket): void {
+    // The parser of HTTP, which says that it has the handle, makes one callback of all; others are to have each their own.
+    const isTogether = !this.#isNative || this._consumed || this.#userBuffer !== undefined
+    if (isTogether || !this.#loop.callOutside(this.#readHere)) this.#readAll(socket)
+  }
+
+  readonly #readHere = (): void => {
+    if (this.#socket !== undefined) this.#readAll(this.#socket)
+  }
+
+  #readAll(socket: TcpSocket): void {
     for (let reads = 0; this.#canRead() && socket.readableBytes > 0; reads++) {
       if (reads === READS_MAX) return this.#mark(Mark.readable)
       this.#readOnce(socket)
@@ -573,11 +588,18 @@ export class TcpHandle extends JSStream implements Deliverable, Open {
     if (refusal !== 0) return refusal
     this.#count(chunks)
     const left = this.#writes.trySend(this.#socket!, chunks)
-    // A request of C++ must not end within the call that makes it: also one whose bytes are all taken waits in the queue.
+    // A request of C++ must not end within the call that makes it: also one whose bytes are all taken waits in the queue, but no
+    // longer than until that call is over, for HTTP/2 reads nothing meanwhile.
     this.#writes.push(request, chunks, left < 0 ? chunks.length : left, left < 0 ? 0 : this.#writes.taken, true)
-    if (left < 0) this.#mark(Mark.writable)
+    if (left < 0) process.nextTick(this.#finishWrites)
     this.#update()
     return 0
+  }
+
+  readonly #finishWrites = (): void => {
+    const socket = this.#socket
+    if (socket !== undefined && !this.#isClosing && !this.#isGone) this.#writes.flush(socket)
+    this.#update()
   }
 
   onshutdown(request: Request): number {
@@ -668,6 +690,7 @@ export class TcpHandle extends JSStream implements Deliverable, Open {
 
   abandon(): void {
     if (!this.#isClosing) this.#end(false)
+    else this.#endSocket()
   }
 
   #close(onclose: (() => void) | undefined, isReset: boolean): void {
@@ -686,8 +709,21 @@ export class TcpHandle extends JSStream implements Deliverable, Open {
     const socket = this.#socket
     if (socket === undefined) return
     this.#loop.linger(socket)
-    if (isReset) socket.abort()
+    // A reset, which close gives as well where something is unread, takes along what was not sent yet. A kernel sends within the
+    // call; here it is sent in the turn that comes before the program is told.
+    const resets = isReset || socket.readableBytes > 0
+    if (resets && socket.unsentBytes > 0) this.#ending = isReset ? 'abort' : 'close'
+    else if (isReset) socket.abort()
     else socket.close()
+  }
+
+  /** What `close` and `reset` have put off by a turn. */
+  #endSocket(): void {
+    const ending = this.#ending
+    if (ending === undefined) return
+    this.#ending = undefined
+    this.#loop.enter()
+    this.#socket?.[ending]()
   }
 
   /** From now on nobody is let in, on all CPUs, as after a system call. False: no memory for the message; to be tried again. */
@@ -728,6 +764,7 @@ export class TcpHandle extends JSStream implements Deliverable, Open {
 
   /** What was under way is cancelled, and then the handle is closed. */
   #tellClosed(): void {
+    this.#endSocket()
     if (this.#listener?.closed === false && !this.#unlisten(this.#listener)) return this.#loop.queue(this)
     if (this.#connecting !== undefined) this.#connected({ ...this.#connecting, status: Uv.ECANCELED })
     this.#writes.cancel(Uv.ECANCELED)

@@ -17,6 +17,7 @@ const PACKETS_MAX = 32
 /** Linux's least, and the most that it lets anybody have. */
 const BUFFER_BYTES_MIN = 2304
 const BUFFER_BYTES_MAX = 8 * 1024 * 1024
+const INT_MAX = 2 ** 31 - 1
 
 /** Of `bind`: dgram's `reuseAddr` and `reusePort`, the latter since Node 23. */
 const { UV_UDP_REUSEADDR = 0, UV_UDP_REUSEPORT = 0 } = binding('udp_wrap').constants
@@ -193,10 +194,10 @@ export class UdpHandle implements Deliverable, Open {
   // Sending.
 
   /** As `(request, list, count, port, address, hasCallback)`; to where it is connected, `(request, list, count, hasCallback)`. */
-  send(_request: Request, list: readonly Uint8Array[], _count: number, port?: unknown, address?: string): number {
+  send(_request: Request, list: readonly ArrayBufferView[], _count: number, port?: unknown, address?: string): number {
     const refusal = this.#bound()
     if (refusal !== 0) return refusal
-    const bytes = list.length === 1 ? list[0]! : Buffer.concat(list)
+    const bytes = list.length === 1 ? bytesOf(list[0]!) : Buffer.concat(list.map(bytesOf))
     this.#loop.enter()
     const to = typeof port === 'number' ? this.#towards(address!, port) : this.#remote
     if (to === undefined) return typeof port === 'number' ? Uv.EINVAL : Uv.EDESTADDRREQ
@@ -206,7 +207,7 @@ export class UdpHandle implements Deliverable, Open {
     return errno === 0 ? bytes.byteLength + 1 : uvError(errno)
   }
 
-  send6(request: Request, list: readonly Uint8Array[], count: number, port?: unknown, address?: string): number {
+  send6(request: Request, list: readonly ArrayBufferView[], count: number, port?: unknown, address?: string): number {
     if (typeof port !== 'number') return this.send(request, list, count, port)
     const mapped = mappedAddress(address!)
     return mapped === undefined ? Uv.EAFNOSUPPORT : this.send(request, list, count, port, mapped)
@@ -379,10 +380,12 @@ export class UdpHandle implements Deliverable, Open {
   /** 0 asks. As on Linux twice the bytes that were set, for what packets need besides their data. */
   bufferSize(size: number, isReceive: boolean, context: Record<string, unknown>): number | undefined {
     const socket = this.#socket
-    if (socket === undefined) {
+    const isTooLarge = size > INT_MAX
+    if (socket === undefined || isTooLarge) {
+      const errno = isTooLarge ? Uv.EINVAL : Uv.EBADF
+      const message = isTooLarge ? 'invalid argument' : 'bad file descriptor'
       const syscall = isReceive ? 'uv_recv_buffer_size' : 'uv_send_buffer_size'
-      const code = uvName(Uv.EBADF)
-      Object.assign(context, { errno: Uv.EBADF, code, message: 'bad file descriptor', syscall })
+      Object.assign(context, { errno, code: uvName(errno), message, syscall })
       return undefined
     }
     if (size !== 0) {
@@ -467,6 +470,11 @@ export class UdpHandle implements Deliverable, Open {
     if (typeof onclose === 'function') this.#loop.call(this.#scope, onclose, this)
     this.#scope.emitDestroy()
   }
+}
+
+/** dgram lets arrays of other numbers pass: what counts are their bytes. */
+function bytesOf(view: ArrayBufferView): Uint8Array {
+  return view instanceof Uint8Array ? view : new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
 }
 
 /** Where packets go: its bytes stay where they are, and are written anew for another address. */

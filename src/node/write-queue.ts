@@ -1,7 +1,7 @@
 // What a program has written and the send buffer had no room for, in order, and the requests that are over when it has all
 // been taken. The common write never comes here: it fits, and is over at once. One for each TCP handle.
 import { AsyncResource } from 'node:async_hooks'
-import type { TcpSocket } from '../socket/tcp.ts'
+import type { TcpSocket } from '../socket/tcpsocket.ts'
 import type { JsStream, Request } from './binding.ts'
 import type { NodeLoop } from './loop.ts'
 

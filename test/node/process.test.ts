@@ -182,6 +182,41 @@ describe('a process', () => {
     assert.equal(stdout, 'true\nexit 0\n', stderr)
   })
 
+  test('a process in which net was loaded before runs on us all the same', { timeout: 30_000 }, async () => {
+    const program = `const server = http.createServer((request, response) => response.end('by late')).listen(0, () => {
+        say(server.address().address, server._handle.fd)
+        http.get('http://localhost:' + server.address().port, (response) => response.on('data', (data) => say(String(data)))
+          .on('end', () => { server.close(); server.closeAllConnections() }))
+      })
+      const udp = dgram.createSocket('udp4', (message) => { say(String(message)); udp.close() })
+      udp.bind(0, () => { say(process.getActiveResourcesInfo().includes('UDPWRAP')); udp.send('datagram', udp.address().port) })`
+    const { stdout, stderr, code } = await run(true, ['-r', 'node:http', '-e', HEAD + program]).ended
+    assert.deepEqual(
+      [stdout.split('\n').toSorted(), code],
+      [['', '0.0.0.0 -1', 'by late', 'datagram', 'exit 0', 'false'].toSorted(), 0],
+      stderr,
+    )
+  })
+
+  test('a child with a channel to its parent runs on us', { timeout: 30_000 }, async () => {
+    const program = `
+      if (process.send) {
+        const server = net.createServer((socket) => socket.end('child')).listen(0, '127.0.0.1', () => {
+          const fd = server._handle.fd
+          net.connect(server.address().port, '127.0.0.1').on('data', (data) => process.send([fd, String(data)])).on('close', () => {
+            server.close()
+            process.disconnect()
+          })
+        })
+      } else {
+        const { spawn } = require('child_process')
+        spawn(process.execPath, [...process.execArgv], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+          .on('message', (message) => say(message.join(' ')))
+      }`
+    const { stdout, stderr } = await run(true, ['-e', HEAD + program]).ended
+    assert.equal(stdout, '-1 child\nexit 0\nexit 0\n', stderr)
+  })
+
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     test(`${signal} ends a process as it would without us`, { timeout: 30_000 }, async () => {
       const command = run(true, ['-e', `${HEAD} net.createServer().listen(0, () => say('up'))`])

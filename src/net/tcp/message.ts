@@ -30,6 +30,8 @@ export const TcpRequest = message('tcp.request', {
   padding: u8,
 })
 assert(TcpRequest.size === 128, 'a request is two cache lines')
+/** The type of a cursor over a request. */
+export type RequestFields = ReturnType<(typeof TcpRequest)['cursor']>
 
 export const TcpOp = {
   /** Open a connection to `remote`; answered by CONNECTED or ERROR. */
