@@ -144,12 +144,7 @@ export function watchDescriptor(descriptor: number, onReadable: () => void): Wat
   return watched ?? watchByTimer(descriptor, onReadable)
 }
 
-/**
- * The same by libuv alone; undefined where koffi does not offer it. What is called is called by libuv itself, with no callback of Node's
- * around it: it must not throw, and process.nextTick and promises do not run behind it.
- * @throws KernelError those of `libc`
- */
-export function watchByLoop(descriptor: number, onReadable: () => void): Watch | undefined {
+function watchByLoop(descriptor: number, onReadable: () => void): Watch | undefined {
   // First, for its errors' sake: they say how to get koffi.
   libc()
   const { node } = createRequire(import.meta.url)('koffi') as KoffiNode

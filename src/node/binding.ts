@@ -60,6 +60,8 @@ interface InnerProcess {
   binding<Name extends keyof Bindings>(name: Name): Bindings[Name]
   /** Runs what process.nextTick and promises have queued, as Node does after each call from C++. */
   _tickCallback?: () => void
+  /** What C++ calls with an exception that nobody has caught: tells the listeners, and clears the stack of asynchronous resources. */
+  _fatalException(error: unknown): boolean
   /** Names of the modules that were loaded until now. */
   readonly moduleLoadList: readonly string[]
 }
@@ -77,6 +79,16 @@ export function isLoaded(module: string): boolean {
 
 /** `process._tickCallback`; where a Node no longer has it, ticks run at the end of the event loop's callback. */
 export const runTicks: () => void = inner._tickCallback ?? (() => {})
+
+/**
+ * An exception of the program's where JavaScript may not throw. Where anybody listens for such it is told at once; else it is thrown
+ * on, and must end the process.
+ */
+export function uncaught(error: unknown): void {
+  const isHeard = process.listenerCount('uncaughtException') > 0 || process.hasUncaughtExceptionCaptureCallback()
+  if (!isHeard) throw error
+  inner._fatalException(error)
+}
 
 /** libuv's number of an errno: what handles return. The same but for the sign on Linux, and others elsewhere. */
 export function uvError(errno: number): number {

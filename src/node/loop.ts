@@ -8,7 +8,7 @@ import { assert } from '../base/assert.ts'
 import type { Cpu } from '../kernel/cpu.ts'
 import { EventLoopDriver } from '../machine/eventloop.ts'
 import { runTicks } from './binding.ts'
-import { OutsideCalls } from './outside.ts'
+import { NativeCallbacks } from './native-callbacks.ts'
 import { ReadSlab } from './slab.ts'
 
 /** A handle that has something to tell its program. */
@@ -43,11 +43,11 @@ export class NodeLoop {
   readonly cpu: Cpu
   readonly driver: EventLoopDriver
   readonly slab = new ReadSlab()
+  readonly callbacks = new NativeCallbacks()
   /** Bytes on their way between the stack and Node's C++: good until the next call. */
   readonly readScratch = Buffer.allocUnsafeSlow(READ_BYTES)
   /** Strings are encoded here. */
   readonly writeScratch = Buffer.allocUnsafeSlow(READ_BYTES)
-  readonly #outside: OutsideCalls | undefined
   readonly #open = new Set<Open>()
   /** What was given to the stack, and may not have left. */
   readonly #lingering = new Set<{ readonly unsentBytes: number }>()
@@ -64,7 +64,6 @@ export class NodeLoop {
     // What keeps the process alive are the handles that somebody has; not the stack's timers, nor its devices.
     driver.unref()
     cpu.onStop(() => clearInterval(this.#alive))
-    this.#outside = OutsideCalls.open(cpu, driver)
   }
 
   /** The one of a CPU, which must be on this thread's event loop. */
@@ -97,14 +96,6 @@ export class NodeLoop {
     const result = resource.runInAsyncScope(callback, self, ...parameters)
     runTicks()
     return result
-  }
-
-  /**
-   * Has `call` called outside of any callback of Node's, soon: each callback that C++ makes from there is one of its own. False:
-   * that cannot be had here.
-   */
-  callOutside(call: () => void): boolean {
-    return this.#outside?.call(call) ?? false
   }
 
   /** After a call of C++, which may have called the program: what that has put off. */

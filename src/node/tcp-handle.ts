@@ -358,16 +358,6 @@ export class TcpHandle extends JSStream implements Deliverable, Open {
   }
 
   #read(socket: TcpSocket): void {
-    // The parser of HTTP, which says that it has the handle, makes one callback of all; others are to have each their own.
-    const isTogether = !this.#isNative || this._consumed || this.#userBuffer !== undefined
-    if (isTogether || !this.#loop.callOutside(this.#readHere)) this.#readAll(socket)
-  }
-
-  readonly #readHere = (): void => {
-    if (this.#socket !== undefined) this.#readAll(this.#socket)
-  }
-
-  #readAll(socket: TcpSocket): void {
     for (let reads = 0; this.#canRead() && socket.readableBytes > 0; reads++) {
       if (reads === READS_MAX) return this.#mark(Mark.readable)
       this.#readOnce(socket)
@@ -406,8 +396,11 @@ export class TcpHandle extends JSStream implements Deliverable, Open {
   }
 
   #readNative(socket: TcpSocket): void {
-    const { readScratch } = this.#loop
-    this.readBuffer(readScratch.subarray(0, this.#take(socket, readScratch)))
+    const { readScratch, callbacks } = this.#loop
+    const bytes = readScratch.subarray(0, this.#take(socket, readScratch))
+    // The parser of HTTP, which says that it has the handle, makes one callback of all.
+    if (this._consumed || !callbacks.needed) this.readBuffer(bytes)
+    else callbacks.separate(super.getAsyncId(), () => this.readBuffer(bytes))
     this.#loop.tick()
   }
 

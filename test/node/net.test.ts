@@ -287,6 +287,21 @@ const cases: readonly Case[] = [
     },
   ],
   [
+    'a port that a server has is EADDRINUSE to connect from',
+    async (world) => {
+      const { server, port } = await listening(world, () => {})
+      const own = world.client.net.createServer()
+      own.listen(0, world.clientAddress)
+      await event(own, 'listening')
+      const { port: localPort } = own.address() as AddressInfo
+      const target = { port, host: world.address, localAddress: world.clientAddress, localPort }
+      const { code, syscall, address, port: named } = await event<Failure>(world.client.net.connect(target), 'error')
+      assert.deepEqual([code, syscall, address, named], ['EADDRINUSE', 'bind', world.clientAddress, localPort])
+      server.close()
+      own.close()
+    },
+  ],
+  [
     'a write on a connection that was reset, while nobody reads, fails',
     async (world) => {
       const { client, other } = await connected(world, { pauseOnConnect: true })

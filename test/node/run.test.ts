@@ -117,6 +117,32 @@ describe('damselfly run', { skip }, () => {
     }),
   )
 
+  test('what was written before a reset is sent before it', { timeout: 60_000 }, () =>
+    inNamespace('run-reset', async (namespace) => {
+      const server = new Command(
+        namespace.spawn(
+          process.execPath,
+          [
+            '-e',
+            `require('net').createServer((socket) => {
+              socket.on('data', (data) => console.log(String(data))).on('error', (error) => console.log(error.code))
+              socket.on('close', () => process.exit())
+            }).listen(9000, () => console.log('up'))`,
+          ],
+          { stdio: ['ignore', 'pipe', 'pipe'] },
+        ),
+      )
+      await printed(server, 'up')
+      const program = `const socket = require('net').connect(9000, '${KERNELS}', () => {
+          socket.write('last words')
+          socket.resetAndDestroy()
+        })`
+      assert.equal((await run(namespace, program).ended).code, 0)
+      // Whether it hears of the reset, or of an end, is libuv's affair.
+      assert.match((await server.ended).stdout, /^up\nlast words\n/)
+    }),
+  )
+
   test('Ctrl-C closes the connections of a program before it ends', { timeout: 60_000 }, () =>
     inNamespace('run-signal', async (namespace) => {
       const program = `require('net').createServer((socket) => socket.write('hello')).listen(8080, () => console.log('up'))`

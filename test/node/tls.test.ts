@@ -233,6 +233,31 @@ const cases: readonly Case[] = [
     },
   ],
   [
+    'a stream of http2 that is opened and cancelled by the same bytes is there when its program is told',
+    async (world) => {
+      const server = http2.createServer()
+      const { promise: told, resolve } = withResolvers<boolean>()
+      server.on('stream', (stream: http2.ServerHttp2Stream) => {
+        resolve(stream.destroyed)
+        stream.on('error', () => {})
+        // Throws where the stream is gone.
+        stream.respond({ ':status': 200 })
+      })
+      const port = await listening(world, server as unknown as Server)
+      const client = world.client.net.connect(port, world.address)
+      const frame = (type: number, flags: number, stream: number, payload: readonly number[]) =>
+        Buffer.from([0, 0, payload.length, type, flags, 0, 0, 0, stream, ...payload])
+      const settings = frame(4, 0, 0, [])
+      // GET http / of x, by the numbers of HPACK's table (RFC 7541, appendix A).
+      const headers = frame(1, 5, 1, [0x82, 0x86, 0x84, 0x41, 0x01, 0x78])
+      const cancel = frame(3, 0, 1, [0, 0, 0, 8])
+      client.write(Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), settings, headers, cancel]))
+      assert.equal(await told, false)
+      client.destroy()
+      server.close()
+    },
+  ],
+  [
     'modules of Node reach a secure server by themselves',
     async (world) => {
       if (!world.isOwn) return
