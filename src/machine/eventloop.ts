@@ -33,6 +33,7 @@ export class EventLoopDriver {
   #inTurn = false
   /** Work was announced in a slice, whose end looks for it. */
   #again = false
+  #onSleep: () => void = () => {}
 
   constructor(cpus: readonly Cpu[], clock: Clock, onFailure: (cpu: Cpu, error: unknown) => void) {
     this.#cpus = cpus
@@ -80,6 +81,11 @@ export class EventLoopDriver {
       const index = this.#programs.indexOf(run)
       if (index >= 0) this.#programs.splice(index, 1)
     }
+  }
+
+  /** `call` is called whenever the CPUs have announced that they sleep: somebody has to hear who wakes them. */
+  whenAsleep(call: () => void): void {
+    this.#onSleep = call
   }
 
   /**
@@ -201,6 +207,7 @@ export class EventLoopDriver {
       this.#timer = setTimeout(() => this.schedule(), Math.max(1, Math.ceil(nextUs / 1000)))
       if (!this.#referenced) this.#timer.unref()
     }
+    this.#onSleep()
     return true
   }
 }

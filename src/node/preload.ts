@@ -6,7 +6,7 @@
 import { writeSync } from 'node:fs'
 import { isMainThread } from 'node:worker_threads'
 import { KernelError } from '../base/errno.ts'
-import { programOptions } from './options.ts'
+import { type ProgramOptions, programOptions } from './options.ts'
 import { patch, preferInet } from './patch.ts'
 
 /** Set in the environment of a process with an interface, for those that it starts: its id. */
@@ -22,6 +22,7 @@ async function register(): Promise<void> {
     if (process.env[HOST_OF] !== undefined) return
     // An interface has one process: those that this one forks, with its own arguments, keep the kernel's network.
     if (options.device !== 'none') process.env[HOST_OF] = String(process.pid)
+    if (options.instances) await runAsInstances(options)
     // First of all: much of Node loads net for the standard streams, when they are pipes.
     const runOn = patch()
     const { startHost } = await import('./start.ts')
@@ -37,6 +38,17 @@ async function register(): Promise<void> {
     writeSync(2, `damselfly: ${error.message}\n`)
     process.exit(CANNOT_START)
   }
+}
+
+/** The program does not run on this thread: the process ends when its instances have. */
+async function runAsInstances(options: ProgramOptions): Promise<void> {
+  const { runInstances } = await import('./instances.ts')
+  const result = await runInstances(options, process.argv.slice(1))
+  if (typeof result === 'number') process.exit(result)
+  process.removeAllListeners(result)
+  process.kill(process.pid, result)
+  // The signal ends the process before this is over.
+  await new Promise(() => {})
 }
 
 /** A signal that ends the process has no exit behind it: connections are closed before. Where the program listens, it decides. */

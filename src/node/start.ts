@@ -9,6 +9,7 @@ import { CpuBlock } from '../kernel/layout.ts'
 import { boot } from '../machine/boot.ts'
 import { InlineMachine } from '../machine/inline.ts'
 import type { Machine } from '../machine/machine.ts'
+import type { MachineOptions } from '../machine/options.ts'
 import { ThreadsMachine } from '../machine/threads.ts'
 import type { HostConfig, InterfaceConfig } from '../net/config.ts'
 import { Stack } from '../stack.ts'
@@ -30,28 +31,40 @@ export interface StartedHost {
 /** @throws KernelError those of `openTun` and `configureInterface`, for want of privileges first of all; CpuFailure */
 export async function startHost(options: ProgramOptions): Promise<StartedHost> {
   const { cpus } = options
-  const workers = cpus === 1 ? [] : Array.from({ length: cpus }, (_, i) => i)
-  const config: HostConfig = {
-    name: 'host',
-    index: 0,
-    cpus: cpus === 1 ? [0] : workers,
-    ...(cpus === 1 ? {} : { programs: [cpus] }),
-    ...(options.device === 'none' ? { interfaces: [] } : attached(options, cpus)),
-  }
-  const common = {
-    memoryBytes: MEMORY_BYTES,
-    regions: deviceRegions(config.interfaces.map(({ device }) => device)),
-    data: config,
-    signals: false,
-  }
+  const owners = Array.from({ length: cpus }, (_, i) => i)
+  const config = hostConfig(options, owners, cpus === 1 ? [] : [cpus])
   const machine =
     cpus === 1
-      ? await boot({ ...common, host: 'inline', cpus: 1 })
-      : await boot({ ...common, host: 'threads', cpus: cpus + 1, join: true, program: programUrl() })
+      ? await boot({ ...machineOptions(config, 1), host: 'inline', signals: false })
+      : await boot({
+          ...machineOptions(config, cpus + 1),
+          host: 'threads',
+          join: true,
+          program: programUrl(),
+          signals: false,
+        })
   const stack = await stand(machine, config)
   const host = new HandleHost(stack)
   if (machine instanceof ThreadsMachine || machine instanceof InlineMachine) machine.unref()
   return { host, machine, finish: () => finish(host, machine) }
+}
+
+/**
+ * The host of a program, its interface opened.
+ * @param cpus those that own flows, and have a queue each
+ * @param programs those that have sockets only
+ */
+export function hostConfig(
+  options: ProgramOptions,
+  cpus: readonly number[],
+  programs: readonly number[] = [],
+): HostConfig {
+  return { name: 'host', index: 0, cpus, programs, ...attached(options, cpus.length) }
+}
+
+export function machineOptions(config: HostConfig, cpus: number): MachineOptions {
+  const regions = deviceRegions(config.interfaces.map(({ device }) => device))
+  return { cpus, memoryBytes: MEMORY_BYTES, regions, data: config }
 }
 
 /** The interface on the kernel's end, and ours. */

@@ -267,14 +267,14 @@ export class UdpHandle implements Deliverable, Open {
 
   /** The packet's bytes, copied once, out of the machine's memory; it is freed. */
   #take(packet: Address): Buffer {
-    const { u8, mbufs } = this.#host.context
+    const { memory, mbufs } = this.#host.context
     const m = this.#m
     const { slab } = this.#loop
     const room = slab.room(m.total)
     let filled = 0
     for (let part = packet; part !== 0; part = m.part) {
       m.at = part
-      room.set(u8.subarray(m.data, m.data + m.length), filled)
+      memory.transfer.toProgram(m.data, m.length, room, filled)
       filled += m.length
     }
     slab.keep(room, filled)

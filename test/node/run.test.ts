@@ -188,6 +188,58 @@ describe('damselfly run', { skip }, () => {
     }),
   )
 
+  test('with --instances each CPU has its own program, and that the connections of its CPU', { timeout: 60_000 }, () =>
+    inNamespace('run-instances', async (namespace) => {
+      const program = `
+        const { threadId } = require('worker_threads')
+        const text = [threadId, require.main === module, ...process.argv.slice(2)].join(' ')
+        require('net').createServer((socket) => socket.end(text)).listen(8080, () => console.log('up'))
+        const udp = require('dgram').createSocket('udp4', (message, from) => udp.send(text, from.port, from.address))
+        udp.bind(8080)`
+      const server = run(namespace, program, ['--cpus', '2', '--instances'])
+      await until('both instances', () => server.stdout.split('up').length === 3)
+      const { stdout, stderr } = await kernel(
+        namespace,
+        `const seen = { tcp: new Set(), udp: new Set() }
+         let left = 48
+         const done = (kind, text) => { seen[kind].add(text); if (--left === 0) console.log([...seen.tcp].sort().join(), '/', [...seen.udp].sort().join()) }
+         for (let i = 0; i < 24; i++) {
+           require('net').connect(8080, '${OURS}').on('data', (data) => done('tcp', String(data)))
+           const udp = require('dgram').createSocket('udp4', (message) => { done('udp', String(message)); udp.close() })
+           udp.send('?', 8080, '${OURS}')
+         }`,
+      )
+      const both = '1 true an --argument,2 true an --argument'
+      assert.equal(stdout, `${both} / ${both}\n`, `${stderr}${server.stderr}`)
+      assert.equal((await server.end('SIGINT')).signal, 'SIGINT')
+    }),
+  )
+
+  for (const [what, program, code, printed] of [
+    ['end when they have nothing left to do', 'console.log(1); setTimeout(() => {}, 20)', 0, /^1\n1\n$/],
+    [
+      'end with the code that one has set',
+      "if (require('worker_threads').threadId === 2) process.exitCode = 4",
+      4,
+      /^$/,
+    ],
+    [
+      'end all when one does, with its code',
+      "require('net').createServer().listen(80, () => { if (require('worker_threads').threadId === 1) process.exit(3) })",
+      3,
+      /^$/,
+    ],
+    ['end all when one throws', "if (require('worker_threads').threadId === 2) throw new Error('mine')", 1, /^$/],
+  ] as const) {
+    test(`instances ${what}`, { timeout: 60_000 }, () =>
+      inNamespace('run-instances-end', async (namespace) => {
+        const ended = await run(namespace, program, ['--cpus', '2', '--instances', '--device', 'none']).ended
+        assert.equal(ended.code, code, ended.stderr)
+        assert.match(ended.stdout, printed)
+      }),
+    )
+  }
+
   test('without privileges a sentence says what to do', { timeout: 60_000 }, async () => {
     const [uid, gid] = [65534, 65534]
     const child = spawn(process.execPath, [MAIN, 'run', '--tun', 'df9', 'server.js'], {
