@@ -78,6 +78,8 @@ export class TcpHandle extends JSStream implements Deliverable, Open {
   #onread: OnRead | undefined = undefined
   /** Reads go through C++, where somebody else than net.js listens. */
   #isNative = false
+  /** Callbacks of C++ are to be told apart: see NativeCallbacks. Known when the first bytes come. */
+  #isSeparate: boolean | undefined = undefined
   #userBuffer: Uint8Array | undefined = undefined
   /** The connection is gone. Its error is told once; then writing is EPIPE, and reading the end. */
   #isGone = false
@@ -399,7 +401,8 @@ export class TcpHandle extends JSStream implements Deliverable, Open {
     const { readScratch, callbacks } = this.#loop
     const bytes = readScratch.subarray(0, this.#take(socket, readScratch))
     // The parser of HTTP, which says that it has the handle, makes one callback of all.
-    if (this._consumed || !callbacks.needed) this.readBuffer(bytes)
+    this.#isSeparate ??= !this._consumed && callbacks.needed
+    if (!this.#isSeparate) this.readBuffer(bytes)
     else callbacks.separate(super.getAsyncId(), () => this.readBuffer(bytes))
     this.#loop.tick()
   }
@@ -443,50 +446,49 @@ export class TcpHandle extends JSStream implements Deliverable, Open {
   }
 
   writeUtf8String(request: Request | null, text: string): number | Request {
-    return this.#writeText(request, text, 'utf8', 3)
+    return this.#writeText(request, text, 'utf8')
   }
 
   writeAsciiString(request: Request | null, text: string): number | Request {
-    return this.#writeText(request, text, 'latin1', 1)
+    return this.#writeText(request, text, 'latin1')
   }
 
   writeLatin1String(request: Request | null, text: string): number | Request {
-    return this.#writeText(request, text, 'latin1', 1)
+    return this.#writeText(request, text, 'latin1')
   }
 
   writeUcs2String(request: Request | null, text: string): number | Request {
-    return this.#writeText(request, text, 'utf16le', 2)
+    return this.#writeText(request, text, 'utf16le')
   }
 
   /** @param chunks buffers where `allBuffers`; else each is followed by its encoding, and may be a string */
   writev(request: Request | null, chunks: readonly unknown[], allBuffers: boolean): number | Request {
     if (allBuffers) return this.#write(request, chunks as Uint8Array[])
     const buffers: Uint8Array[] = []
+    let used = 0
     for (let i = 0; i < chunks.length; i += 2) {
       const chunk = chunks[i] as Uint8Array | string
-      buffers.push(typeof chunk === 'string' ? Buffer.from(chunk, chunks[i + 1] as BufferEncoding) : chunk)
+      const bytes = typeof chunk === 'string' ? this.#encode(chunk, chunks[i + 1] as BufferEncoding, used) : chunk
+      if (bytes.buffer === this.#loop.writeScratch.buffer) used += bytes.length
+      buffers.push(bytes)
     }
     return this.#write(request, buffers)
   }
 
-  #writeText(
-    request: Request | null,
-    text: string,
-    encoding: BufferEncoding,
-    bytesPerCharacter: number,
-  ): number | Request {
-    const { writeScratch } = this.#loop
-    if (text.length * bytesPerCharacter > writeScratch.length)
-      return this.#write(request, [Buffer.from(text, encoding)])
-    const bytes = writeScratch.subarray(0, writeScratch.write(text, encoding))
-    return this.#write(request, [bytes], true)
+  #writeText(request: Request | null, text: string, encoding: BufferEncoding): number | Request {
+    return this.#write(request, [this.#encode(text, encoding, 0)])
   }
 
-  /**
-   * @param request null, from Node 26 on: the result is the request, when the write is not over at once
-   * @param isScratch the bytes are good for the call only
-   */
-  #write(request: Request | null, chunks: readonly Uint8Array[], isScratch = false): number | Request {
+  /** A text's bytes: in the loop's scratch behind the first `used` bytes, where they are good for the call, or their own. */
+  #encode(text: string, encoding: BufferEncoding, used: number): Uint8Array {
+    const { writeScratch } = this.#loop
+    // No encoding makes more of a character.
+    if (used + text.length * 3 > writeScratch.length) return Buffer.from(text, encoding)
+    return writeScratch.subarray(used, used + writeScratch.write(text, used, encoding))
+  }
+
+  /** @param request null, from Node 26 on: the result is the request, when the write is not over at once */
+  #write(request: Request | null, chunks: readonly Uint8Array[]): number | Request {
     if (kLastWriteErr !== undefined) streamBaseState[kLastWriteErr] = 0
     streamBaseState[kLastWriteWasAsync] = 0
     streamBaseState[kBytesWritten] = 0
@@ -497,7 +499,8 @@ export class TcpHandle extends JSStream implements Deliverable, Open {
     if (left < 0) return 0
     streamBaseState[kLastWriteWasAsync] = 1
     const waiting = request ?? { writeStatus: null, error: undefined }
-    const kept = isScratch ? chunks.map((chunk) => Uint8Array.from(chunk)) : chunks
+    const { buffer: scratch } = this.#loop.writeScratch
+    const kept = chunks.map((chunk) => (chunk.buffer === scratch ? Uint8Array.from(chunk) : chunk))
     this.#writes.push(waiting, kept, left, this.#writes.taken, false)
     this.#update()
     return request === null ? waiting : 0
