@@ -22,6 +22,7 @@ import {
   segmentedFrameBytes,
 } from './device.ts'
 import { type Libc, libc, type Pointer } from './linux/library.ts'
+import { ReceiveSteering } from './linux/steering.ts'
 import { VNET_HEADER_BYTES } from './linux/tun.ts'
 import { MBUF_ROOM, Mbuf, MbufFlag, Mbufs } from './mbuf.ts'
 import { awaitDescriptor } from './sleeper.ts'
@@ -129,6 +130,7 @@ export class TunQueue implements DeviceQueue {
   #more = false
   #closed = false
   readonly #forget: () => void
+  readonly #steering: ReceiveSteering | undefined
 
   /**
    * @param kick see `awaitDescriptor`
@@ -161,6 +163,7 @@ export class TunQueue implements DeviceQueue {
     // The first is the header's, where it is needed, and never changes.
     setVector(this.#vectors, 0, system.pointer(new Uint8Array(this.#vnet.buffer)), VNET_HEADER_BYTES)
     this.#forget = awaitDescriptor(cpu, this.descriptor, kick)
+    this.#steering = ReceiveSteering.open(options.name, queue, options.cpus.length, { system })
   }
 
   receive(budget: number, deliver: Deliver): number {
@@ -201,7 +204,14 @@ export class TunQueue implements DeviceQueue {
 
   flush(): void {
     const count = this.#stagedCount
+    if (count === 0) return
     this.#stagedCount = 0
+    const done = this.#count
+    this.#steering?.look(
+      this.#cpu.now,
+      done[C.received]! + done[C.transmitted]!,
+      done[C.receivedBytes]! + done[C.transmittedBytes]!,
+    )
     for (let i = 0; i < count; i++) {
       const packet = this.#staged[i]!
       this.#write(packet)
@@ -219,6 +229,7 @@ export class TunQueue implements DeviceQueue {
     this.#closed = true
     this.#forget()
     this.flush()
+    this.#steering?.close()
     while (this.#missing < this.#ready.length) this.#mbufs.free(this.#ready[this.#missing++]!)
   }
 

@@ -1,15 +1,24 @@
 // CPUs on an event loop: the caller's own CPU of a threads machine, and all CPUs of an inline machine. They run in
-// slices between the loop's other work, and when there is nothing to do the loop is free until a doorbell or a timer.
+// slices between the loop's other work, and when there is nothing to do the loop is free until a doorbell or a timer; after it
+// has looked some more for work, where that is likely to come soon (spin.ts).
 //
 // Programs of the event loop (src/node) are called by the slice as well, but between turns and never inside one: what they
 // throw is an exception of the event loop, and no failure of a CPU.
+import { availableParallelism } from 'node:os'
 import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Cpu } from '../kernel/cpu.ts'
 import { MachineStopping } from '../kernel/ipi.ts'
+import { AdaptiveSpin } from './spin.ts'
 
 /** A slice ends after so long, so that timers, sockets and promises of the program get their turn. */
 const SLICE_US = 2000
+/**
+ * Slices without work, at most and at least, before the CPUs sleep. Each is a round of the event loop, which has its own work
+ * done in between, and takes some 3 µs.
+ */
+const SPIN_SLICES = 64
+const SPIN_SLICES_LEAST = 4
 
 /** What keeps the event loop alive, or does not: a timer, the watch of a descriptor, a worker. */
 export interface Referable {
@@ -34,11 +43,14 @@ export class EventLoopDriver {
   /** Work was announced in a slice, whose end looks for it. */
   #again = false
   #onSleep: () => void = () => {}
+  readonly #spin: AdaptiveSpin
 
-  constructor(cpus: readonly Cpu[], clock: Clock, onFailure: (cpu: Cpu, error: unknown) => void) {
+  /** @param threads those of the machine: where processors are fewer, a thread that looks for work would keep another from doing it */
+  constructor(cpus: readonly Cpu[], clock: Clock, threads: number, onFailure: (cpu: Cpu, error: unknown) => void) {
     this.#cpus = cpus
     this.#clock = clock
     this.#onFailure = onFailure
+    this.#spin = new AdaptiveSpin(threads <= availableParallelism() ? SPIN_SLICES : 0, SPIN_SLICES_LEAST)
     for (const cpu of cpus) cpu.slot(SLOT, () => this)
   }
 
@@ -150,7 +162,7 @@ export class EventLoopDriver {
     } finally {
       // Also when a program has thrown: the machine goes on, and so do the other programs.
       this.#inSlice = false
-      if (!this.#ended && (work > 0 || !this.#sleep())) this.schedule()
+      if (!this.#ended && (!this.#spin.afterTurn(work) || !this.#sleep())) this.schedule()
     }
   }
 
@@ -190,6 +202,7 @@ export class EventLoopDriver {
   #wake(): void {
     if (this.#sleepingSince === undefined) return
     const slept = this.#clock.now() - this.#sleepingSince
+    this.#spin.slept(slept)
     this.#sleepingSince = undefined
     for (const cpu of this.#cpus) cpu.awake(this.#rung, slept)
     this.#rung = false

@@ -33,7 +33,7 @@ export class InlineMachine extends MachineView implements Machine {
       { length: this.layout.cpus },
       (_, i) => new Cpu(i, this.memory, host, this.#clock, random.fork(i), options),
     )
-    this.#driver = new EventLoopDriver(this.cpus, this.#clock, (cpu, error) => this.#fail(CpuFailure.of(cpu, error)))
+    this.#driver = new EventLoopDriver(this.cpus, this.#clock, 1, (cpu, error) => this.#fail(CpuFailure.of(cpu, error)))
     for (const cpu of this.cpus) {
       try {
         if (program !== undefined) startProgram(cpu, program, options.data)

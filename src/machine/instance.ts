@@ -82,7 +82,9 @@ export class Instance {
     const clock: Clock = monotonicClock(start.epoch)
     const host = { ring: (target: number) => ringThread(this.#memory, target), relax: relaxation() }
     this.cpu = new Cpu(index, this.#memory, host, clock, randomOf(options.seed).fork(index), options)
-    this.driver = new EventLoopDriver([this.cpu], clock, (cpu, error) => this.#fail(CpuFailure.of(cpu, error)))
+    this.driver = new EventLoopDriver([this.cpu], clock, options.cpus, (cpu, error) =>
+      this.#fail(CpuFailure.of(cpu, error)),
+    )
     this.driver.whenAsleep(() => this.#listen())
     this.driver.addProgram(() => {
       if (this.cpu.stopping()) this.#shutdown()

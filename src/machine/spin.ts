@@ -5,17 +5,22 @@
 /** A sleep is short when looking on would have cost no more than the wake-up did: twice its time, about. */
 const SHORT_US = 150
 const LONG_US = 2000
-/** The least that is looked for, in turns without work: about 10 µs. */
+/** The least that is looked for, in turns without work: about 10 µs of a CPU without devices. */
 const TURNS_MIN = 100
 
 export class AdaptiveSpin {
   readonly #most: number
+  readonly #least: number
   #limit: number
   #idle = 0
 
-  /** @param most turns without work that are allowed at most; 0 never looks, Infinity never sleeps */
-  constructor(most: number) {
+  /**
+   * @param most turns without work that are allowed at most; 0 never looks, Infinity never sleeps
+   * @param least those that are allowed however long the sleeps are
+   */
+  constructor(most: number, least: number = TURNS_MIN) {
     this.#most = most
+    this.#least = Math.min(least, most)
     this.#limit = most
   }
 
@@ -37,7 +42,7 @@ export class AdaptiveSpin {
   slept(us: number): void {
     this.#idle = 0
     if (us <= 0 || !Number.isFinite(this.#most)) return
-    if (us < SHORT_US) this.#limit = Math.min(this.#most, Math.max(this.#limit, TURNS_MIN) * 2)
-    else if (us > LONG_US) this.#limit = Math.max(Math.min(TURNS_MIN, this.#most), this.#limit >> 1)
+    if (us < SHORT_US) this.#limit = Math.min(this.#most, Math.max(this.#limit, this.#least) * 2)
+    else if (us > LONG_US) this.#limit = Math.max(this.#least, this.#limit >> 1)
   }
 }

@@ -40,7 +40,9 @@ export class ThreadsMachine extends MachineView implements Machine {
       const clock = monotonicClock(since)
       const host = { ring: (target: number) => ringThread(this.memory, target), relax: relaxation() }
       this.cpu = new Cpu(joined, this.memory, host, clock, randomOf(seed).fork(joined), options)
-      this.#driver = new EventLoopDriver([this.cpu], clock, (cpu, error) => this.#fail(CpuFailure.of(cpu, error)))
+      this.#driver = new EventLoopDriver([this.cpu], clock, this.layout.cpus, (cpu, error) =>
+        this.#fail(CpuFailure.of(cpu, error)),
+      )
     }
     const workers = joined >= 0 ? joined : this.layout.cpus
     this.#starting = workers
