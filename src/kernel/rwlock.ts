@@ -5,7 +5,7 @@
 import { assert } from '../base/assert.ts'
 import type { Address } from '../base/struct.ts'
 import type { Cpu } from './cpu.ts'
-import { profileReleased, profileTaken, profileWaited, spin } from './lock.ts'
+import { LockProfile, spin } from './lock.ts'
 
 const WRITER = 1 << 30
 const WAITING = 1 << 16
@@ -15,16 +15,17 @@ const READERS = 0xffff
 /** A handle to the lock whose word lies at `address`, zero when free. What is done under it must not wait. */
 export class Rwlock {
   readonly address: Address
-  readonly #class: number
-  #since = 0
+  /** Handles are per CPU, so this is the holder's own. */
+  readonly #profile: LockProfile
 
   constructor(address: Address, lockClass: number) {
     assert(address % 4 === 0, 'a reader-writer lock is a word')
     this.address = address
-    this.#class = lockClass
+    this.#profile = new LockProfile(lockClass)
   }
 
-  enterRead(cpu: Cpu): void {
+  /** `site` says where in the code it is taken (`lockSite`), for the profile. */
+  enterRead(cpu: Cpu, site = 0): void {
     const words = cpu.memory.i32
     const word = this.address >> 2
     let began = -1
@@ -33,26 +34,27 @@ export class Rwlock {
       const free = (seen & (WRITER | WAITING_MASK)) === 0
       if (free && Atomics.compareExchange(words, word, seen, seen + 1) === seen) break
       if (free) continue
-      if (began < 0) began = cpu.clock.now()
+      if (began < 0) began = this.#profile.contested(cpu)
       spin(cpu)
     }
-    this.#taken(cpu, began)
+    if (began < 0) this.#profile.taken(cpu, site)
+    else this.#profile.waited(cpu, site, began)
   }
 
   leaveRead(cpu: Cpu): void {
     const before = Atomics.sub(cpu.memory.i32, this.address >> 2, 1)
     assert((before & READERS) > 0, 'a reader leaves what it entered')
-    profileReleased(cpu, this.#class, this.#heldFor(cpu), (before & WAITING_MASK) !== 0)
+    this.#profile.released(cpu, (before & WAITING_MASK) !== 0)
   }
 
-  enterWrite(cpu: Cpu): void {
+  enterWrite(cpu: Cpu, site = 0): void {
     const words = cpu.memory.i32
     const word = this.address >> 2
     if (Atomics.compareExchange(words, word, 0, WRITER) === 0) {
-      this.#taken(cpu, -1)
+      this.#profile.taken(cpu, site)
       return
     }
-    const began = cpu.clock.now()
+    const began = this.#profile.contested(cpu)
     Atomics.add(words, word, WAITING)
     for (;;) {
       const seen = Atomics.load(words, word)
@@ -60,28 +62,18 @@ export class Rwlock {
       if (free && Atomics.compareExchange(words, word, seen, (seen - WAITING) | WRITER) === seen) break
       if (!free) spin(cpu)
     }
-    this.#taken(cpu, began)
+    this.#profile.waited(cpu, site, began)
   }
 
   leaveWrite(cpu: Cpu): void {
     const before = Atomics.and(cpu.memory.i32, this.address >> 2, ~WRITER)
     assert((before & WRITER) !== 0, 'a writer leaves what it entered')
-    profileReleased(cpu, this.#class, this.#heldFor(cpu), (before & WAITING_MASK) !== 0)
+    this.#profile.released(cpu, (before & WAITING_MASK) !== 0)
   }
 
   /** How many read now; -1 when one writes. */
   readers(cpu: Cpu): number {
     const word = Atomics.load(cpu.memory.i32, this.address >> 2)
     return (word & WRITER) !== 0 ? -1 : word & READERS
-  }
-
-  #taken(cpu: Cpu, began: number): void {
-    if (began < 0) profileTaken(cpu, this.#class)
-    else profileWaited(cpu, this.#class, cpu.clock.now() - began)
-    this.#since = cpu.profileLocks ? cpu.clock.now() : 0
-  }
-
-  #heldFor(cpu: Cpu): number {
-    return cpu.profileLocks ? cpu.clock.now() - this.#since : 0
   }
 }

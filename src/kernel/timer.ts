@@ -3,13 +3,18 @@
 // cancelling and firing are a few stores. Bit masks say which slots are in use, so that idle time costs nothing.
 //
 //   level 0: 8 ms   1: 0.5 s   2: 33 s   3: 36 min   4: 38 h          later deadlines wait in the last slot and go round
+//
+// `TimerWheel` is the wheel alone. All of its state lies in the machine's memory too, so that whoever may (under a lock,
+// shared-timer.ts; while all other CPUs are held) links and unlinks in the wheel of another CPU. `Timers` is one CPU's
+// own: it needs no lock, and nobody else touches it while the CPU runs.
 import { assert } from '../base/assert.ts'
 import { Limits } from '../base/limits.ts'
-import { type Address, bytes, f64, struct, u16, u32 } from '../base/struct.ts'
+import { type Address, f64, struct, u16, u32, type Views } from '../base/struct.ts'
 import { K } from './counters.ts'
 import type { Cpu } from './cpu.ts'
 import { define, type FunctionId, functionOf } from './function.ts'
 import { WHEEL_BYTES } from './layout.ts'
+import type { Memory } from './memory.ts'
 
 /** 32 bytes, to be embedded (`bytes(Timer.size)`) at a multiple of 8 in what the timer belongs to. All zero: not armed. */
 export const Timer = struct({
@@ -20,31 +25,269 @@ export const Timer = struct({
   slot: u16, //      18  1 + level * 64 + slot while armed
   argument: u32, //  20
   armed: u32, //     24  0, or 1 + the CPU whose wheel it is in
-  padding: bytes(4),
+  wheel: u32, //     28  address of that wheel, while armed
 })
 assert(Timer.size === 32, 'a timer is 32 bytes')
 const AT = Timer.offset
+// Constants of this module, because the compiler folds those (see port.ts).
+const NEXT = AT.next
+const PREVIOUS = AT.previous
+const DEADLINE = AT.deadline
+const RUN = AT.run
+const SLOT = AT.slot
+const ARGUMENT = AT.argument
+const ARMED = AT.armed
+const WHEEL = AT.wheel
 
-const TICK_US = 128
+export const TICK_US = 128
 const LEVELS = 5
 const SLOTS = 64
 const LEVEL_BITS = 6
-assert(LEVELS * SLOTS * 4 <= WHEEL_BYTES, 'the wheel has room for its slots')
 /** Ticks that a slot of each level covers. */
-const SPANS = [1, SLOTS, SLOTS ** 2, SLOTS ** 3, SLOTS ** 4, SLOTS ** 5] as const
+const SPANS = [1, SLOTS, SLOTS ** 2, SLOTS ** 3, SLOTS ** 4] as const
 const LAST = SLOTS ** LEVELS - 1
 
-export class Timers {
+// A wheel's block: the slots' first timers; then
+/** two words of bits for each level: which slots are not empty; */
+const USED = LEVELS * SLOTS * 4
+/** the tick before which all have fired, a double: more than 31 bits after three days; */
+const TICK = USED + LEVELS * 8
+/** and how many timers are linked. */
+const LINKED = TICK + 8
+assert(TICK % 8 === 0 && LINKED + 4 <= WHEEL_BYTES, 'the wheel has room for its slots and its state')
+
+/** What arms timers: one CPU's own (`Timers`), or those of what belongs to no CPU (`SharedTimers`). */
+export interface TimerSet {
+  isArmed(timer: Address): boolean
+  /** When an armed timer fires, µs. */
+  deadline(timer: Address): number
+  /** Arms `timer` to run `run(argument, timer)` in `delayUs`; never earlier. Arms anew if it was armed. */
+  arm(timer: Address, delayUs: number, run: FunctionId, argument?: number): void
+  /** Disarms. Returns whether it was armed. */
+  cancel(timer: Address): boolean
+}
+
+/** The tick in which `us` lies. */
+export function tickOf(us: number): number {
+  return Math.floor(us / TICK_US)
+}
+
+/**
+ * A view of the wheel whose block (WHEEL_BYTES, at a multiple of 8, all zero: empty) lies at `address`, and which belongs
+ * to CPU `cpu`. It takes no lock: the caller has the only right to touch the wheel, and its timers' links, now.
+ */
+export class TimerWheel {
+  readonly address: Address
+  readonly #i32: Int32Array
+  readonly #f64: Float64Array
+  readonly #u16: Uint16Array
+  readonly #home: number
+
+  constructor(memory: Views, address: Address, cpu: number) {
+    assert(address % 8 === 0, 'a wheel lies at a multiple of 8')
+    this.address = address
+    this.#i32 = memory.i32
+    this.#f64 = memory.f64
+    this.#u16 = memory.u16
+    this.#home = 1 + cpu
+  }
+
+  /** Timers that are linked. */
+  get linked(): number {
+    return this.#i32[(this.address + LINKED) >> 2]!
+  }
+
+  /** All ticks before this one have fired. */
+  get tick(): number {
+    return this.#f64[(this.address + TICK) >> 3]!
+  }
+
+  set tick(tick: number) {
+    this.#f64[(this.address + TICK) >> 3] = tick
+  }
+
+  /** Says what a timer that is not linked will do, and links it. A deadline that is over fires at the next tick that does. */
+  link(timer: Address, deadlineUs: number, run: FunctionId, argument: number): void {
+    const words = this.#i32
+    this.#f64[(timer + DEADLINE) >> 3] = deadlineUs
+    this.#u16[(timer + RUN) >> 1] = run
+    words[(timer + ARGUMENT) >> 2] = argument
+    words[(timer + ARMED) >> 2] = this.#home
+    words[(timer + WHEEL) >> 2] = this.address
+    words[(this.address + LINKED) >> 2]!++
+    this.#place(timer, this.#expires(timer))
+  }
+
+  /** Says anew what a timer of this wheel will do, and when. */
+  relink(timer: Address, deadlineUs: number, run: FunctionId, argument: number): void {
+    this.#displace(timer)
+    this.#f64[(timer + DEADLINE) >> 3] = deadlineUs
+    this.#u16[(timer + RUN) >> 1] = run
+    this.#i32[(timer + ARGUMENT) >> 2] = argument
+    this.#place(timer, this.#expires(timer))
+  }
+
+  /** Unlinks a timer of this wheel: it is not armed any more. */
+  unlink(timer: Address): void {
+    this.#displace(timer)
+    this.#i32[(timer + ARMED) >> 2] = 0
+    this.#i32[(this.address + LINKED) >> 2]!--
+  }
+
+  /** Has a timer of this wheel, which is due, wait until `tick`. It stays linked. */
+  postpone(timer: Address, tick: number): void {
+    this.#displace(timer)
+    this.#place(timer, tick)
+  }
+
+  /** Nothing fires up to and with tick `now`, where that is so: those ticks are done. */
+  skip(now: number): void {
+    if (this.tick <= now && (this.linked === 0 || this.nextTick() > now)) this.tick = now + 1
+  }
+
+  /** The next tick at which a slot fires or a level has to be spread over the one below; Infinity when there is nothing. */
+  nextTick(): number {
+    const { tick } = this
+    const used = (this.address + USED) >> 2
+    let best = Number.POSITIVE_INFINITY
+    for (let level = 0; level < LEVELS; level++) {
+      const low = this.#i32[used + level * 2]!
+      const high = this.#i32[used + level * 2 + 1]!
+      if ((low | high) === 0) continue
+      // The slot of the current tick itself counts only on the lowest level: above, it was spread when it was reached.
+      const span = SPANS[level]!
+      const position = Math.floor(tick / span)
+      const start = level === 0 || tick % span === 0 ? 0 : 1
+      const first = (position + start + distanceTo(low, high, (position + start) & (SLOTS - 1))) * span
+      if (first < best) best = first
+    }
+    return best > tick ? best : tick
+  }
+
+  /** On to `tick`: spreads the slots of the higher levels that begin there over the levels below. */
+  turnTo(tick: number): void {
+    this.tick = tick
+    if ((tick & (SLOTS - 1)) !== 0) return
+    for (let level = LEVELS - 1; level > 0; level--) {
+      const span = SPANS[level]!
+      if (tick % span !== 0) continue
+      const slot = Math.floor(tick / span) & (SLOTS - 1)
+      const head = (this.address + (level * SLOTS + slot) * 4) >> 2
+      let timer = this.#i32[head]!
+      this.#i32[head] = 0
+      this.#clearUsed(level * SLOTS + slot)
+      while (timer !== 0) {
+        const next = this.#i32[(timer + NEXT) >> 2]!
+        this.#place(timer, this.#expires(timer))
+        timer = next
+      }
+    }
+  }
+
+  /** The first timer that is due at the current tick, or 0. */
+  due(): Address {
+    const { tick } = this
+    const timer = this.#i32[(this.address >> 2) + (tick & (SLOTS - 1))]!
+    assert(timer === 0 || this.#expires(timer) <= tick, 'a timer fires at its time')
+    return timer
+  }
+
+  /** The tick at which it fires: the first that begins after the deadline. */
+  #expires(timer: Address): number {
+    return Math.floor(this.#f64[(timer + DEADLINE) >> 3]! / TICK_US) + 1
+  }
+
+  /** Into the list of the slot that is reached at tick `expires`. */
+  #place(timer: Address, expires: number): void {
+    const words = this.#i32
+    const { tick } = this
+    const ahead = expires - tick
+    const distance = ahead <= 0 ? 0 : ahead >= LAST ? LAST : ahead | 0
+    // A level's slots are long enough for six more bits of the distance; a slot is six bits of the tick.
+    const level = ((31 - Math.clz32(distance | 1)) / LEVEL_BITS) | 0
+    const slot = level * SLOTS + (((tick + distance) >>> (level * LEVEL_BITS)) & (SLOTS - 1))
+    const head = this.address + slot * 4
+    const next = words[head >> 2]!
+    words[(timer + NEXT) >> 2] = next
+    words[(timer + PREVIOUS) >> 2] = head
+    if (next !== 0) words[(next + PREVIOUS) >> 2] = timer + NEXT
+    words[head >> 2] = timer
+    this.#u16[(timer + SLOT) >> 1] = 1 + slot
+    words[((this.address + USED) >> 2) + (slot >> 5)]! |= 1 << (slot & 31)
+  }
+
+  #displace(timer: Address): void {
+    const words = this.#i32
+    assert(
+      words[(timer + WHEEL) >> 2] === this.address,
+      'a timer is armed anew and cancelled in the wheel that it is in',
+    )
+    const next = words[(timer + NEXT) >> 2]!
+    const previous = words[(timer + PREVIOUS) >> 2]!
+    words[previous >> 2] = next
+    if (next !== 0) words[(next + PREVIOUS) >> 2] = previous
+    const slot = this.#u16[(timer + SLOT) >> 1]! - 1
+    if (words[(this.address >> 2) + slot] === 0) this.#clearUsed(slot)
+  }
+
+  /** `slot` counts through all levels: 64 slots are two words. */
+  #clearUsed(slot: number): void {
+    this.#i32[((this.address + USED) >> 2) + (slot >> 5)]! &= ~(1 << (slot & 31))
+  }
+}
+
+/** How many slots on from slot `from`, and round, the first is that has its bit set; one has. */
+function distanceTo(low: number, high: number, from: number): number {
+  const here = from < 32 ? low : high
+  const there = from < 32 ? high : low
+  const shift = from & 31
+  const rest = here >>> shift
+  if (rest !== 0) return trailingZeros(rest)
+  return there !== 0 ? 32 - shift + trailingZeros(there) : 64 - shift + trailingZeros(here)
+}
+
+function trailingZeros(bits: number): number {
+  return 31 - Math.clz32(bits & -bits)
+}
+
+/** What a timer that was taken out of its wheel would have done, and when. */
+export interface TakenTimer {
+  readonly deadlineUs: number
+  readonly run: FunctionId
+  readonly argument: number
+}
+
+/**
+ * Takes a timer out of whatever wheel it is in, of `Timers` or `SharedTimers` and of any CPU. Answers what it would have
+ * done, or undefined if it is not armed. Takes no lock and counts nothing: for whoever holds all other CPUs (cpusync).
+ */
+export function takeTimer(memory: Memory, timer: Address): TakenTimer | undefined {
+  const home = memory.i32[(timer + ARMED) >> 2]!
+  if (home === 0) return undefined
+  new TimerWheel(memory, memory.i32[(timer + WHEEL) >> 2]!, home - 1).unlink(timer)
+  return {
+    deadlineUs: memory.f64[(timer + DEADLINE) >> 3]!,
+    run: memory.u16[(timer + RUN) >> 1]!,
+    argument: memory.i32[(timer + ARGUMENT) >> 2]!,
+  }
+}
+
+/**
+ * Links a timer that is not armed into the wheel of CPU `cpu`'s own `Timers`. For whoever holds all other CPUs: the CPU
+ * sees it when it goes on. `SharedTimers.put` is its like.
+ */
+export function putTimer(memory: Memory, cpu: number, timer: Address, { deadlineUs, run, argument }: TakenTimer): void {
+  assert(memory.i32[(timer + ARMED) >> 2] === 0, 'a timer is in one wheel at a time')
+  const address = memory.layout.wheels + cpu * WHEEL_BYTES
+  new TimerWheel(memory, address, cpu).link(timer, deadlineUs, run, argument)
+}
+
+export class Timers implements TimerSet {
   readonly #cpu: Cpu
   readonly #i32: Int32Array
   readonly #f64: Float64Array
   readonly #u16: Uint16Array
-  readonly #wheel: Address
-  /** Two words of bits for each level: which slots are not empty. */
-  readonly #used = new Int32Array(LEVELS * 2)
-  /** All ticks before this one have fired. */
-  #tick = 0
-  #armed = 0
+  readonly #wheel: TimerWheel
   /** What `after` was given: how it runs, and how it is taken back. */
   readonly #closures: ({ readonly run: () => void; readonly cancel: () => void } | undefined)[] = []
   readonly #freeClosures: number[] = []
@@ -54,43 +297,42 @@ export class Timers {
     this.#i32 = cpu.memory.i32
     this.#f64 = cpu.memory.f64
     this.#u16 = cpu.memory.u16
-    this.#wheel = cpu.memory.layout.wheels + cpu.index * WHEEL_BYTES
+    this.#wheel = new TimerWheel(cpu.memory, cpu.memory.layout.wheels + cpu.index * WHEEL_BYTES, cpu.index)
   }
 
   /** Timers armed on this CPU. */
   get armed(): number {
-    return this.#armed
+    return this.#wheel.linked
   }
 
   /** Whether this timer is armed, on whatever CPU. */
   isArmed(timer: Address): boolean {
-    return this.#i32[(timer + AT.armed) >> 2] !== 0
+    return this.#i32[(timer + ARMED) >> 2] !== 0
   }
 
   /** When an armed timer fires, µs. */
   deadline(timer: Address): number {
-    return this.#f64[(timer + AT.deadline) >> 3]!
+    return this.#f64[(timer + DEADLINE) >> 3]!
   }
 
   /** Arms `timer` to run `run(argument, timer)` in `delayUs`; never earlier, and up to a tick (128 µs) later. Arms anew if it was armed. */
   arm(timer: Address, delayUs: number, run: FunctionId, argument = 0): void {
-    if (this.isArmed(timer)) this.#unlink(timer)
-    else this.#armed++
     this.#cpu.refresh()
-    const deadline = this.#cpu.now + (delayUs > 0 ? delayUs : 0)
-    this.#f64[(timer + AT.deadline) >> 3] = deadline
-    this.#u16[(timer + AT.run) >> 1] = run
-    this.#i32[(timer + AT.argument) >> 2] = argument
-    this.#link(timer)
+    this.armAt(timer, this.#cpu.now + (delayUs > 0 ? delayUs : 0), run, argument)
+  }
+
+  /** As `arm`, but for a time of the machine's clock, in µs; one that is over fires in the next turn. */
+  armAt(timer: Address, deadlineUs: number, run: FunctionId, argument = 0): void {
+    const wheel = this.#wheel
+    if (this.isArmed(timer)) wheel.relink(timer, deadlineUs, run, argument)
+    else wheel.link(timer, deadlineUs, run, argument)
     this.#cpu.count[K.timersArmed]!++
   }
 
   /** Disarms. Returns whether it was armed. */
   cancel(timer: Address): boolean {
     if (!this.isArmed(timer)) return false
-    this.#unlink(timer)
-    this.#i32[(timer + AT.armed) >> 2] = 0
-    this.#armed--
+    this.#wheel.unlink(timer)
     this.#cpu.count[K.timersCancelled]!++
     return true
   }
@@ -130,31 +372,31 @@ export class Timers {
 
   /** Runs every timer whose deadline has passed. Returns how many. */
   fire(): number {
-    const now = Math.floor(this.#cpu.now / TICK_US)
-    if (this.#armed === 0) {
-      if (now >= this.#tick) this.#tick = now + 1
+    const wheel = this.#wheel
+    const now = tickOf(this.#cpu.now)
+    if (wheel.linked === 0) {
+      if (now >= wheel.tick) wheel.tick = now + 1
       return 0
     }
     let fired = 0
-    while (this.#tick <= now && fired < Limits.timerBatch) {
+    while (wheel.tick <= now && fired < Limits.timerBatch) {
       // Straight to the next tick at which anything is to be done: a slot fires, or a level turns over.
-      const next = this.#nextTick()
+      const next = wheel.nextTick()
       if (next > now) {
-        this.#tick = now + 1
+        wheel.tick = now + 1
         break
       }
-      this.#tick = next
-      this.#cascade(next)
-      fired += this.#fireSlot(next & (SLOTS - 1), next)
-      this.#tick = next + 1
+      wheel.turnTo(next)
+      fired += this.#fireSlot()
+      wheel.tick = next + 1
     }
     return fired
   }
 
   /** µs from now until something may have to fire, or Infinity. Never later than the next timer fires, at most a tick after its deadline. */
   untilNext(): number {
-    if (this.#armed === 0) return Number.POSITIVE_INFINITY
-    return Math.max(0, this.#nextTick() * TICK_US - this.#cpu.now)
+    if (this.#wheel.linked === 0) return Number.POSITIVE_INFINITY
+    return Math.max(0, this.#wheel.nextTick() * TICK_US - this.#cpu.now)
   }
 
   /** Runs closure `index`, for timers made by `after`. */
@@ -162,104 +404,17 @@ export class Timers {
     this.#closures[index]!.run()
   }
 
-  /** The tick at which it fires: the first that begins after the deadline. More than 31 bits after three days. */
-  #expires(timer: Address): number {
-    return Math.floor(this.#f64[(timer + AT.deadline) >> 3]! / TICK_US) + 1
-  }
-
-  #link(timer: Address): void {
+  #fireSlot(): number {
     const words = this.#i32
-    const distance = Math.min(Math.max(this.#expires(timer) - this.#tick, 0), LAST)
-    const target = this.#tick + distance
-    let level = 0
-    while (distance >= SPANS[level + 1]!) level++
-    const slot = Math.floor(target / SPANS[level]!) & (SLOTS - 1)
-    const head = this.#wheel + (level * SLOTS + slot) * 4
-    const next = words[head >> 2]!
-    words[(timer + AT.next) >> 2] = next
-    words[(timer + AT.previous) >> 2] = head
-    if (next !== 0) words[(next + AT.previous) >> 2] = timer + AT.next
-    words[head >> 2] = timer
-    this.#u16[(timer + AT.slot) >> 1] = 1 + level * SLOTS + slot
-    words[(timer + AT.armed) >> 2] = 1 + this.#cpu.index
-    this.#used[level * 2 + (slot >> 5)]! |= 1 << (slot & 31)
-  }
-
-  #unlink(timer: Address): void {
-    const words = this.#i32
-    assert(words[(timer + AT.armed) >> 2] === 1 + this.#cpu.index, 'a timer is armed and cancelled on one CPU')
-    const next = words[(timer + AT.next) >> 2]!
-    const previous = words[(timer + AT.previous) >> 2]!
-    words[previous >> 2] = next
-    if (next !== 0) words[(next + AT.previous) >> 2] = previous
-    const place = this.#u16[(timer + AT.slot) >> 1]! - 1
-    if (words[(this.#wheel >> 2) + place] === 0) this.#clearUsed(place >> LEVEL_BITS, place & (SLOTS - 1))
-  }
-
-  #clearUsed(level: number, slot: number): void {
-    this.#used[level * 2 + (slot >> 5)]! &= ~(1 << (slot & 31))
-  }
-
-  /** The next tick at which a slot fires or a level has to be spread over the one below. */
-  #nextTick(): number {
-    let best = Number.POSITIVE_INFINITY
-    for (let level = 0; level < LEVELS; level++) {
-      const span = SPANS[level]!
-      const low = this.#used[level * 2]!
-      const high = this.#used[level * 2 + 1]!
-      if ((low | high) === 0) continue
-      // The slot of the current tick itself counts only on the lowest level: above, it was spread when it was reached.
-      const position = Math.floor(this.#tick / span)
-      const start = level === 0 || this.#tick % span === 0 ? 0 : 1
-      for (let i = start; i <= SLOTS; i++) {
-        const slot = (position + i) & (SLOTS - 1)
-        const word = slot < 32 ? low : high
-        if ((word & (1 << (slot & 31))) !== 0) {
-          best = Math.min(best, Math.max(this.#tick, (position + i) * span))
-          break
-        }
-      }
-    }
-    return best
-  }
-
-  /** Spreads the slots of the higher levels that begin at `tick` over the levels below. */
-  #cascade(tick: number): void {
-    for (let level = LEVELS - 1; level > 0; level--) {
-      const span = SPANS[level]!
-      if (tick % span !== 0) continue
-      const slot = Math.floor(tick / span) & (SLOTS - 1)
-      const head = this.#wheel + (level * SLOTS + slot) * 4
-      let timer = this.#i32[head >> 2]!
-      this.#i32[head >> 2] = 0
-      this.#clearUsed(level, slot)
-      while (timer !== 0) {
-        const next = this.#i32[(timer + AT.next) >> 2]!
-        this.#link(timer)
-        timer = next
-      }
-    }
-  }
-
-  #fireSlot(slot: number, tick: number): number {
-    const words = this.#i32
-    const head = (this.#wheel + slot * 4) >> 2
+    const wheel = this.#wheel
     let fired = 0
-    // The head is read anew each time: what fires may cancel its neighbours.
-    for (let timer = words[head]!; timer !== 0; timer = words[head]!) {
-      assert(this.#expires(timer) <= tick, 'a timer fires at its time')
-      this.#unlink(timer)
-      words[(timer + AT.armed) >> 2] = 0
-      this.#armed--
+    // The first is read anew each time: what fires may cancel its neighbours.
+    for (let timer = wheel.due(); timer !== 0; timer = wheel.due()) {
+      wheel.unlink(timer)
       fired++
       this.#cpu.count[K.timersFired]!++
-      functionOf(this.#u16[(timer + AT.run) >> 1]!)(
-        this.#cpu,
-        words[(timer + AT.argument) >> 2]!,
-        timer,
-        0,
-        this.#cpu.index,
-      )
+      const run = functionOf(this.#u16[(timer + RUN) >> 1]!)
+      run(this.#cpu, words[(timer + ARGUMENT) >> 2]!, timer, 0, this.#cpu.index)
     }
     return fired
   }
