@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import { simulate } from '../kernel.ts'
 import { CaptureQueue } from './capture.ts'
 import { FaultQueue } from './fault.ts'
+import { LoadQueue } from './load/queue.ts'
 import { type DeviceSpec, deviceInfo, deviceRegions, openQueue, parseDevice } from './spec.ts'
 import { WireQueue } from './wire.ts'
 
@@ -71,6 +72,26 @@ test('what a device offloads is a part of its specification, and faults take it 
     assert.equal('offload' in deviceInfo({ kind: 'fault', loss: 0.1, of: copy }), false)
   }
   assert.equal('offload' in deviceInfo({ ...tun, vnetHeader: false }), false)
+})
+
+test('a load is opened on its CPUs, over the region that its specification asks for', async () => {
+  const load: DeviceSpec = {
+    kind: 'load',
+    name: 'l',
+    cpus: [0, 2],
+    workload: 'exchange',
+    connections: 8,
+    server: '10.0.0.1',
+    port: 7,
+  }
+  const machine = simulate({ cpus: 3, seed: 1, regions: deviceRegions([load]) })
+  const copy = JSON.parse(JSON.stringify(load)) as DeviceSpec
+  const queues = machine.cpus.map((cpu) => openQueue(cpu, copy))
+  assert(queues[0] instanceof LoadQueue && queues[2] instanceof LoadQueue)
+  assert.equal(queues[1], undefined)
+  assert.deepEqual(queues[0].info, deviceInfo(load))
+  for (const queue of queues) queue?.close()
+  await machine.stop()
 })
 
 test('devices say what they are without being opened', () => {

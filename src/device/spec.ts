@@ -7,6 +7,9 @@ import type { DeviceInfo, DeviceQueue, Steer } from './device.ts'
 import { type FaultOptions, FaultQueue, faultInfo } from './fault.ts'
 import { type HubPortOptions, HubQueue, hubInfo } from './hub.ts'
 import { checkInterfaceName } from './linux/interface.ts'
+import { type LoadOptions, loadInfo } from './load/options.ts'
+import { LoadQueue } from './load/queue.ts'
+import { loadRegions } from './load/region.ts'
 import { type LoopbackOptions, LoopbackQueue, loopbackInfo } from './loopback.ts'
 import { type ReplayOptions, ReplayQueue, replayInfo } from './replay.ts'
 import { TunQueue, type TunQueueOptions, tunInfo } from './tun.ts'
@@ -44,7 +47,11 @@ export interface CaptureSpec extends CaptureQueueOptions {
 export interface HubSpec extends HubPortOptions {
   readonly kind: 'hub'
 }
-export type DeviceSpec = WireSpec | HubSpec | LoopbackSpec | TunSpec | ReplaySpec | FaultSpec | CaptureSpec
+/** All the clients of a server, for the laboratory. */
+export interface LoadSpec extends LoadOptions {
+  readonly kind: 'load'
+}
+export type DeviceSpec = WireSpec | HubSpec | LoopbackSpec | TunSpec | ReplaySpec | LoadSpec | FaultSpec | CaptureSpec
 
 /**
  * Opens this CPU's queue of a device, or gives undefined where it has none.
@@ -66,6 +73,8 @@ export function openQueue(cpu: Cpu, spec: DeviceSpec, steer?: Steer, kick?: () =
       return new TunQueue(cpu, spec, kick)
     case 'replay':
       return new ReplayQueue(cpu, replayOptions(spec), steer)
+    case 'load':
+      return new LoadQueue(cpu, spec, steer)
     case 'fault':
       return new FaultQueue(cpu, openQueue(cpu, spec.of, steer, kick)!, spec)
     case 'capture':
@@ -90,6 +99,8 @@ export function deviceInfo(spec: DeviceSpec): DeviceInfo {
       return tunInfo(spec)
     case 'replay':
       return replayInfo(replayOptions(spec))
+    case 'load':
+      return loadInfo(spec)
     case 'fault':
       return faultInfo(deviceInfo(spec.of))
     case 'capture':
@@ -102,6 +113,7 @@ export function deviceRegions(specs: readonly DeviceSpec[]): { readonly [name: s
   const regions: { [name: string]: number } = {}
   for (const spec of specs) {
     if (spec.kind === 'wire') Object.assign(regions, wireRegions(spec.wire))
+    else if (spec.kind === 'load') Object.assign(regions, loadRegions(spec))
     else if (spec.kind === 'fault' || spec.kind === 'capture') Object.assign(regions, deviceRegions([spec.of]))
   }
   return regions
