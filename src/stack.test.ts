@@ -5,6 +5,7 @@ import { type DeviceSpec, deviceRegions } from './device/spec.ts'
 import type { WireOptions } from './device/wire.ts'
 import { type SimMachine, simulate } from './machine/sim.ts'
 import { nudge, sumOf } from './machine/testing/sim.ts'
+import { disciplineUnderTest } from './net/testing/discipline.ts'
 import { assertAllFree, balance } from './net/testing/host.ts'
 import { echo } from './service/echo.ts'
 import { Load, type LoadOptions } from './service/load.ts'
@@ -38,6 +39,7 @@ function talk(plan: Plan): SimMachine {
     name: `host ${side}`,
     index,
     cpus: own(index * cpus),
+    ...disciplineUnderTest(),
     interfaces: [{ name: 'eth0', device: device(side), addresses: [`10.0.0.${index + 1}/24`] }],
   }))
   const regions = deviceRegions([device('a')])

@@ -16,6 +16,7 @@ import { attachQueue, type Deliver } from './device/device.ts'
 import type { MbufCursor } from './device/mbuf.ts'
 import { deviceInfo, openQueue } from './device/spec.ts'
 import type { Cpu } from './kernel/cpu.ts'
+import { lockSite } from './kernel/lock.ts'
 import type { Memory } from './kernel/memory.ts'
 import type { Thread } from './kernel/thread.ts'
 import { networkBytes, parsePrefix } from './net/address.ts'
@@ -65,6 +66,8 @@ export type { TcpConnectOptions, TcpSocket, TcpSocketOptions } from './socket/tc
 export { UdpSocket, type UdpSocketOptions } from './socket/udp.ts'
 export type { UdpMembership, UdpMembershipDone } from './socket/udp-group.ts'
 
+const TCP_INPUT = lockSite('tcp input')
+
 /** A host's stack on one CPU. */
 export class Stack {
   readonly context: NetContext
@@ -80,6 +83,7 @@ export class Stack {
   readonly udp: UdpSockets
   readonly #ether: EtherInput
   readonly #m: MbufCursor
+  readonly #tcp: Tcp
   #routes: RouteRounds
 
   /**
@@ -118,6 +122,7 @@ export class Stack {
 
     this.hostCache = new HostCache(context)
     const tcp = new Tcp(context, this.ip.output, this.hostCache)
+    this.#tcp = tcp
     new TcpUser(tcp)
     this.tcp = new TcpSockets(context, tcp, this.ip.output, this.rounds)
 
@@ -135,7 +140,10 @@ export class Stack {
     }
     this.ip.input.onTcp = (packet, isBroadcast) => {
       tcp.now = cpu.now
+      this.#m.at = packet
+      tcp.groups.enterFlow(this.#m.hash, TCP_INPUT)
       tcpInput(tcp, packet, isBroadcast)
+      tcp.groups.leave()
     }
     this.ip.input.onUdp = (packet, isBroadcast) => udpInput.input(packet, isBroadcast)
     this.ip.input.onIcmp = (packet, isBroadcast) => this.icmp.input.input(packet, isBroadcast)
@@ -165,6 +173,7 @@ export class Stack {
         kinds.every((kind) => cpu.ports.find(this.context.portName(kind, each)) !== undefined),
       ),
     )
+    this.#tcp.attach()
     for (const iface of interfaces) if (iface.queue !== undefined) attachQueue(cpu, iface.queue, this.#deliver(iface))
   }
 

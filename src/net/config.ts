@@ -1,5 +1,6 @@
 // How a host is described: plain data, the same on every CPU, from which each builds its part of the host.
 import type { DeviceSpec } from '../device/spec.ts'
+import type { Discipline } from './discipline.ts'
 
 export interface InterfaceConfig {
   /** As it shows in tables: `wire0`, `df0`. */
@@ -29,6 +30,10 @@ export interface HostConfig {
   readonly interfaces: readonly InterfaceConfig[]
   /** Besides the routes to the interfaces' own prefixes. */
   readonly routes?: readonly RouteConfig[]
+  /** How the CPUs come to work on a connection (discipline.ts). Default `connp-t`: each connection has one CPU. */
+  readonly discipline?: Discipline
+  /** Of `connp-l`: how many connection groups there are, each with a lock. Default 128. */
+  readonly groups?: number
   /** Verify and compute checksums in software. Default true. */
   readonly checksums?: boolean
   /** Ask for ECN (RFC 3168) when a connection is opened. It is always granted. Default false. */

@@ -114,7 +114,8 @@ describe('connect', () => {
         for (let i = 0; i < 5; i++) {
           host.connect({ address: PEER, port: 80 + i }, cpu)
           const { bytes } = host.expect({ tcp: { flags: 'S' } })
-          assert.equal(ownerOf(host, bytes.subarray(14)), cpu)
+          // Where connections have one.
+          if (host.isThreaded) assert.equal(ownerOf(host, bytes.subarray(14)), cpu)
         }
       }
     })

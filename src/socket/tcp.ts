@@ -26,6 +26,7 @@ import { TcpSocketCounters } from '../net/counters.ts'
 import { type Endpoint, endpoint } from '../net/endpoint.ts'
 import type { IpOutput } from '../net/ip/output.ts'
 import { vanishAll } from '../net/tcp/embryo.ts'
+import { ListenerRecord } from '../net/tcp/listener.ts'
 import { type RequestFields, TcpEvent, TcpInfoMessage, TcpNotice, TcpOp, TcpRequest } from '../net/tcp/message.ts'
 import { PcbFlag } from '../net/tcp/pcb.ts'
 import { EphemeralPorts } from '../net/tcp/port.ts'
@@ -180,15 +181,17 @@ export class TcpSockets {
       throw new KernelError(Errno.EINVAL, sentence, 'listen')
     }
     const local = endpoint(cpu, text, port === 0 ? this.#anyPort() : port)
-    const listener = new TcpListener(this, this.#nextListener++, local, options)
+    const recordBytes = ListenerRecord.bytes(cpu.cpus)
+    const record = cpu.slab.allocate(recordBytes)
+    this.u8.fill(0, record, record + recordBytes)
+    const listener = new TcpListener(this, this.#nextListener++, record, local, options)
     this.#listeners.set(listener.number, listener)
     this.#listen(listener, port === 0 ? PORT_TRIES : 1, (errno) => {
       if (errno === 0) return ready(undefined, listener)
       // One that was closed meanwhile is cleared away by its close.
       if (!listener.closed) {
         listener.closed = true
-        this.#listeners.delete(listener.number)
-        local.free()
+        this.#forgetListener(listener)
       }
       ready(new KernelError(errno, listenSentence(errno, `${text}:${listener.port}`), 'listen'), listener)
     })
@@ -203,8 +206,7 @@ export class TcpSockets {
   /** @internal */
   unlisten(listener: TcpListener, done: () => void): boolean {
     const finish = () => {
-      this.#listeners.delete(listener.number)
-      listener.local.free()
+      this.#forgetListener(listener)
       done()
     }
     if (listener.options.perCpu === true) {
@@ -272,6 +274,17 @@ export class TcpSockets {
     this.#freeAttempt(socket)
   }
 
+  #forgetListener(listener: TcpListener): void {
+    this.#listeners.delete(listener.number)
+    this.#context.cpu.slab.free(listener.record)
+    listener.local.free()
+  }
+
+  /** What all CPUs of the host know a listener by. */
+  #listenerId(listener: TcpListener): number {
+    return this.#context.cpu.index * LISTENERS_MAX + listener.number
+  }
+
   #allocate(socket: TcpSocket, op: number): Address {
     const message = this.#context.cpu.ports.tryAllocate(TcpRequest, FREE_PORT)
     if (message === 0) return 0
@@ -328,14 +341,17 @@ export class TcpSockets {
     let port = options.localPort ?? 0
     if (port === 0) {
       port = this.#ephemeral.choose(view, local.family, local.address, remote.address, remote.port, (candidate) => {
-        if (!isMember) return true
-        if (this.#context.owner(hash(candidate)) !== cpu.index) return false
-        return this.#tcp.table.lookup(local.family, local.address, candidate, remote.address, remote.port) === 0
+        if (!this.#tcp.groups.isLocked) {
+          if (!isMember) return true
+          if (this.#context.owner(hash(candidate)) !== cpu.index) return false
+        }
+        return !isTaken(this.#tcp, hash(candidate), local, candidate, remote)
       })
       if (port === 0) return socket.failAlone(Errno.EADDRNOTAVAIL)
     }
     socket.localPort = port
-    const owner = this.#context.owner(hash(port))
+    // Where any CPU may be inside a connection's group, its program's CPU does it all.
+    const owner = this.#tcp.groups.isLocked ? cpu.index : this.#context.owner(hash(port))
     const message = cpu.ports.tryAllocate(TcpRequest, FREE_PORT)
     if (message === 0) return socket.failAlone(Errno.ENOBUFS)
     const r = this.#request
@@ -540,6 +556,8 @@ export class TcpSockets {
     }
     const { options, local } = listener
     const added = this.#tcp.listeners.add({
+      id: this.#listenerId(listener),
+      record: listener.record,
       family: local.family,
       address: local.address,
       localPort: local.port,
@@ -563,6 +581,7 @@ export class TcpSockets {
     round.localPort = local.port
     round.port = this.#port.id
     round.id = listener.number
+    round.record = listener.record
     round.cpu = this.#context.cpu.index
     round.flags = (options.noDelay === true ? NO_DELAY : 0) | (options.shared === true ? SHARED : 0)
     round.length = options.trafficClass ?? 0
@@ -576,6 +595,8 @@ export class TcpSockets {
   #addListener(round: RoundFields): number {
     const second = round.second >> 2
     const added = this.#tcp.listeners.add({
+      id: round.cpu * LISTENERS_MAX + round.id,
+      record: round.record,
       family: round.family as Family,
       address: round.first,
       localPort: round.localPort,
@@ -612,8 +633,7 @@ export class TcpSockets {
 
   #stop(): void {
     for (const socket of this.#sockets) socket?.discardAtStop()
-    for (const listener of this.#listeners.values()) listener.local.free()
-    this.#listeners.clear()
+    for (const listener of this.#listeners.values()) this.#forgetListener(listener)
   }
 }
 
@@ -627,6 +647,16 @@ const RETRY = define('tcp.sockets.retry', (cpu, host) => {
 const EPHEMERAL_FIRST = 49152
 const NO_DELAY = 1
 const SHARED = 2
+/** Of one CPU, from the first to the last. */
+const LISTENERS_MAX = 2 ** 24
+
+/** Whether there is a connection of these ends. */
+function isTaken(tcp: Tcp, hash: number, local: Endpoint, port: number, remote: Endpoint): boolean {
+  tcp.groups.enter(tcp.groups.of(hash))
+  const record = tcp.table.lookup(local.family, local.address, port, remote.address, remote.port)
+  tcp.groups.leave()
+  return record !== 0
+}
 
 function checkPort(port: number, syscall: string, least: number): void {
   if (Number.isInteger(port) && port >= least && port <= 65535) return

@@ -1,4 +1,6 @@
 // A listening TCP socket, as its program has it. Made by TcpSockets (tcp.ts).
+
+import type { Address } from '../base/struct.ts'
 import type { Endpoint } from '../net/endpoint.ts'
 import type { TcpSockets } from './tcp.ts'
 import type { TcpSocket, TcpSocketOptions } from './tcpsocket.ts'
@@ -23,15 +25,18 @@ export class TcpListener {
   readonly options: TcpListenOptions
   /** @internal */
   readonly number: number
+  /** @internal A ListenerRecord: freed with the listener. */
+  readonly record: Address
   /** @internal */
   local: Endpoint
   closed = false
   readonly #sockets: TcpSockets
 
   /** @internal */
-  constructor(sockets: TcpSockets, number: number, local: Endpoint, options: TcpListenOptions) {
+  constructor(sockets: TcpSockets, number: number, record: Address, local: Endpoint, options: TcpListenOptions) {
     this.#sockets = sockets
     this.number = number
+    this.record = record
     this.local = local
     this.options = options
   }

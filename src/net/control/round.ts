@@ -26,7 +26,8 @@ export const Round = message('round', {
   id: u32, //           76
   first: bytes(16), //  80  an address
   second: bytes(16), // 96  an address
-  padding: bytes(16),
+  record: u32, //      112  what all CPUs share of it
+  padding: bytes(12),
 })
 assert(Round.size === 128, 'a round fits in two cache lines')
 

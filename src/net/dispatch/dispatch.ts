@@ -26,6 +26,8 @@ export class Dispatch {
   readonly #count: Float64Array
   readonly #u8: Uint8Array
   readonly #input: NetisrHandler
+  /** Any CPU may work on any connection. */
+  readonly #isAnywhere: boolean
   /** The netisr port of each CPU of the host; 0 until it is known. */
   readonly #ports: PortId[] = []
 
@@ -35,6 +37,7 @@ export class Dispatch {
     this.#u8 = context.u8
     this.#count = context.count(DispatchCounters)
     this.#input = input
+    this.#isAnywhere = (context.config.discipline ?? 'connp-t') !== 'connp-t'
     context.cpu.ports.create({
       name: context.portName('netisr', context.cpu.index),
       point: 'netisr',
@@ -55,7 +58,7 @@ export class Dispatch {
       m.flags |= HASHED
     }
     this.#count[C.steered]!++
-    const owner = this.#context.owner(m.hash)
+    const owner = this.#owner(packet)
     if (owner === this.#context.cpu.index) {
       this.#count[C.direct]!++
       this.#input(packet)
@@ -69,7 +72,7 @@ export class Dispatch {
     m.hash = this.hash(m.data, m.length)
     m.flags |= HASHED
     this.#count[C.steered]!++
-    this.#handOff(this.#context.owner(m.hash), packet)
+    this.#handOff(this.#owner(packet), packet)
   }
 
   /** Put together out of fragments: only now its ports are known, and with them its owner. */
@@ -91,8 +94,7 @@ export class Dispatch {
     if (length < 20 || u8[address]! >>> 4 !== 4) return 0
     const headerBytes = (u8[address]! & 15) << 2
     const protocol = u8[address + 9]!
-    const isFragment = (((u8[address + 6]! << 8) | u8[address + 7]!) & FRAGMENT) !== 0
-    if (!isFragment && length >= headerBytes + 8) {
+    if (!isFragment(u8, address) && length >= headerBytes + 8) {
       const ports = address + headerBytes
       if (protocol === UDP || protocol === TCP) {
         const sourcePort = (u8[ports]! << 8) | u8[ports + 1]!
@@ -108,6 +110,19 @@ export class Dispatch {
     return addressHash(u8, Family.inet, address + 12, address + 16)
   }
 
+  /**
+   * The CPU that takes a packet whose hash is known. TCP belongs to whoever has it where that one enters its connection's group by a lock;
+   * all else has an owner under every discipline: fragments, the sockets of UDP.
+   */
+  #owner(packet: Address): number {
+    const m = this.#m
+    m.at = packet
+    if (this.#isAnywhere && this.#u8[m.data + 9] === TCP && m.length >= 20 && !isFragment(this.#u8, m.data)) {
+      return this.#context.cpu.index
+    }
+    return this.#context.owner(m.hash)
+  }
+
   #handOff(owner: number, packet: Address): void {
     this.#count[C.handedOff]!++
     this.#context.mbufs.handOff(this.#port(owner), packet)
@@ -117,4 +132,8 @@ export class Dispatch {
     this.#ports[cpu] ||= this.#context.cpu.ports.lookup(this.#context.portName('netisr', cpu))
     return this.#ports[cpu]
   }
+}
+
+function isFragment(u8: Uint8Array, header: Address): boolean {
+  return (((u8[header + 6]! << 8) | u8[header + 7]!) & FRAGMENT) !== 0
 }

@@ -21,6 +21,7 @@ const { established, finWait1, finWait2, closing, lastAck, synSent, synReceived 
 const { TIMESTAMPS, ACK_NOW } = PcbFlag
 
 export function segment(t: Tcp, p: Pcb): void {
+  t.assertInside(p.at)
   p.segmentsReceived++
   p.lastReceivedAt = t.now
   if (p.state === established && isExpected(t, p)) expected(t, p)

@@ -32,6 +32,8 @@ const HEADER = TcpHeader.size
 const SYN_OPTION_BYTES = 20
 const M = HostMetrics.offset
 const PCB_BYTES = TcpPcb.size
+const NEXT = TcpPcb.offset.next
+const HASH = TcpPcb.offset.hash
 /** The shift of our windows: 65535 of them are 8 MiB, twice what auto-tuning gives. */
 export const SCALE_OF_LISTENERS = 7
 const NO_FRAGMENTS = { dontFragment: true } as const
@@ -47,7 +49,7 @@ export function announcedMss(t: Tcp, family: Family, remote: Address): number {
 /** A new PCB at the cursor `t.p`, not in the table yet; false when there is no memory, or there are too many. */
 export function create(t: Tcp, sendBytes: number, receiveBytes: number): boolean {
   const { p } = t
-  if (t.connections >= Limits.tcpConnections) return false
+  if (t.connections >= t.limits.connections) return false
   const pcb = t.slab.tryAllocate(PCB_BYTES)
   if (pcb === 0) return false
   t.u8.fill(0, pcb, pcb + PCB_BYTES)
@@ -56,6 +58,7 @@ export function create(t: Tcp, sendBytes: number, receiveBytes: number): boolean
   p.at = pcb
   p.kind = TupleKind.connection
   p.host = t.host
+  p.group = t.groups.current
   p.ttl = DEFAULT_TTL
   p.rcvBuffer = receiveBytes || Limits.tcpReceiveBytes
   p.rcvBufferMax = receiveBytes || Limits.tcpReceiveBytesMax
@@ -205,7 +208,7 @@ export function shutdown(t: Tcp, p: Pcb): void {
 /** The program lets go. What it has sent still goes, and its FIN. */
 export function close(t: Tcp, p: Pcb): void {
   p.flags |= PcbFlag.DETACHED
-  t.shells.delete(p.at)
+  removeShell(t, p)
   if (p.state === State.closed) return bury(t, p)
   // @rfc 9293 MAY-1 SHLD-3: data that nobody will read is lost, and the peer is told so by a reset.
   if (p.state === State.synSent || p.rcvFirst !== 0 || p.rcvHeld > 0) return abort(t, p, p.state !== State.synSent)
@@ -252,7 +255,27 @@ export function end(t: Tcp, p: Pcb): void {
 
 function afterlife(t: Tcp, p: Pcb): void {
   if ((p.flags & PcbFlag.DETACHED) !== 0) bury(t, p)
-  else t.shells.add(p.at)
+  else addShell(t, p)
+}
+
+/** Its record is in no table any more: the words of the hash chain are the list's. */
+function addShell(t: Tcp, p: Pcb): void {
+  const first = t.shellFirst
+  p.next = first
+  p.hash = 0
+  if (first !== 0) t.words[(first + HASH) >> 2] = p.at
+  t.shellFirst = p.at
+  p.flags |= PcbFlag.SHELL
+}
+
+/** The program lets go of what may be such a record. */
+export function removeShell(t: Tcp, p: Pcb): void {
+  if ((p.flags & PcbFlag.SHELL) === 0) return
+  p.flags &= ~PcbFlag.SHELL
+  const { next, hash: previous } = p
+  if (previous === 0) t.shellFirst = next
+  else t.words[(previous + NEXT) >> 2] = next
+  if (next !== 0) t.words[(next + HASH) >> 2] = previous
 }
 
 /** Nobody needs the record any more. It is freed when no list has it: see `freeDead`. */

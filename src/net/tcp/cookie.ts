@@ -39,6 +39,7 @@ export class SynCookies {
   readonly #hashes = [new SipHash(), new SipHash()] as const
   /** The period that the newer of the two belongs to. */
   #period = -1
+  #master: SipHash | undefined = undefined
   /** What `check` has found out: the peer's MSS, or a little less. */
   mss = 0
   /** What `decodeTimestamp` has. */
@@ -50,6 +51,13 @@ export class SynCookies {
     this.#random = random
     // Also the one that makes no cookie yet: a key that anybody knows must not be good either.
     for (const hash of this.#hashes) hash.rekey(random)
+  }
+
+  /** The secrets of all periods are made of one, which all CPUs of a host have: any of them may check what another has made. */
+  share(secret: Pick<Random, 'next'>): void {
+    this.#master = new SipHash()
+    this.#master.rekey(secret)
+    this.#period = -1
   }
 
   /** The ISS for the answer to a SYN with the sequence number `peerIss` and this MSS option, 0 if it had none. */
@@ -133,9 +141,27 @@ export class SynCookies {
   #renew(nowUs: number): void {
     const period = Math.floor(nowUs / PERIOD_US)
     if (period === this.#period) return
+    if (this.#master !== undefined) {
+      for (const each of [period, period - 1]) this.#hashes[each & 1]!.rekey(derived(this.#master, each))
+      this.#period = period
+      return
+    }
     if (period !== this.#period + 1) this.#hashes[(period + 1) & 1]!.rekey(this.#random)
     this.#hashes[period & 1]!.rekey(this.#random)
     this.#period = period
+  }
+}
+
+/** The key of a period, made of a secret. */
+function derived(master: SipHash, period: number): Pick<Random, 'next'> {
+  let word = 0
+  return {
+    next: () => {
+      master.start()
+      master.word(period | 0, word++)
+      master.finish()
+      return master.low
+    },
   }
 }
 

@@ -1,7 +1,6 @@
 // Embryonic connections: a SYN came for a listener, a SYN with ACK went back, and nothing more is known yet (RFC 9293 3.10.7.2,
 // SYN-RECEIVED of a passive open). Such a record is two cache lines, so that a flood of SYNs costs little; how many there may be is
 // bounded, and beyond that cookies take over (cookie.ts), which cost nothing at all (RFC 4987 3.5, 3.6).
-import { Limits } from '../../base/limits.ts'
 import type { Address } from '../../base/struct.ts'
 import { define } from '../../kernel/function.ts'
 import { addressBytes, type Family } from '../address.ts'
@@ -33,7 +32,7 @@ const SYN_TRANSMITS_MAX = 9
 export function arise(t: Tcp, listener: Listener): void {
   const { m, options } = t
   m.at = t.packet
-  if (t.embryos >= Limits.tcpEmbryos || listener.embryos + listener.waiting >= listener.backlog) {
+  if (t.embryos >= t.limits.embryos || listener.embryos + listener.waiting >= listener.backlog) {
     answerWithCookie(t, listener)
     return
   }
@@ -48,6 +47,7 @@ export function arise(t: Tcp, listener: Listener): void {
   e.kind = TupleKind.embryo
   e.family = m.family
   e.host = t.host
+  e.group = t.groups.current
   const bytes = addressBytes(m.family as Family)
   t.u8.copyWithin(e.local, m.target, m.target + bytes)
   t.u8.copyWithin(e.remote, m.source, m.source + bytes)
@@ -81,7 +81,7 @@ export function arise(t: Tcp, listener: Listener): void {
   t.tuple.at = record
   t.table.insert(t.tuple)
   t.embryos++
-  listener.embryos++
+  listener.addEmbryos(1)
   t.count[C.embryos]!++
   transmit(t)
 }
@@ -131,16 +131,18 @@ export function vanish(t: Tcp, record: Address): void {
   t.timers.cancel(record + TIMER)
   t.table.remove(record)
   const listener = t.listeners.byId(e.listener)
-  if (listener !== undefined) listener.embryos--
+  if (listener !== undefined) listener.addEmbryos(-1)
   t.slab.free(record)
   t.embryos--
 }
 
-/** Those of a listener that closes. */
+/** Those of a listener that closes, in the groups that are at home on this CPU. */
 export function vanishAll(t: Tcp, listener: Listener): void {
-  t.table.forEach((record) => {
-    t.embryo.at = record
-    if (t.embryo.kind === TupleKind.embryo && t.embryo.listener === listener.id) vanish(t, record)
+  t.forHome(() => {
+    t.table.forEach((record) => {
+      t.embryo.at = record
+      if (t.embryo.kind === TupleKind.embryo && t.embryo.listener === listener.id) vanish(t, record)
+    })
   })
 }
 

@@ -1,5 +1,5 @@
 // Initial sequence numbers (RFC 9293 3.4.1, RFC 6528), and where a connection's timestamps begin (RFC 7323 7.1). One for each CPU,
-// under a key of its own: the ends of a connection decide the CPU, so the same two ends always meet the same key.
+// under a key of its own where the ends of a connection decide the CPU, so that the same two ends always meet the same key.
 //
 //   ISN = M + F(local, remote, ports, key)
 //
@@ -23,6 +23,11 @@ export class InitialSequence {
 
   constructor(random: Random) {
     this.#hash.rekey(random)
+  }
+
+  /** One key for all CPUs of a host, where any of them may be asked about the same ends. */
+  share(secret: Pick<Random, 'next'>): void {
+    this.#hash.rekey(secret)
   }
 
   /** The ISS of a connection that begins now. Addresses are where their bytes lie in `view`. */

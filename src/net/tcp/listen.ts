@@ -153,7 +153,7 @@ function begin(t: Tcp, p: Pcb, listener: Listener): void {
   t.tuple.at = p.at
   t.table.insert(t.tuple)
   establish(t, p)
-  listener.waiting++
+  listener.addWaiting(1)
   t.tell(p, TcpEvent.INCOMING)
   segment(t, p)
 }

@@ -7,7 +7,21 @@ import type { PortId } from '../../kernel/port.ts'
 import { addressBytes, type Family, isUnspecified } from '../address.ts'
 import type { NetContext } from '../context.ts'
 
+/** What CPUs count of a listener, a slot for each: in the memory of the CPU that has its program. */
+export const ListenerRecord = {
+  bytes: (cpus: number) => COUNTS + cpus * SLOT_BYTES,
+} as const
+/** Behind the words that are the slab's while the record is free. */
+const COUNTS = 16
+const SLOT_BYTES = 8
+const EMBRYOS = 0
+const WAITING = 1
+
 export interface ListenerOptions {
+  /** The same on all CPUs of the host, and never given twice. */
+  readonly id: number
+  /** A ListenerRecord, all zero. */
+  readonly record: Address
   readonly family: Family
   /** Where the bytes of the local address lie; they are copied. Unspecified: any. */
   readonly address: Address
@@ -28,19 +42,52 @@ export interface ListenerOptions {
 }
 
 export class Listener {
-  readonly id: number
   readonly options: ListenerOptions
   /** The bytes of its address, or undefined for any. */
   readonly address: Uint8Array | undefined
-  /** Embryonic connections of it. */
-  embryos = 0
-  /** Established connections that no program has attached yet. */
-  waiting = 0
+  readonly #words: Int32Array
+  /** Of this CPU, among words; and those that are summed. */
+  readonly #own: number
+  readonly #first: number
+  readonly #last: number
 
-  constructor(id: number, options: ListenerOptions, address: Uint8Array | undefined) {
-    this.id = id
+  /** @param isShared any CPU may go on with what another has begun: then only the sum of all counts means anything */
+  constructor(context: NetContext, options: ListenerOptions, address: Uint8Array | undefined, isShared: boolean) {
     this.options = options
     this.address = address
+    this.#words = context.memory.i32
+    const slot = (cpu: number) => (options.record + COUNTS + cpu * SLOT_BYTES) >> 2
+    this.#own = slot(context.cpu.index)
+    this.#first = isShared ? slot(0) : this.#own
+    this.#last = isShared ? slot(context.cpu.cpus - 1) : this.#own
+  }
+
+  get id(): number {
+    return this.options.id
+  }
+
+  /** Embryonic connections of it. */
+  get embryos(): number {
+    return this.#sum(EMBRYOS)
+  }
+
+  addEmbryos(count: number): void {
+    this.#words[this.#own + EMBRYOS]! += count
+  }
+
+  /** Established connections that no program has attached yet. */
+  get waiting(): number {
+    return this.#sum(WAITING)
+  }
+
+  addWaiting(count: number): void {
+    this.#words[this.#own + WAITING]! += count
+  }
+
+  #sum(which: number): number {
+    let sum = 0
+    for (let slot = this.#first; slot <= this.#last; slot += SLOT_BYTES / 4) sum += this.#words[slot + which]!
+    return sum
   }
 
   get backlog(): number {
@@ -60,21 +107,24 @@ export class Listener {
 export class Listeners {
   readonly #u8: Uint8Array
   readonly #byPort = new Map<number, Listener[]>()
-  readonly #byId: (Listener | undefined)[] = [undefined]
-  readonly #freeIds: number[] = []
+  readonly #byId = new Map<number, Listener>()
+  readonly #context: NetContext
+  readonly #isShared: boolean
 
-  constructor(context: NetContext) {
+  /** @param isShared see Listener */
+  constructor(context: NetContext, isShared: boolean) {
+    this.#context = context
+    this.#isShared = isShared
     this.#u8 = context.u8
   }
 
   /** @rfc 9293 MUST-41 MUST-42: as many as there are ports and addresses. Undefined where one stands in the way. */
   add(options: ListenerOptions): Listener | undefined {
     if (this.conflicts(options)) return undefined
-    const id = this.#freeIds.pop() ?? this.#byId.length
     const any = isUnspecified(this.#u8, options.family, options.address)
     const bytes = any ? undefined : this.#u8.slice(options.address, options.address + addressBytes(options.family))
-    const listener = new Listener(id, options, bytes)
-    this.#byId[id] = listener
+    const listener = new Listener(this.#context, options, bytes, this.#isShared)
+    this.#byId.set(options.id, listener)
     const here = this.#byPort.get(options.localPort)
     // The more particular ones first.
     if (here === undefined) this.#byPort.set(options.localPort, [listener])
@@ -88,8 +138,7 @@ export class Listeners {
     const here = this.#byPort.get(localPort)!.filter((other) => other !== listener)
     if (here.length === 0) this.#byPort.delete(localPort)
     else this.#byPort.set(localPort, here)
-    this.#byId[listener.id] = undefined
-    this.#freeIds.push(listener.id)
+    this.#byId.delete(listener.id)
   }
 
   /** Whether a listener of `options` would stand in another's way. */
@@ -131,7 +180,7 @@ export class Listeners {
   }
 
   byId(id: number): Listener | undefined {
-    return this.#byId[id]
+    return this.#byId.get(id)
   }
 
   all(): readonly Listener[] {

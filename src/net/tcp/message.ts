@@ -61,6 +61,8 @@ export const TcpOp = {
   urgent: 14,
   /** `value`: IP's time to live. */
   ttl: 15,
+  /** The connection has something to tell its program, which is on the CPU that gets this: between CPUs, where any of them may be inside. */
+  tell: 16,
   /** Fill in the TcpInfo that the message is. */
   info: 13,
 } as const
@@ -105,6 +107,8 @@ export const TcpEvent = {
   DATA: 1 << 7,
   /** The peer has not answered three retransmissions (R1, RFC 9293 3.8.3). */
   SILENCE: 1 << 8,
+  /** The program's CPU was called, and has not come yet. Never in a notice. */
+  CALLED: 1 << 9,
 } as const
 
 /** What is known about a connection (TCP_INFO of Linux, tcp(7)). Sent empty with the request `info`, replied filled. */

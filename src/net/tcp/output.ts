@@ -46,6 +46,7 @@ const SENDS = State.established | State.closeWait | State.finWait1 | State.closi
 
 /** Sends what the connection at `p` has to send now. */
 export function output(t: Tcp, p: Pcb): void {
+  t.assertInside(p.at)
   if ((p.state & SENDS) === 0) return
   if (p.pathGeneration !== t.context.routes.generation) lookUpPath(t, p)
   const segments = p.segmentsSent

@@ -257,6 +257,8 @@ export const PcbFlag = {
   STALLED: 1 << 29,
   /** The path carries less than IP's least useful packet: it may cut ours. */
   MAY_FRAGMENT: 1 << 30,
+  /** It is over and still belongs to a program: in the list of those. */
+  SHELL: 1 << 31,
 } as const
 
 /** The type of a cursor over a PCB. */

@@ -22,7 +22,7 @@ export class SipHash {
   }
 
   /** Another key, of 128 bits from `random`. */
-  rekey(random: Random): void {
+  rekey(random: Pick<Random, 'next'>): void {
     for (let i = 0; i < 4; i++) this.#key[i] = random.next()
   }
 

@@ -2,7 +2,7 @@
 // segment that is being processed. Every part is a file of functions over `(t: Tcp, p: Pcb)`; `p` is `t.p`, the one cursor
 // over PCBs, positioned at the connection.
 //
-// All of it runs inside the connection's group: on its CPU, without a lock. Input marks connections that have something to
+// All of it runs inside the connection's group (group.ts): on its CPU, or with its lock. Input marks connections that have something to
 // send or to tell; the roll-ups at the end of the batch do it, once for each connection:
 //
 //   device ──► input ──► input ──► …   │ tell the programs │ their calls │ output ──► flush
@@ -14,24 +14,37 @@
 // @rfc-not 9293 MAY-9 MAY-14 MAY-15 MAY-17 not done: no program of this interface asks for them
 // @rfc-not 9293 MUST-51 MUST-52 MUST-53 SHLD-24 source routes are refused by IP (RFC 7126 4.3)
 // @rfc-not 9293 MAY-10 MAY-11 not done: timestamp and record route options of IP are passed over, and none is sent
+import { assert } from '../../base/assert.ts'
+import { Limits } from '../../base/limits.ts'
 import type { Routines } from '../../base/routines.ts'
 import type { Address } from '../../base/struct.ts'
 import type { MbufCursor, Mbufs } from '../../device/mbuf.ts'
 import type { Cpu } from '../../kernel/cpu.ts'
+import type { FunctionId } from '../../kernel/function.ts'
+import { SharedTimers } from '../../kernel/shared-timer.ts'
 import type { Slab } from '../../kernel/slab.ts'
-import type { Timers } from '../../kernel/timer.ts'
 import type { NetContext } from '../context.ts'
 import { TcpCounters } from '../counters.ts'
 import type { HostCache } from '../hostcache/hostcache.ts'
 import type { IpOutput } from '../ip/output.ts'
 import { type CongestionControl, congestionControl } from './congestion/control.ts'
 import { SynCookies } from './cookie.ts'
+import { GroupRecord, Groups } from './group.ts'
 import { InitialSequence } from './isn.ts'
 import { Listeners } from './listener.ts'
 import { TcpOptions } from './options.ts'
 import { Embryo, type Pcb, PcbFlag, TcpPcb, TcpTuple, TimeWait, type Tuple } from './pcb.ts'
 import { Segment } from './segment.ts'
 import { TcpTable } from './table.ts'
+
+/** The timers of connections: those of the CPU, or, where any CPU may be inside, some that all CPUs share. */
+export interface TcpTimers {
+  arm(timer: Address, delayUs: number, run: FunctionId, argument: number): void
+  cancel(timer: Address): boolean
+  isArmed(timer: Address): boolean
+  /** µs */
+  deadline(timer: Address): number
+}
 
 export class Tcp {
   readonly context: NetContext
@@ -41,14 +54,15 @@ export class Tcp {
   readonly view: DataView
   readonly routines: Routines
   readonly slab: Slab
-  readonly timers: Timers
+  readonly timers: TcpTimers
+  readonly groups: Groups
   readonly mbufs: Mbufs
   readonly ip: IpOutput
   readonly hostCache: HostCache
   readonly count: Float64Array
   /** The host's index: what timers find this object by. */
   readonly host: number
-  /** The connections of the group. */
+  /** The connections of the group that this CPU is in. */
   readonly table: TcpTable
   readonly listeners: Listeners
   readonly options = new TcpOptions()
@@ -80,15 +94,6 @@ export class Tcp {
   /** The segment is a SYN that ends a TIME-WAIT: ours must then have a number behind `issAfter` (RFC 9293 3.6.1). */
   reopens = false
   issAfter = 0
-  /** Heads of the lists of connections with something to send, and with something to tell. */
-  outputFirst: Address = 0
-  eventFirst: Address = 0
-  /** Embryonic connections, and those in TIME-WAIT. */
-  embryos = 0
-  timeWaits = 0
-  timeWaitOldest: Address = 0
-  timeWaitNewest: Address = 0
-  connections = 0
   /** The round trip of the newest segment that the acknowledgment being processed has confirmed, µs; 0: none. */
   rttSampleUs = 0
   /** The acknowledgment being processed covers our FIN. */
@@ -97,12 +102,10 @@ export class Tcp {
   marked = 0
   /** SACK blocks of the segment that is being written. */
   readonly blocks = new Int32Array(8)
-  /** Connections that are over: their records are freed when no list has them any more. */
-  deadFirst: Address = 0
   /** What a connection that ends tells the host cache. */
   readonly metrics = { rttUs: 0, rttvarUs: 0, ssthreshBytes: 0, cwndBytes: 0 }
-  /** Connections that are over and still belong to a program. */
-  readonly shells = new Set<Address>()
+  /** What one group may have of each. */
+  readonly limits: { readonly connections: number; readonly embryos: number; readonly timeWaits: number }
 
   constructor(context: NetContext, ip: IpOutput, hostCache: HostCache) {
     const { cpu, memory } = context
@@ -113,14 +116,16 @@ export class Tcp {
     this.view = memory.view
     this.routines = memory.routines
     this.slab = cpu.slab
-    this.timers = cpu.timers
     this.mbufs = context.mbufs
     this.ip = ip
     this.hostCache = hostCache
     this.count = context.count(TcpCounters)
     this.host = context.config.index
-    this.table = new TcpTable(context)
-    this.listeners = new Listeners(context)
+    this.groups = new Groups(context)
+    this.timers = this.groups.isLocked ? this.#sharedTimers() : cpu.timers
+    this.table = new TcpTable(context, this.groups)
+    this.limits = limitsOf(context.config.cpus.length, this.groups.count)
+    this.listeners = new Listeners(context, this.groups.isLocked)
     this.sequences = new InitialSequence(cpu.random)
     this.cookies = new SynCookies(cpu.random)
     this.m = context.mbuf()
@@ -132,10 +137,131 @@ export class Tcp {
     all(cpu)[this.host] = this
   }
 
+  /** Heads of the lists of the group: connections with something to send, */
+  get outputFirst(): number {
+    return this.words[(this.groups.current >> 2) + OUTPUT_FIRST]!
+  }
+
+  set outputFirst(value: number) {
+    this.words[(this.groups.current >> 2) + OUTPUT_FIRST] = value
+  }
+
+  /** with something to tell, */
+  get eventFirst(): number {
+    return this.words[(this.groups.current >> 2) + EVENT_FIRST]!
+  }
+
+  set eventFirst(value: number) {
+    this.words[(this.groups.current >> 2) + EVENT_FIRST] = value
+  }
+
+  /** those that are over, whose records are freed when no list has them any more, */
+  get deadFirst(): number {
+    return this.words[(this.groups.current >> 2) + DEAD_FIRST]!
+  }
+
+  set deadFirst(value: number) {
+    this.words[(this.groups.current >> 2) + DEAD_FIRST] = value
+  }
+
+  /** and those that are over and still belong to a program. */
+  get shellFirst(): number {
+    return this.words[(this.groups.current >> 2) + SHELL_FIRST]!
+  }
+
+  set shellFirst(value: number) {
+    this.words[(this.groups.current >> 2) + SHELL_FIRST] = value
+  }
+
+  /** Embryonic connections, */
+  get embryos(): number {
+    return this.words[(this.groups.current >> 2) + EMBRYOS]!
+  }
+
+  set embryos(value: number) {
+    this.words[(this.groups.current >> 2) + EMBRYOS] = value
+  }
+
+  /** and those in TIME-WAIT. */
+  get timeWaits(): number {
+    return this.words[(this.groups.current >> 2) + TIME_WAITS]!
+  }
+
+  set timeWaits(value: number) {
+    this.words[(this.groups.current >> 2) + TIME_WAITS] = value
+  }
+
+  get timeWaitOldest(): number {
+    return this.words[(this.groups.current >> 2) + TIME_WAIT_OLDEST]!
+  }
+
+  set timeWaitOldest(value: number) {
+    this.words[(this.groups.current >> 2) + TIME_WAIT_OLDEST] = value
+  }
+
+  get timeWaitNewest(): number {
+    return this.words[(this.groups.current >> 2) + TIME_WAIT_NEWEST]!
+  }
+
+  set timeWaitNewest(value: number) {
+    this.words[(this.groups.current >> 2) + TIME_WAIT_NEWEST] = value
+  }
+
+  get connections(): number {
+    return this.words[(this.groups.current >> 2) + CONNECTIONS]!
+  }
+
+  set connections(value: number) {
+    this.words[(this.groups.current >> 2) + CONNECTIONS] = value
+  }
+
+  /** All CPUs of the host have their part. */
+  attach(): void {
+    if (!this.groups.isLocked) return
+    const secret = this.groups.secret()
+    this.sequences.share(secret)
+    this.cookies.share(secret)
+  }
+
+  /** A timer fires inside the group of its connection. */
+  #sharedTimers(): TcpTimers {
+    return SharedTimers.create(this.cpu, `${this.context.config.name}/tcp`, {
+      tryEnter: (_cpu, _run, record) => this.groups.tryEnter(this.groupOf(record)),
+      leave: () => this.groups.leave(),
+    })
+  }
+
   /** To be called where code is entered: the time may have gone on. */
   enter(): void {
     this.cpu.refresh()
     this.now = this.cpu.now
+  }
+
+  /** Something is to be told, sent or freed in the group that this CPU is in. */
+  get hasWork(): boolean {
+    return this.outputFirst !== 0 || this.eventFirst !== 0 || this.deadFirst !== 0
+  }
+
+  /** Runs `each` inside every group that is at home on this CPU. */
+  forHome(each: () => void): void {
+    for (const group of this.groups.home) {
+      this.groups.enter(group)
+      each()
+      this.groups.leave()
+    }
+  }
+
+  /** The group that a record of the table belongs to. */
+  groupOf(record: Address): Address {
+    return this.words[(record >> 2) + GROUP]!
+  }
+
+  /** Who works on a connection is inside its group. */
+  assertInside(record: Address): void {
+    assert(
+      this.words[(record >> 2) + GROUP] === this.groups.current && this.groups.isInside,
+      'a connection is touched inside its group',
+    )
   }
 
   /** The connection has something to send, or may have: `output` looks at it at the end of the batch. */
@@ -175,4 +301,27 @@ function all(cpu: Cpu): Tcp[] {
   return cpu.slot(ALL, () => [])
 }
 const HOST = TcpTuple.offset.host >> 2
+const GROUP = TcpTuple.offset.group >> 2
+const G = GroupRecord.offset
+const OUTPUT_FIRST = G.outputFirst >> 2
+const EVENT_FIRST = G.eventFirst >> 2
+const DEAD_FIRST = G.deadFirst >> 2
+const SHELL_FIRST = G.shellFirst >> 2
+const EMBRYOS = G.embryos >> 2
+const TIME_WAITS = G.timeWaits >> 2
+const TIME_WAIT_OLDEST = G.timeWaitOldest >> 2
+const TIME_WAIT_NEWEST = G.timeWaitNewest >> 2
+const CONNECTIONS = G.connections >> 2
+/** The least that a group may have of anything. */
+const SHARE_MIN = 16
+
+/** What the limits of a CPU are for one of the groups. */
+function limitsOf(cpus: number, groups: number): Tcp['limits'] {
+  const share = (limit: number) => Math.max(Math.ceil((limit * cpus) / groups), SHARE_MIN)
+  return {
+    connections: share(Limits.tcpConnections),
+    embryos: share(Limits.tcpEmbryos),
+    timeWaits: share(Limits.tcpTimeWaits),
+  }
+}
 const ALL = Symbol('tcp')

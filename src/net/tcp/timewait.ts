@@ -1,6 +1,5 @@
 // TIME-WAIT (RFC 9293 3.6.1): the end that closed first remembers the connection for 2 MSL, so that its last ACK can be sent
 // again and nothing old is taken for new. It remembers only what that takes: two cache lines.
-import { Limits } from '../../base/limits.ts'
 import type { Address } from '../../base/struct.ts'
 import { define } from '../../kernel/function.ts'
 import type { Family } from '../address.ts'
@@ -36,6 +35,7 @@ export function begin(t: Tcp, p: Pcb): void {
   w.kind = TupleKind.timeWait
   w.family = p.family
   w.host = t.host
+  w.group = t.groups.current
   t.u8.copyWithin(w.local, p.local, p.local + 16)
   t.u8.copyWithin(w.remote, p.remote, p.remote + 16)
   w.localPort = p.localPort
@@ -52,7 +52,7 @@ export function begin(t: Tcp, p: Pcb): void {
   link(t, record)
   t.count[C.timeWaits]!++
   t.timers.arm(record + TIMER, TIME_WAIT_US, EXPIRE, record)
-  if (++t.timeWaits > Limits.tcpTimeWaits) evict(t, record)
+  if (++t.timeWaits > t.limits.timeWaits) evict(t, record)
 }
 
 export function end(t: Tcp, record: Address): void {

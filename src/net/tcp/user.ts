@@ -4,11 +4,13 @@
 import { Errno } from '../../base/errno.ts'
 import type { Address } from '../../base/struct.ts'
 import { Mbuf } from '../../device/mbuf.ts'
+import { lockSite } from '../../kernel/lock.ts'
 import { EASYNC, MessageHeader } from '../../kernel/message.ts'
 import { FREE_PORT, type Port, type PortId } from '../../kernel/port.ts'
 import { addressBytes, type Family } from '../address.ts'
 import { TcpCounters } from '../counters.ts'
-import { abort, close, create, dropReceived, end, freeDead, open, shutdown } from './connection.ts'
+import { flowHash } from '../toeplitz.ts'
+import { abort, close, create, dropReceived, end, freeDead, open, removeShell, shutdown } from './connection.ts'
 import { vanish } from './embryo.ts'
 import { TcpEvent, TcpInfoMessage, TcpNotice, TcpOp, TcpRequest } from './message.ts'
 import { outputAll } from './output.ts'
@@ -25,6 +27,11 @@ const C = TcpCounters.index
 const TYPE = MessageHeader.offset.type >> 2
 const SOCKET = Mbuf.offset.socket >> 2
 const TOTAL = Mbuf.offset.total >> 2
+/** Where a group is entered. */
+const DATA = lockSite('tcp data of a program')
+const REQUEST = lockSite('tcp request')
+const TELL = lockSite('tcp tell')
+const OUTPUT = lockSite('tcp output')
 /** Flags of the PCB that the program may set. */
 const OF_PROGRAM = PcbFlag.NODELAY | PcbFlag.CORK
 
@@ -34,6 +41,8 @@ export class TcpUser {
   readonly #request
   readonly #notice
   readonly #info
+  /** The ports of the other CPUs, as far as they were needed. */
+  readonly #ports: PortId[] = []
 
   constructor(t: Tcp) {
     this.#t = t
@@ -46,35 +55,64 @@ export class TcpUser {
       point: 'snd',
       handler: (message) => this.#handle(message),
     })
-    cpu.addRollup(1, () => this.#tellAll())
+    const { groups } = t
+    cpu.addRollup(1, () => {
+      t.now = cpu.now
+      groups.forTouched(() => this.#tellAll(), TELL)
+    })
     cpu.addRollup(3, () => {
       t.now = cpu.now
-      outputAll(t)
-      freeDead(t)
+      groups.settleTouched(() => this.#sendAll(), OUTPUT)
     })
     // What programs have asked for from outside of a turn waits for the next one, which has to take place.
-    const waits = () => t.outputFirst !== 0 || t.eventFirst !== 0 || t.deadFirst !== 0
+    const waits = () => (groups.isLocked ? groups.hasTouched : t.hasWork)
     cpu.addPollable({ poll: () => (waits() ? 1 : 0), flush: () => {}, pending: waits, close: () => {} })
     cpu.onStop(() => this.#stop())
+  }
+
+  /** Whether nothing is left to do in the group. */
+  #sendAll(): boolean {
+    const t = this.#t
+    const sent = t.count[C.sent]!
+    outputAll(t)
+    freeDead(t)
+    // Packets refer to bytes of the send buffer, which the next one who is inside may free.
+    if (t.groups.isLocked && t.count[C.sent] !== sent) for (const each of t.cpu.pollables) each.flush()
+    return !t.hasWork
   }
 
   /** A packet of data for a connection, or a request. */
   #handle(message: Address): number {
     const t = this.#t
     t.enter()
-    if (t.words[(message >> 2) + TYPE] === Mbuf.type) {
+    const type = t.words[(message >> 2) + TYPE]
+    if (type === Mbuf.type) {
+      t.groups.enter(t.groupOf(t.words[(message >> 2) + SOCKET]!), DATA)
       this.#data(message)
+      t.groups.leave()
       return EASYNC
     }
-    if (t.words[(message >> 2) + TYPE] === TcpInfoMessage.type) return this.#fillInfo(message)
+    if (type === TcpInfoMessage.type) {
+      const i = this.#info
+      i.at = message
+      t.groups.enter(t.groupOf(i.pcb), REQUEST)
+      this.#fillInfo(message)
+      t.groups.leave()
+      return 0
+    }
     const r = this.#request
     r.at = message
-    if (r.op === TcpOp.connect) this.#connect()
-    else {
+    if (r.op === TcpOp.connect) {
+      const family = r.family as Family
+      t.groups.enter(t.groups.of(flowHash(t.u8, family, r.local, r.remote, r.localPort, r.remotePort)), REQUEST)
+      this.#connect()
+    } else {
       const { p } = t
+      t.groups.enter(t.groupOf(r.pcb), REQUEST)
       p.at = r.pcb
       this.#carryOut(p)
     }
+    t.groups.leave()
     // Freed at home, or answered to whoever wants to know.
     return 0
   }
@@ -83,6 +121,7 @@ export class TcpUser {
     const t = this.#t
     const { p, words } = t
     p.at = words[(packet >> 2) + SOCKET]!
+    t.assertInside(p.at)
     if ((p.state & CAN_SEND) === 0 || (p.flags & PcbFlag.FIN) !== 0) {
       // Reset meanwhile: the program is about to hear of it.
       t.count[C.sendDropped]!++
@@ -95,6 +134,7 @@ export class TcpUser {
 
   #carryOut(p: Pcb): void {
     const t = this.#t
+    t.assertInside(p.at)
     const r = this.#request
     switch (r.op) {
       case TcpOp.consumed:
@@ -117,7 +157,7 @@ export class TcpUser {
       case TcpOp.abort:
         this.#unlist(p)
         p.flags |= PcbFlag.DETACHED
-        t.shells.delete(p.at)
+        removeShell(t, p)
         if (p.state === State.closed) t.tell(p, TcpEvent.CLOSED)
         else abort(t, p, true)
         break
@@ -146,6 +186,10 @@ export class TcpUser {
           p.flags |= PcbFlag.URGENT
           t.wantOutput(p)
         }
+        break
+      case TcpOp.tell:
+        p.events &= ~TcpEvent.CALLED
+        t.tell(p, 0)
         break
       case TcpOp.ttl:
         // @rfc 9293 MUST-49
@@ -178,7 +222,7 @@ export class TcpUser {
   #unlist(p: Pcb): void {
     if (p.listener === 0) return
     const listener = this.#t.listeners.byId(p.listener)
-    if (listener !== undefined) listener.waiting--
+    if (listener !== undefined) listener.addWaiting(-1)
     p.listener = 0
   }
 
@@ -235,8 +279,6 @@ export class TcpUser {
   /** The roll-up: each program is told once of all that its connection has for it. */
   #tellAll(): void {
     const t = this.#t
-    if (t.eventFirst === 0) return
-    t.now = t.cpu.now
     const { p } = t
     // Programs answer at once, and put connections on a new list.
     let pcb = t.eventFirst
@@ -253,6 +295,11 @@ export class TcpUser {
   #tellOne(p: Pcb, pcb: Address): void {
     const t = this.#t
     const { events, flags, port } = p
+    if (t.groups.isLocked && port !== 0 && t.cpu.ports.home(port) !== t.cpu.index) {
+      // Its own CPU tells the program, or what two CPUs have told it might change places.
+      if ((events & TcpEvent.CALLED) === 0 && events !== 0) this.#call(p)
+      return
+    }
     if (p.socket === 0) {
       // Nobody's yet: announced once, and what else there is waits until it is attached.
       if (port !== 0 && (events & TcpEvent.INCOMING) !== 0 && (flags & PcbFlag.ANNOUNCED) === 0) {
@@ -262,20 +309,41 @@ export class TcpUser {
         p.at = pcb
       }
     } else if (port !== 0) {
-      p.events = 0
+      p.events = events & TcpEvent.CALLED
       if (p.rcvFirst !== 0 && (p.flags & PcbFlag.DETACHED) === 0) this.#deliver(p, pcb)
-      const notices = events & ~TcpEvent.DATA
+      const notices = events & ~(TcpEvent.DATA | TcpEvent.CALLED)
       if (notices !== 0) {
         if ((notices & TcpEvent.CLOSED) !== 0) p.port = 0
         this.#send(port, p, notices)
       }
       p.at = pcb
     }
-    if (p.state === State.closed && (p.flags & PcbFlag.DETACHED) !== 0 && (p.flags & PcbFlag.IN_EVENTS) === 0) {
+    const isOver = p.state === State.closed && (p.flags & PcbFlag.DETACHED) !== 0
+    if (isOver && (p.flags & PcbFlag.IN_EVENTS) === 0 && (p.events & TcpEvent.CALLED) === 0) {
       p.flags |= PcbFlag.IN_EVENTS
       p.eventNext = t.deadFirst
       t.deadFirst = pcb
     }
+  }
+
+  /** Calls the program's CPU to the connection, which has something to tell. */
+  #call(p: Pcb): void {
+    const t = this.#t
+    const r = this.#request
+    const { ports } = t.cpu
+    const message = ports.tryAllocate(TcpRequest, FREE_PORT)
+    if (message === 0) {
+      t.count[C.noticesDelayed]!++
+      t.tell(p, p.events)
+      return
+    }
+    r.at = message
+    r.op = TcpOp.tell
+    r.pcb = p.at
+    p.events |= TcpEvent.CALLED
+    const cpu = ports.home(p.port)
+    this.#ports[cpu] ||= ports.lookup(t.context.portName('tcp', cpu))
+    ports.send(this.#ports[cpu], message)
   }
 
   /** Passes on what came in order: the packet itself. */
@@ -333,7 +401,7 @@ export class TcpUser {
     t.cpu.ports.send(port, notice)
   }
 
-  #fillInfo(message: Address): number {
+  #fillInfo(message: Address): void {
     const t = this.#t
     const { p } = t
     const i = this.#info
@@ -366,14 +434,19 @@ export class TcpUser {
     i.rttMinUs = p.rttMin
     i.bytesSent = p.bytesSent
     i.bytesReceived = p.bytesReceived
-    return 0
   }
 
   /** The machine stops: what the connections have goes back. */
   #stop(): void {
     const t = this.#t
-    const { p } = t
     t.enter()
+    t.forHome(() => this.#stopGroup())
+    t.groups.closeHome()
+  }
+
+  #stopGroup(): void {
+    const t = this.#t
+    const { p } = t
     t.table.forEach((record) => {
       t.tuple.at = record
       const { kind } = t.tuple
@@ -384,12 +457,12 @@ export class TcpUser {
         end(t, p)
       }
     })
-    for (const shell of t.shells) {
-      p.at = shell
+    while (t.shellFirst !== 0) {
+      p.at = t.shellFirst
+      removeShell(t, p)
       dropReceived(t, p)
-      t.slab.free(shell)
+      t.slab.free(p.at)
     }
-    t.shells.clear()
     // The lists' own: connections that were let go in the last turn.
     for (let pcb = t.eventFirst; pcb !== 0; ) {
       p.at = pcb

@@ -8,6 +8,7 @@
 //     })
 //
 // When the test ends, everything that was ever counted has to add up (`balance`), and all memory has to be free again.
+
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Address } from '../../base/struct.ts'
@@ -33,6 +34,7 @@ import {
   TcpSocketCounters,
   UdpCounters,
 } from '../counters.ts'
+import { disciplineUnderTest } from './discipline.ts'
 import { arp, type Bytes, ether, type Read, read, Type } from './frame.ts'
 import { type ProgramOptions, TestServer, TestSocket } from './program.ts'
 
@@ -128,6 +130,7 @@ export class TestHost {
       routes: options.routes ?? [],
       checksums: options.checksums ?? true,
       programs: Array.from({ length: programs }, (_, i) => cpus + i),
+      ...disciplineUnderTest(),
       ecn: options.ecn ?? false,
     }
     this.#jobs = Array.from({ length: this.#tester + 1 }, () => [])
@@ -367,6 +370,11 @@ export class TestHost {
   abandon(): void {
     this.#finished = true
     this.machine.stop().catch(() => {})
+  }
+
+  /** Each connection belongs to one CPU: so under connp-t. */
+  get isThreaded(): boolean {
+    return (this.config.discipline ?? 'connp-t') === 'connp-t'
   }
 
   #waiting(): number {

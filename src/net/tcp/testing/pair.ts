@@ -9,6 +9,7 @@
 //
 // Host 0 serves; every other host has a link of its own to it. `forward` is towards host 0. Faults begin when the links
 // have been introduced to each other, so that ARP, which has no retransmission worth the name, is no part of the question.
+
 import assert from 'node:assert/strict'
 import { errnoName } from '../../../base/errno.ts'
 import { Random } from '../../../base/random.ts'
@@ -24,6 +25,7 @@ import type { TcpListenOptions } from '../../../socket/tcplistener.ts'
 import type { TcpSocket, TcpSocketOptions } from '../../../socket/tcpsocket.ts'
 import { type HostConfig, Stack } from '../../../stack.ts'
 import { TcpCounters } from '../../counters.ts'
+import { disciplineUnderTest } from '../../testing/discipline.ts'
 import { assertAllFree, balance } from '../../testing/host.ts'
 import { congestionControlId } from '../congestion/control.ts'
 import { type Pcb, PcbFlag, TcpPcb, TcpTuple } from '../pcb.ts'
@@ -367,7 +369,7 @@ export class World {
           const device = this.#lane(end, (host === 0 ? options.backward : options.forward) ?? {})
           return { name: wire.name, device, addresses: [`10.0.${number}.${host === 0 ? 1 : 2}/24`] }
         })
-      const config = { name: `h${host}`, index: host, cpus: own(host), interfaces }
+      const config = { name: `h${host}`, index: host, cpus: own(host), interfaces, ...disciplineUnderTest() }
       this.stacks.push(own(host).map((index) => this.#start(this.machine.cpus[index]!, config)))
     }
     this.machine.run({ untilUs: 1000 })

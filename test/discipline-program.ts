@@ -1,0 +1,176 @@
+// What every CPU runs in test/disciplines.test.ts: two hosts that both have all CPUs, joined by a wire with a queue for each. One program of
+// the server takes all connections; the client's programs on all CPUs open them, send what is checked byte by byte when it comes
+// back, and close, some by a reset.
+import type { WireOptions, WireSide } from '../src/device/wire.ts'
+import { type Cpu, counterSet } from '../src/kernel.ts'
+import type { Discipline } from '../src/net/discipline.ts'
+import type { TcpSocket } from '../src/socket/tcpsocket.ts'
+import { type HostConfig, Stack } from '../src/stack.ts'
+
+export const ConversationCounters = counterSet('conversation', [
+  'ready',
+  'opened',
+  'echoed',
+  'bytes',
+  'reset',
+  'failed',
+  'wrong',
+  /** CPUs whose conversations are all over. */
+  'finished',
+] as const)
+const C = ConversationCounters.index
+
+export interface ConversationData {
+  readonly discipline: Discipline
+  readonly groups?: number
+  readonly cpus: number
+  /** Of each CPU's client, and how many of them at a time. */
+  readonly conversations: number
+  readonly atOnce: number
+}
+
+const PORT = 7
+const SERVER = '10.0.0.2'
+const CLIENT = '10.0.0.1'
+/** Every eighth conversation ends by a reset in its middle. */
+const RESET_EVERY = 8
+const BYTES_MAX = 60_000
+const PATTERN = Uint8Array.from({ length: 65_521 }, (_, i) => (i * 31 + (i >>> 8) * 7) & 255)
+
+export function wireOf(cpus: number): WireOptions {
+  const all = Array.from({ length: cpus }, (_, i) => i)
+  return { name: 'wire0', a: all, b: all, entries: 4096 }
+}
+
+export default function program(cpu: Cpu, data: ConversationData): void {
+  const { cpus, discipline, groups } = data
+  const own = Array.from({ length: cpus }, (_, i) => i)
+  const host = (name: string, index: number, side: WireSide, address: string): HostConfig => ({
+    name,
+    index,
+    cpus: own,
+    discipline,
+    ...(groups === undefined ? {} : { groups }),
+    interfaces: [{ name: 'wire0', device: { kind: 'wire', wire: wireOf(cpus), side }, addresses: [`${address}/24`] }],
+  })
+  const server = new Stack(cpu, host('server', 0, 'b', SERVER))
+  const client = new Stack(cpu, host('client', 1, 'a', CLIENT))
+  const count = client.context.count(ConversationCounters)
+  cpu.threads.start('hosts', function* (thread) {
+    yield* server.start(thread)
+    yield* client.start(thread)
+    if (cpu.index === 0) {
+      let isListening = false
+      listen(server, () => {
+        isListening = true
+      })
+      yield* thread.until(() => isListening)
+    }
+    count[C.ready]!++
+    // Where nobody listens yet, the first attempts are refused and made again.
+    converse(client, count, data)
+  })
+}
+
+function listen(server: Stack, ready: () => void): void {
+  const buffer = new Uint8Array(16_384)
+  server.tcp.listen({ port: PORT, backlog: 1024 }, (error, listener) => {
+    if (error !== undefined) throw error
+    listener.onConnection = (socket) => echo(socket, buffer)
+    ready()
+  })
+}
+
+/** Sends back all that comes, at the pace of the peer, and ends when it does. */
+function echo(socket: TcpSocket, buffer: Uint8Array): void {
+  let isDone = false
+  const turn = () => {
+    while (socket.readableBytes > 0 && socket.sendRoom > 0) {
+      const bytes = socket.receive(buffer.subarray(0, Math.min(buffer.length, socket.sendRoom)))
+      if (socket.send(buffer.subarray(0, bytes)) < bytes) throw new Error('the room that was told was not there')
+    }
+    // Asks to be told of room.
+    if (socket.readableBytes > 0) socket.send(buffer.subarray(0, buffer.length))
+    else if (socket.ended && !isDone) {
+      isDone = true
+      socket.close()
+    }
+  }
+  socket.onReadable = turn
+  socket.onWritable = turn
+  socket.onError = () => socket.close()
+}
+
+function converse(client: Stack, count: Float64Array, { conversations, atOnce }: ConversationData): void {
+  const { cpu } = client.context
+  const buffer = new Uint8Array(16_384)
+  let begun = 0
+  let over = 0
+  const next = () => {
+    if (begun === conversations) return
+    begin(begun++)
+  }
+  const begin = (number: number) => {
+    const total = 1 + cpu.random.below(BYTES_MAX)
+    const from = cpu.random.below(PATTERN.length)
+    const abortsAt = number % RESET_EVERY === 0 ? Math.floor(total / 2) : Number.POSITIVE_INFINITY
+    let sent = 0
+    let received = 0
+    const socket = client.tcp.connect({ address: SERVER, port: PORT })
+    let isOver = false
+    const finish = () => {
+      if (isOver) return
+      isOver = true
+      over++
+      if (over === conversations) count[C.finished]!++
+      next()
+    }
+    const fill = () => {
+      while (sent < total) {
+        const at = (from + sent) % PATTERN.length
+        const bytes = PATTERN.subarray(at, Math.min(PATTERN.length, at + total - sent))
+        const taken = socket.send(bytes)
+        sent += taken
+        if (taken < bytes.length) return
+      }
+      socket.shutdown()
+    }
+    socket.onConnect = (errno) => {
+      if (errno !== 0) {
+        socket.close()
+        isOver = true
+        // The listener is not known everywhere yet.
+        begin(number)
+        return
+      }
+      count[C.opened]!++
+      fill()
+    }
+    socket.onWritable = fill
+    socket.onReadable = () => {
+      for (let bytes = socket.receive(buffer); bytes > 0; bytes = socket.receive(buffer)) {
+        for (let i = 0; i < bytes; i++) {
+          if (buffer[i] !== PATTERN[(from + received + i) % PATTERN.length]) count[C.wrong]!++
+        }
+        received += bytes
+        count[C.bytes]! += bytes
+        if (received >= abortsAt) {
+          count[C.reset]!++
+          socket.abort()
+          return finish()
+        }
+      }
+      if (!socket.ended) return
+      if (received === total) count[C.echoed]!++
+      else count[C.wrong]!++
+      socket.close()
+      finish()
+    }
+    socket.onError = () => {
+      count[C.failed]!++
+      socket.close()
+      finish()
+    }
+  }
+  for (let i = 0; i < atOnce; i++) next()
+}

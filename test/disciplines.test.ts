@@ -1,0 +1,99 @@
+// One stack under four disciplines: the same conversations on real threads and on an event loop, and all cases of TCP and of its sockets.
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { wireRegions } from '../src/device/wire.ts'
+import { readLocks } from '../src/kernel/lock.ts'
+import { boot, type Machine, total } from '../src/kernel.ts'
+import { TcpCounters } from '../src/net/counters.ts'
+import { DISCIPLINES, type Discipline } from '../src/net/discipline.ts'
+import { VARIABLE } from '../src/net/testing/discipline.ts'
+import { type ConversationData, ConversationCounters as Counters, wireOf } from './discipline-program.ts'
+
+const LIMIT_MS = 60_000
+const SEED = 20_040_501
+
+const VARIANTS: readonly (readonly [Discipline, number | undefined])[] = [
+  ...DISCIPLINES.map((discipline) => [discipline, undefined] as const),
+  ['connp-l', 2],
+]
+
+for (const [discipline, groups] of VARIANTS) {
+  const name = groups === undefined ? discipline : `${discipline} with ${groups} groups`
+  for (const host of ['threads', 'inline'] as const) {
+    test(`${name}, ${host}: many conversations on two CPUs arrive as they were sent`, async () => {
+      const conversations = 100
+      const data: ConversationData = {
+        discipline,
+        cpus: 2,
+        conversations,
+        atOnce: 8,
+        ...(groups === undefined ? {} : { groups }),
+      }
+      const program = new URL('./discipline-program.js', import.meta.url)
+      const regions = wireRegions(wireOf(2))
+      const machine = await boot({ host, cpus: 2, program, data, regions, seed: SEED, signals: false })
+      try {
+        await finished(machine, 2)
+        const count = (key: keyof typeof Counters.index) => total(machine.memory, Counters, key)
+        assert.equal(count('wrong'), 0)
+        assert.equal(count('failed'), 0)
+        assert.equal(count('opened'), 2 * conversations)
+        assert.equal(count('echoed') + count('reset'), 2 * conversations)
+        assert.ok(total(machine.memory, TcpCounters, 'delivered') > 0)
+        const locks = readLocks(machine.memory)
+          .filter(({ count }) => count > 0)
+          .map(({ name }) => name)
+        // Threaded groups take none at all; the others take the ones that their names say.
+        if (discipline === 'connp-t') assert.deepEqual(locks, [])
+        else assert.ok(locks.includes(discipline === 'giant' ? 'giant' : 'connection group'), locks.join())
+        assert.equal(locks.includes('tcp table'), discipline === 'msgp')
+      } finally {
+        await machine.stop()
+      }
+    })
+  }
+}
+
+async function finished(machine: Machine, cpus: number): Promise<void> {
+  const deadline = Date.now() + LIMIT_MS
+  let failure: unknown
+  machine.done.catch((error) => {
+    failure = error
+  })
+  while (total(machine.memory, Counters, 'finished') < cpus) {
+    if (failure !== undefined) throw failure
+    const told = JSON.stringify(
+      Object.fromEntries(
+        (Object.keys(Counters.index) as (keyof typeof Counters.index)[]).map((n) => [
+          n,
+          total(machine.memory, Counters, n),
+        ]),
+      ),
+    )
+    assert.ok(Date.now() < deadline, `the conversations come to an end: ${told}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+const folder = (path: string) => fileURLToPath(new URL(path, import.meta.url))
+const cases = ['../src/net/tcp', '../src/socket', '../src'].flatMap((path) =>
+  readdirSync(folder(path))
+    .filter((file) => (path === '../src' ? file === 'stack.test.js' : file.endsWith('.test.js')))
+    .map((file) => `${folder(path)}/${file}`),
+)
+
+for (const variant of ['giant', 'msgp', 'connp-l', 'connp-l/3']) {
+  test(`${variant}: all cases of TCP and its sockets`, () => {
+    const { status, stdout } = spawnSync(process.execPath, ['--enable-source-maps', '--test', ...cases], {
+      env: { ...process.env, [VARIABLE]: variant, NODE_TEST_CONTEXT: undefined },
+      encoding: 'utf8',
+      maxBuffer: 64 * 1024 * 1024,
+    })
+    const failed = stdout.split('\n').filter((line) => /^ *not ok/.test(line))
+    assert.equal(status, 0, failed.join('\n'))
+    assert.ok(Number(/^# pass (\d+)$/m.exec(stdout)?.[1]) > 400, stdout.slice(-400))
+  })
+}
