@@ -27,6 +27,8 @@ const LAYERS = [
   'stack.ts',
   'node',
   'service',
+  'metrics',
+  'lab',
   'cli',
 ] as const
 

@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, beforeEach, describe, test } from 'node:test'
 import { askInstance, runningInstances, serveSnapshots } from './control.ts'
-import type { Snapshot } from './snapshot.ts'
+import { snapshotOf } from './stat/testing/snapshot.ts'
 
-const SNAPSHOT: Snapshot = { version: 1, pid: process.pid, title: 'x', cpus: 1, atUs: 5, counters: [{}], handoffs: [] }
+const SNAPSHOT = snapshotOf({ pid: process.pid })
 const user = process.getuid?.() ?? 0
 const variables = { XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR, TMPDIR: process.env.TMPDIR }
 
@@ -142,11 +142,24 @@ describe('the control socket', { skip: process.platform === 'win32' && 'UNIX soc
 
   test('that answers with something else is a sentence', async () => {
     mkdirSync(folder, { mode: 0o700 })
-    const server = createServer((socket) => socket.end('{"version":1,'))
+    for (const answer of ['{"version":1,', 'null', '{}', '{"version":2}', '"version"']) {
+      const server = createServer((socket) => socket.end(answer))
+      await new Promise<void>((resolve) => server.listen(join(folder, `${process.pid}.sock`), resolve))
+      await assert.rejects(askInstance(process.pid), {
+        code: 'EPROTO',
+        message: /answered with something that is no snapshot of this version/,
+      })
+      await closed(server)
+    }
+  })
+
+  test('that ends before it answers is one that does not run', async () => {
+    mkdirSync(folder, { mode: 0o700 })
+    const server = createServer((socket) => socket.end())
     await new Promise<void>((resolve) => server.listen(join(folder, `${process.pid}.sock`), resolve))
     await assert.rejects(askInstance(process.pid), {
-      code: 'EPROTO',
-      message: /answered with something that is no snapshot/,
+      code: 'ECONNREFUSED',
+      message: /^no damselfly answers as process \d+ \(it has ended\)/,
     })
     await closed(server)
   })

@@ -107,27 +107,33 @@ function isServed(path: string): Promise<boolean> {
   })
 }
 
-/** @throws KernelError ENOENT, ECONNREFUSED when no such instance runs */
+/** @throws KernelError ECONNREFUSED when no such instance runs or it ends meanwhile, EPROTO when what answers is none of this version */
 export function askInstance(pid: number): Promise<Snapshot> {
   return new Promise((resolve, reject) => {
     const socket = connect(join(directory(), `${pid}.sock`))
     const chunks: Buffer[] = []
-    socket.setTimeout(PATIENCE_MS, () => socket.destroy(new Error('it does not answer')))
-    socket.on('data', (chunk: Buffer) => chunks.push(chunk))
-    socket.on('error', (cause) => {
+    const refuse = (cause: Error) => {
       const sentence = `no damselfly answers as process ${pid} (${cause.message}): see "damselfly stat" without --pid for those that run`
       reject(new KernelError(Errno.ECONNREFUSED, sentence, 'stat', { cause }))
-    })
+    }
+    socket.setTimeout(PATIENCE_MS, () => socket.destroy(new Error('it does not answer')))
+    socket.on('data', (chunk: Buffer) => chunks.push(chunk))
+    socket.on('error', refuse)
     socket.on('end', () => {
+      if (chunks.length === 0) return refuse(new Error('it has ended'))
       try {
-        resolve(JSON.parse(Buffer.concat(chunks).toString()) as Snapshot)
+        resolve(parse(Buffer.concat(chunks).toString()))
       } catch (cause) {
-        reject(
-          new KernelError(Errno.EPROTO, `process ${pid} answered with something that is no snapshot`, 'stat', {
-            cause,
-          }),
-        )
+        const sentence = `process ${pid} answered with something that is no snapshot of this version`
+        reject(new KernelError(Errno.EPROTO, sentence, 'stat', { cause }))
       }
     })
   })
+}
+
+function parse(text: string): Snapshot {
+  const answer: unknown = JSON.parse(text)
+  if (typeof answer === 'object' && answer !== null && 'version' in answer && answer.version === 1)
+    return answer as Snapshot
+  throw new Error('its version is not 1')
 }

@@ -18,6 +18,8 @@ async function run(): Promise<void> {
   if (rest.includes('--help') || rest.includes('-h')) return console.log(USAGE)
   if (first === 'up') return up(rest)
   if (first === 'stat') return stat(rest)
+  // Loaded only here: it draws plots, and brings along what that takes.
+  if (first === 'lab') return (await import('./lab.ts')).lab(rest)
   if (first === 'help' || first === '--help' || first === '-h') return console.log(USAGE)
   if (first.startsWith('-')) return up([first, ...rest])
   throw new UsageError(`there is no command "${first}"`)

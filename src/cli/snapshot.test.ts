@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { delivered, difference, type HandoffRow, type Snapshot, sum } from './snapshot.ts'
+import { MachineView } from '../machine/machine.ts'
+import { ByHand } from '../machine/testing/sim.ts'
+import { delivered, difference, type HandoffRow, perSecond, type Snapshot, sum, snapshot as take } from './snapshot.ts'
+import { handoff, lockOf, snapshotOf } from './stat/testing/snapshot.ts'
 
 const list = (value: number) => Array.from({ length: 64 }, (_, i) => value * i)
 
@@ -13,6 +16,7 @@ function row(point: HandoffRow['point'], source: number, target: number, value: 
     enqueued: value,
     dequeued: value * 2,
     dropped: value * 3,
+    length: 6,
     batches: value * 4,
     endedEmpty: value * 5,
     endedLimit: value * 6,
@@ -24,15 +28,27 @@ function row(point: HandoffRow['point'], source: number, target: number, value: 
   }
 }
 
-function snapshot(change: Partial<Snapshot>): Snapshot {
-  return { version: 1, pid: 5, title: 'a machine', cpus: 2, atUs: 1e6, counters: [{}, {}], handoffs: [], ...change }
-}
+const snapshot = (change: Partial<Snapshot>) => snapshotOf({ cpus: 2, counters: [{}, {}], ...change })
 
 describe('a snapshot', () => {
   test('adds up a counter over the CPUs; one that a CPU does not have is 0', () => {
     const both = snapshot({ counters: [{ 'ip.delivered': 3, 'ip.sent': 1 }, { 'ip.delivered': 4 }] })
     assert.deepEqual([sum(both, 'ip.delivered'), sum(both, 'ip.sent'), sum(both, 'ip.none')], [7, 1, 0])
     assert.equal(delivered(both), 7)
+  })
+
+  test('of a machine says what it was booted as, and what its owner adds', () => {
+    const { memory } = new ByHand(2, { ringEntries: 32 })
+    const about = { discipline: 'connp-l', groups: 64 }
+    const one = take(new MachineView(memory), 'by hand', 5, about)
+    assert.deepEqual(
+      [one.version, one.pid, one.title, one.atUs, one.cpus, one.ringEntries, one.memoryBytes, one.host],
+      [1, process.pid, 'by hand', 5, 2, 32, 16 * 1024 * 1024, 'one thread'],
+    )
+    assert.deepEqual([one.discipline, one.groups], ['connp-l', 64])
+    assert.deepEqual([one.counters.length, one.waiting.length, one.locks, one.handoffs], [2, 2, [], []])
+    assert.equal(take(new MachineView(memory), 'by hand', 5, { host: 'sim' }).host, 'sim')
+    assert.deepEqual(JSON.parse(JSON.stringify(one)), one)
   })
 })
 
@@ -68,5 +84,52 @@ describe('the difference of two snapshots', () => {
       difference(one, one),
       snapshot({ atUs: 0, counters: [{ 'ip.sent': 0 }, {}], handoffs: [row('rx', 0, 1, 0)] }),
     )
+  })
+})
+
+describe('the difference of locks', () => {
+  test('is by class and site, with averages of its own; maxima are since boot', () => {
+    const earlier = snapshot({
+      locks: [
+        lockOf({ name: 'other' }),
+        lockOf({ site: 'elsewhere', count: 1 }),
+        lockOf({ count: 60, totalUs: 50, waitTotalUs: 80 }),
+      ],
+    })
+    const [group, fresh] = difference(snapshot({ locks: [lockOf({}), lockOf({ name: 'new' })] }), earlier).locks
+    const { count, totalUs, waitTotalUs, averageUs, waitAverageUs, maxUs, waitMaxUs } = group!
+    assert.deepEqual(
+      { count, totalUs, waitTotalUs, averageUs, waitAverageUs, maxUs, waitMaxUs },
+      { count: 40, totalUs: 100, waitTotalUs: 10, averageUs: 2.5, waitAverageUs: 0.25, maxUs: 8, waitMaxUs: 40 },
+    )
+    assert.deepEqual(fresh, lockOf({ name: 'new' }))
+  })
+
+  test('is no division by zero where it was not taken', () => {
+    const same = snapshot({ locks: [lockOf({})] })
+    const [group] = difference(same, same).locks
+    assert.deepEqual([group?.count, group?.averageUs, group?.waitAverageUs], [0, 0, 0])
+  })
+})
+
+describe('counts for each second', () => {
+  test('are divided by the time; levels, lengths and distributions are not', () => {
+    const row = handoff({ enqueued: 10, dequeued: 8, length: 2, rung: 4, depth: list(1) })
+    const rates = perSecond(
+      snapshot({
+        atUs: 4e6,
+        counters: [{ 'ip.sent': 8, 'cpu.loadPercent': 40 }, {}],
+        handoffs: [row],
+        locks: [lockOf({})],
+      }),
+    )
+    assert.deepEqual(rates.counters, [{ 'ip.sent': 2, 'cpu.loadPercent': 40 }, {}])
+    assert.deepEqual(rates.handoffs, [{ ...row, enqueued: 2.5, dequeued: 2, rung: 1 }])
+    assert.deepEqual([rates.locks[0]?.count, rates.locks[0]?.waitTotalUs, rates.locks[0]?.averageUs], [25, 22.5, 1.5])
+  })
+
+  test('are the counts where no time has passed', () => {
+    const none = snapshot({ atUs: 0, counters: [{ 'ip.sent': 8 }, {}] })
+    assert.deepEqual(perSecond(none), none)
   })
 })

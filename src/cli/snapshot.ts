@@ -1,91 +1,144 @@
 // What a running machine counted, as plain data: what tables are made of, here and in another process.
+import type { LockSiteReading } from '../kernel/lock.ts'
+import type { Counts, HandoffRow } from '../metrics/counts.ts'
+import { type Readable, takeCounts } from '../metrics/take.ts'
 
-import type { HandoffReading } from '../kernel/handoff.ts'
-import type { Machine } from '../machine/machine.ts'
-// Declares the counters of the network and the services here too, where no packet passes: a reader knows them by their names.
-import { IpCounters } from '../net/counters.ts'
-import '../service/echo.ts'
-import '../service/load.ts'
+export { delivered, sum } from '../metrics/counts.ts'
+export type { HandoffRow }
 
-/** A hand-off as it is sent and stored: a histogram is the counts of its 64 buckets. */
-export interface HandoffRow extends Omit<HandoffReading, 'depth' | 'wait' | 'batch'> {
-  readonly depth: readonly number[]
-  /** Tenths of a µs. */
-  readonly wait: readonly number[]
-  readonly batch: readonly number[]
+/** What the counts do not tell, and whoever booted the machine knows. */
+export interface About {
+  /** What runs the CPUs: `threads`, `inline`, `sim`. Default: as the memory is shared or not. */
+  readonly host?: string
+  /** How CPUs come to work on a connection (DESIGN: one stack, four disciplines). */
+  readonly discipline?: string
+  /** Of `connp-l`: connection groups. */
+  readonly groups?: number
+  /** Dispatch by protocol, where it is another than protocol.ts says: `direct`, `hybrid`, `deferred`. */
+  readonly dispatch?: { readonly [protocol: string]: string }
 }
 
-export interface Snapshot {
+export interface Snapshot extends Counts, About {
   readonly version: 1
   readonly pid: number
   readonly title: string
-  readonly cpus: number
   readonly atUs: number
-  /** Summed over hosts, one object for each CPU: counters by `set.name`. */
-  readonly counters: readonly { readonly [name: string]: number }[]
-  readonly handoffs: readonly HandoffRow[]
+  readonly host: string
+  readonly ringEntries: number
+  readonly memoryBytes: number
 }
 
-export function snapshot(machine: Machine, title: string, atUs: number): Snapshot {
-  const counters: { [name: string]: number }[] = Array.from({ length: machine.layout.cpus }, () => ({}))
-  for (const { cpu, set, values } of machine.counters()) {
-    const mine = counters[cpu]!
-    for (const [name, value] of Object.entries(values)) mine[`${set}.${name}`] = (mine[`${set}.${name}`] ?? 0) + value
-  }
-  const handoffs = machine.handoffs().map(({ depth, wait, batch, ...counts }) => ({
-    ...counts,
-    depth: [...depth.counts],
-    wait: [...wait.counts],
-    batch: [...batch.counts],
-  }))
-  return { version: 1, pid: process.pid, title, cpus: machine.layout.cpus, atUs, counters, handoffs }
-}
-
-/** A counter summed over the CPUs. */
-export function sum(snapshot: Snapshot, counter: string): number {
-  return snapshot.counters.reduce((total, counters) => total + (counters[counter] ?? 0), 0)
-}
-
-/** Packets that reached a transport: what costs are amortized over. */
-export function delivered(snapshot: Snapshot): number {
-  return sum(snapshot, `${IpCounters.name}.delivered`)
+export function snapshot(machine: Readable, title: string, atUs: number, about: About = {}): Snapshot {
+  const { layout, shared } = machine.memory
+  const { ringEntries, memoryBytes } = layout
+  const host = shared ? 'threads' : 'one thread'
+  return { version: 1, pid: process.pid, title, atUs, host, ringEntries, memoryBytes, ...about, ...takeCounts(machine) }
 }
 
 /** Counters that tell how it is, and not how often it was. */
-const LEVELS: ReadonlySet<string> = new Set(['cpu.loadPercent', 'cpu.cpusStuck', 'reassembly.held'])
+const LEVELS: ReadonlySet<string> = new Set([
+  'cpu.loadPercent',
+  'cpu.cpusStuck',
+  'reassembly.held',
+  'fault.held',
+  'lock.max',
+  'lock.waitMax',
+])
 
-/** What happened between two snapshots of one machine. */
+export function isLevel(counter: string): boolean {
+  return LEVELS.has(counter)
+}
+
+/** What happened between two snapshots of one machine. Levels, queues' lengths and maxima are those of the later one. */
 export function difference(later: Snapshot, earlier: Snapshot): Snapshot {
   const subtract = (a: readonly number[], b: readonly number[]) => a.map((value, i) => value - (b[i] ?? 0))
-  const before = new Map(earlier.handoffs.map((row) => [`${row.point} ${row.source} ${row.target}`, row]))
+  const before = new Map(earlier.handoffs.map((row) => [keyOf(row), row]))
+  const locksBefore = new Map(earlier.locks.map((lock) => [lockKey(lock), lock]))
   return {
     ...later,
     atUs: later.atUs - earlier.atUs,
     counters: later.counters.map((counters, cpu) =>
-      Object.fromEntries(
-        Object.entries(counters).map(([name, value]) => [
-          name,
-          LEVELS.has(name) ? value : value - (earlier.counters[cpu]?.[name] ?? 0),
-        ]),
-      ),
+      mapCounters(counters, (name, value) => (isLevel(name) ? value : value - (earlier.counters[cpu]?.[name] ?? 0))),
     ),
     handoffs: later.handoffs.map((row) => {
-      const old = before.get(`${row.point} ${row.source} ${row.target}`)
+      const old = before.get(keyOf(row))
       if (old === undefined) return row
       return {
-        ...row,
-        enqueued: row.enqueued - old.enqueued,
-        dequeued: row.dequeued - old.dequeued,
-        dropped: row.dropped - old.dropped,
-        batches: row.batches - old.batches,
-        endedEmpty: row.endedEmpty - old.endedEmpty,
-        endedLimit: row.endedLimit - old.endedLimit,
-        rung: row.rung - old.rung,
-        avoided: row.avoided - old.avoided,
+        ...mapCounts(row, (value, name) => value - old[name]),
         depth: subtract(row.depth, old.depth),
         wait: subtract(row.wait, old.wait),
         batch: subtract(row.batch, old.batch),
       }
     }),
+    locks: later.locks.map((lock) => lockDifference(lock, locksBefore.get(lockKey(lock)))),
   }
+}
+
+/** The counts of a difference for each second. Histograms, from which only shares are read, stay as they are. */
+export function perSecond(change: Snapshot): Snapshot {
+  const seconds = change.atUs / 1e6
+  if (seconds <= 0) return change
+  return {
+    ...change,
+    counters: change.counters.map((counters) =>
+      mapCounters(counters, (name, value) => (isLevel(name) ? value : value / seconds)),
+    ),
+    handoffs: change.handoffs.map((row) => mapCounts(row, (value) => value / seconds)),
+    locks: change.locks.map((lock) => ({
+      ...lock,
+      count: lock.count / seconds,
+      countLock: lock.countLock / seconds,
+      countHold: lock.countHold / seconds,
+      totalUs: lock.totalUs / seconds,
+      waitTotalUs: lock.waitTotalUs / seconds,
+    })),
+  }
+}
+
+const COUNTS = [
+  'enqueued',
+  'dequeued',
+  'dropped',
+  'batches',
+  'endedEmpty',
+  'endedLimit',
+  'rung',
+  'avoided',
+] as const satisfies readonly (keyof HandoffRow)[]
+
+/** A row whose counts are others. */
+function mapCounts(row: HandoffRow, change: (value: number, name: (typeof COUNTS)[number]) => number): HandoffRow {
+  return { ...row, ...Object.fromEntries(COUNTS.map((name) => [name, change(row[name], name)])) }
+}
+
+function mapCounters(
+  counters: { readonly [name: string]: number },
+  change: (name: string, value: number) => number,
+): { readonly [name: string]: number } {
+  return Object.fromEntries(Object.entries(counters).map(([name, value]) => [name, change(name, value)]))
+}
+
+function lockDifference(lock: LockSiteReading, old: LockSiteReading | undefined): LockSiteReading {
+  if (old === undefined) return lock
+  const count = lock.count - old.count
+  const totalUs = lock.totalUs - old.totalUs
+  const waitTotalUs = lock.waitTotalUs - old.waitTotalUs
+  return {
+    ...lock,
+    count,
+    totalUs,
+    waitTotalUs,
+    averageUs: count === 0 ? 0 : totalUs / count,
+    waitAverageUs: count === 0 ? 0 : waitTotalUs / count,
+    countHold: lock.countHold - old.countHold,
+    countLock: lock.countLock - old.countLock,
+  }
+}
+
+function keyOf({ point, source, target }: HandoffRow): string {
+  return `${point} ${source} ${target}`
+}
+
+function lockKey({ name, site }: LockSiteReading): string {
+  return `${name}@${site}`
 }

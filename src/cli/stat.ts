@@ -1,41 +1,48 @@
-// damselfly stat: the tables of an instance that runs, from its own counters.
-import { parseArgs } from 'node:util'
+// damselfly stat: the tables of an instance that runs, from its own counters: once, live, or as an endpoint for Prometheus.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Errno, KernelError } from '../base/errno.ts'
-import { decimalNumber, wholeNumber } from './argument.ts'
 import { askInstance, runningInstances } from './control.ts'
-import { report } from './report.ts'
-import { difference, type Snapshot } from './snapshot.ts'
+import { isLevel, type Snapshot } from './snapshot.ts'
+import { live } from './stat/live.ts'
+import { parse, type StatOptions } from './stat/option.ts'
+import { terminal } from './stat/terminal.ts'
+import { view } from './stat/view.ts'
 import { UsageError } from './usage.ts'
 
 export async function stat(args: readonly string[]): Promise<void> {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      pid: { type: 'string' },
-      watch: { type: 'string' },
-      pairs: { type: 'boolean', default: false },
-      json: { type: 'boolean', default: false },
-    },
+  const options = parse(args)
+  if (options.mode === 'prometheus') return serve(options)
+  const pid = options.pid || (await onlyInstance())
+  const ask = () => askInstance(pid)
+  if (options.mode === 'live') return live(options, ask, terminal(), pause)
+  const snapshot = await ask()
+  if (options.json) console.log(JSON.stringify(snapshot))
+  else {
+    const { order, pairs } = options
+    const heading = `${snapshot.title} (process ${pid}), since boot ${(snapshot.atUs / 1e6).toFixed(1)} s ago`
+    console.log(`${heading}\n\n${view(snapshot, { pairs, rates: false, ...(order === undefined ? {} : { order }) })}`)
+  }
+}
+
+/** Answers until a signal ends the process. Without --pid it is, at each scrape, the instance that runs then. */
+async function serve({ pid, listen }: StatOptions): Promise<void> {
+  // Only here: prom-client is nothing that the other tables need.
+  const { exposition } = await import('../metrics/prometheus.ts')
+  const { listensAt, serveMetrics } = await import('../metrics/endpoint.ts')
+  const server = await serveMetrics(listen, async () => {
+    const snapshot = await askInstance(pid || (await onlyInstance()))
+    return exposition(snapshot, { labels: labelsOf(snapshot), uptimeUs: snapshot.atUs, isLevel })
   })
-  const seconds = decimalNumber('watch', values.watch, 0.2, 3600, 0)
-  const pid = wholeNumber('pid', values.pid, 1, 4194304, 0) || (await onlyInstance())
-  const show = (snapshot: Snapshot, heading: string) => {
-    if (values.json) console.log(JSON.stringify(snapshot))
-    else console.log(`${heading}\n\n${report(snapshot, values.pairs)}`)
-  }
-  let earlier = await askInstance(pid)
-  show(earlier, `${earlier.title} (process ${pid}), since boot ${(earlier.atUs / 1e6).toFixed(1)} s ago`)
-  while (seconds > 0) {
-    await new Promise((resolve) => setTimeout(resolve, seconds * 1000))
-    const later = await askInstance(pid)
-    // A screen of its own each time, where there is a screen.
-    if (process.stdout.isTTY && !values.json) console.log('\x1b[H\x1b[2J')
-    show(
-      difference(later, earlier),
-      `${later.title} (process ${pid}), the last ${((later.atUs - earlier.atUs) / 1e6).toFixed(1)} s`,
-    )
-    earlier = later
-  }
+  console.log(`Prometheus finds the counts at http://${listensAt(server)}/metrics`)
+}
+
+/** One value each, for one machine: their number does not grow. */
+function labelsOf({ title, pid, host, discipline = '' }: Snapshot): { readonly [name: string]: string } {
+  return { title, pid: `${pid}`, host, discipline }
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => {})
 }
 
 async function onlyInstance(): Promise<number> {

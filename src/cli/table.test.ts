@@ -1,20 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { HandoffRow, Snapshot } from './snapshot.ts'
-import { costTable, count, cpuTable, dropTable, handoffTable, table } from './table.ts'
-
-const buckets = (filled: { readonly [bucket: number]: number } = {}) =>
-  Array.from({ length: 64 }, (_, bucket) => filled[bucket] ?? 0)
-
-function row(change: Partial<HandoffRow>): HandoffRow {
-  const counts = { enqueued: 0, dequeued: 0, dropped: 0, batches: 0, endedEmpty: 0, endedLimit: 0, rung: 0, avoided: 0 }
-  const histograms = { depth: buckets(), wait: buckets(), batch: buckets() }
-  return { point: 'rx', source: 0, target: 1, ...counts, ...histograms, ...change }
-}
-
-function snapshot(change: Partial<Snapshot>): Snapshot {
-  return { version: 1, pid: 1, title: 'a machine', cpus: 1, atUs: 1e6, counters: [{}], handoffs: [], ...change }
-}
+import { buckets, handoff as row, snapshotOf as snapshot } from './stat/testing/snapshot.ts'
+import { costTable, count, cpuTable, dropTable, handoffTable, isDrop, table } from './table.ts'
 
 /** The cells of a line; two spaces part them. */
 const cells = (line: string) => line.split(/ {2,}/)
@@ -134,6 +121,33 @@ describe('the drop table', () => {
       ['ip.droppedChecksum', '3'],
       ['ip.sendNoRoute', '4'],
     ])
+  })
+
+  test('knows each name for a loss, and none for what was not lost', () => {
+    const lost = [
+      'arp.packetsDropped',
+      'device.receiveNoMbuf',
+      'device.transmitNoMbuf',
+      'fault.lostInBurst',
+      'fault.tailDropped',
+      'hub.full',
+      'mbuf.exhausted',
+      'tcp socket.receiveDropped',
+    ]
+    assert.deepEqual(
+      lost.filter((name) => !isDrop(name)),
+      [],
+    )
+    const fine = [
+      'ip.delivered',
+      'ip.sent',
+      'tcp.backlogFull',
+      'arp.packetsHeld',
+      'fault.offered',
+      'udp.sent',
+      'fault.held',
+    ]
+    assert.deepEqual(fine.filter(isDrop), [])
   })
 
   test('is empty where nothing was', () => {

@@ -129,27 +129,49 @@ export function dropTable(snapshot: Snapshot): string {
       )
 }
 
-function isDrop(name: string): boolean {
-  return /\.(dropped|send[A-Z]|noPort|transmitFull|transmitTooLong|transmitErrors|receive(NoMbuf|TooLong|Empty|Errors)|exhausted)/.test(
-    name,
-  )
+/** Whether a counter counts packets that were lost, refused or not sent. */
+export function isDrop(name: string): boolean {
+  return DROPS.test(name)
 }
+
+const DROPS = new RegExp(
+  `\\.(${[
+    'dropped',
+    'send[A-Z]',
+    'noPort',
+    'transmit(Full|TooLong|Errors|NoMbuf)',
+    'receive(NoMbuf|TooLong|Empty|Errors|Dropped)',
+    'exhausted',
+    'lost',
+    'tailDropped',
+    'overflowed',
+    'discarded',
+    'noMemory',
+    'noMbuf',
+    'full',
+    'packets(Dropped|Refused)',
+    'earlyDropped',
+    '(copy|loop)NoMbuf',
+  ].join('|')})`,
+)
 
 /** One row for each point, in the order of a packet's way. */
 function merged(rows: readonly HandoffRow[]): HandoffRow[] {
   return HANDOFF_POINTS.flatMap((point) => {
     const mine = rows.filter((row) => row.point === point)
-    return mine.length === 0 ? [] : [mine.reduce(add)]
+    return mine.length === 0 ? [] : [mine.reduce(addRows)]
   })
 }
 
-function add(a: HandoffRow, b: HandoffRow): HandoffRow {
+/** Two rows as one, of the first one's place. */
+export function addRows(a: HandoffRow, b: HandoffRow): HandoffRow {
   const lists = (x: readonly number[], y: readonly number[]) => x.map((value, i) => value + y[i]!)
   return {
     ...a,
     enqueued: a.enqueued + b.enqueued,
     dequeued: a.dequeued + b.dequeued,
     dropped: a.dropped + b.dropped,
+    length: a.length + b.length,
     batches: a.batches + b.batches,
     endedEmpty: a.endedEmpty + b.endedEmpty,
     endedLimit: a.endedLimit + b.endedLimit,
@@ -161,7 +183,7 @@ function add(a: HandoffRow, b: HandoffRow): HandoffRow {
   }
 }
 
-function histogram(counts: readonly number[]): Histogram {
+export function histogram(counts: readonly number[]): Histogram {
   const h = new Histogram()
   h.add(Float64Array.from(counts), 0)
   return h

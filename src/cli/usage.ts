@@ -7,6 +7,8 @@ export const USAGE = `damselfly: a multi-core TCP/IP stack in user space
   damselfly run [options] PROGRAM [its arguments]
                                   run a program of Node's, its net and dgram on this stack
   damselfly stat [options]        the hand-off table of an instance that runs
+  damselfly lab [options] [EXPERIMENT ...]
+                                  measure the design against its rivals, and write a report
   damselfly help                  this text
 
 up: without a device, two hosts on an in-memory wire exchange UDP echo and ping
@@ -41,6 +43,18 @@ stat:
   --watch N                       show the change every N seconds, 0.2 to 3600; without it once, since boot
   --pairs                         the table shows each pair of CPUs
   --json                          print JSON
+
+lab: all experiments, or those that are named; in less than a minute, or with --full as long as it takes
+  --list                          the experiments
+  --full                          the full sweeps; after an interruption the same command goes on
+  --out DIR                       where results, plan and report go; a measurement that is there goes on (default: a new
+                                  folder in damselfly-lab; with --full: damselfly-lab/full)
+  --report FILE                   where the report goes (default: report.html in the folder)
+  --plan FILE                     run the plan of an earlier measurement again: its plan.json or results.json
+  --only NAME=VALUE[,VALUE ...]   only the cells of the sweeps that have these values of a parameter; may be given again
+  --seed N                        seeds the order of the runs, 0 to 4294967295 (default: another one each time)
+  --repeat N                      runs of each cell, 1 to 1000 (default 3; with --full 7)
+  --seconds N                     measuring time of each run, 0.01 to 3600 (default: what fits; with --full 3)
 `
 
 /** Wrong words on the command line: exit code 2, with the sentence and a hint at the usage. */

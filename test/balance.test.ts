@@ -1,0 +1,284 @@
+// Every count of a machine that was busy over bad links adds up when it has come to rest, to the last one; and whoever miscounts
+// one is found. The identities are those of src/metrics/balance.ts.
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import type { DeviceSpec } from '../src/device/spec.ts'
+import { type WireOptions, wireRegions } from '../src/device/wire.ts'
+import type { Cpu } from '../src/kernel/cpu.ts'
+import { define } from '../src/kernel/function.ts'
+import { HANDOFF_POINTS } from '../src/kernel/layout.ts'
+import type { Memory } from '../src/kernel/memory.ts'
+import { EASYNC, Plain } from '../src/kernel/message.ts'
+import { NULL_PORT } from '../src/kernel/port.ts'
+import { MachineView } from '../src/machine/machine.ts'
+import { type SimMachine, simulate } from '../src/machine/sim.ts'
+import { ByHand } from '../src/machine/testing/sim.ts'
+import { IDENTITIES, type Identity, imbalances } from '../src/metrics/balance.ts'
+import { type Counts, sum } from '../src/metrics/counts.ts'
+import { takeCounts } from '../src/metrics/take.ts'
+import { DISCIPLINES, type Discipline } from '../src/net/discipline.ts'
+import { echo } from '../src/service/echo.ts'
+import { type HostConfig, Stack, type TcpSocket, type UdpSocket } from '../src/stack.ts'
+
+const SERVER = { address: '10.0.0.1', cpus: [0, 1], echoPort: 7, streamPort: 80 }
+const CLIENT = { address: '10.0.0.2', cpus: [2, 3] }
+/** Faults of all kinds, in both directions. */
+const BAD = { loss: 0.03, duplicate: 0.02, corrupt: 0.02, truncate: 0.01, reorder: 0.05, delayUs: 700, jitterUs: 300 }
+const STREAM_BYTES = 150_000
+const ROUNDS = 40
+/** Of these ports, those of one CPU are each other's neighbours: their flows are spread over the CPUs of the server. */
+const FIRST_PORT = 5000
+const PORTS_EACH = 4
+
+const NOTHING = define('test.balance.nothing', () => {})
+
+/** Programs close what they have; fragments, TIME-WAITs and neighbours are forgotten; what others freed comes home. */
+const CLOSE_US = 60e6
+const REST_US = 400e6
+
+/** Two hosts of two CPUs that talk UDP, in datagrams with fragments and without, and TCP, until nothing is left to say. */
+class Talk {
+  readonly machine: SimMachine
+  echoed = 0
+  streamed = 0
+
+  constructor(seed: number, discipline: Discipline = 'connp-t') {
+    const wire: WireOptions = { name: 'w', a: SERVER.cpus, b: CLIENT.cpus }
+    this.machine = simulate({
+      cpus: 4,
+      seed,
+      memoryBytes: 48 * 1024 * 1024,
+      regions: wireRegions(wire),
+      checkOrder: true,
+    })
+    const host = (name: string, index: number, side: 'a' | 'b', { address, cpus }: typeof CLIENT): HostConfig => {
+      const device: DeviceSpec = { kind: 'fault', of: { kind: 'wire', wire, side }, ...BAD }
+      return { name, index, cpus, discipline, interfaces: [{ name: 'w', device, addresses: [`${address}/24`] }] }
+    }
+    const server = host('server', 0, 'a', SERVER)
+    const client = host('client', 1, 'b', CLIENT)
+    for (const cpu of this.machine.cpus) {
+      const isServer = SERVER.cpus.includes(cpu.index)
+      const stack = new Stack(cpu, isServer ? server : client)
+      cpu.threads.start('program', (thread) => this.#program(stack, isServer, thread))
+      // A CPU that sleeps takes in what others freed in its next turn: each has two more when all is over.
+      for (const late of [REST_US - 2e6, REST_US - 1e6]) cpu.timers.after(late, () => {})
+    }
+  }
+
+  /** What was counted when nothing happens any more. */
+  rest(): Counts {
+    this.machine.run({ untilUs: REST_US })
+    return takeCounts(this.machine)
+  }
+
+  *#program(stack: Stack, isServer: boolean, thread: Parameters<Stack['start']>[0]): Generator<void, void, void> {
+    yield* stack.start(thread)
+    if (isServer) this.#serve(stack)
+    else {
+      for (let i = 0; i < PORTS_EACH; i++) this.#datagrams(stack, FIRST_PORT + stack.context.cpu.index * PORTS_EACH + i)
+      for (let i = 0; i < 3; i++) this.#stream(stack)
+    }
+  }
+
+  #serve(stack: Stack): void {
+    echo(stack, SERVER.echoPort, (error) => assert.equal(error, undefined))
+    stack.tcp.listen({ port: SERVER.streamPort, perCpu: true }, (error, listener) => {
+      assert.equal(error, undefined)
+      listener.onConnection = (socket) => this.#take(socket)
+      stack.context.cpu.timers.after(CLOSE_US, () => listener.close())
+    })
+  }
+
+  /** Datagrams of two sizes, four at a time, each of which may come back. */
+  #datagrams(stack: Stack, port: number): void {
+    const { cpu, mbufs } = stack.context
+    const target = stack.endpoint(SERVER.address, SERVER.echoPort)
+    const onReadable = (socket: UdpSocket) => {
+      for (let packet = socket.receive(); packet !== 0; packet = socket.receive()) {
+        this.echoed++
+        mbufs.free(packet)
+      }
+    }
+    const send = (socket: UdpSocket, left: number) => {
+      for (const size of [4000, 100, 100, 1000]) socket.sendBytes(new Uint8Array(size), target)
+      if (left > 0) cpu.timers.after(2000, () => send(socket, left - 1))
+    }
+    const socket = stack.udp.open({ port, onReadable }, (error) => {
+      assert.equal(error, undefined)
+      send(socket, ROUNDS)
+    })
+    cpu.timers.after(CLOSE_US, () => {
+      socket.close()
+      target.free()
+    })
+  }
+
+  /** Sends a stream, and closes when the other end has. */
+  #stream(stack: Stack): void {
+    const socket = stack.tcp.connect({ address: SERVER.address, port: SERVER.streamPort })
+    let left = STREAM_BYTES
+    const write = () => {
+      while (left > 0) {
+        const taken = socket.send(new Uint8Array(Math.min(left, 4096)))
+        if (taken === 0) return
+        left -= taken
+      }
+      socket.shutdown()
+    }
+    socket.onConnect = (errno) => {
+      assert.equal(errno, 0)
+      write()
+    }
+    socket.onWritable = write
+    this.#take(socket)
+  }
+
+  /** Reads to the end, and closes. */
+  #take(socket: TcpSocket): void {
+    const buffer = new Uint8Array(65536)
+    socket.onReadable = () => {
+      for (let count = socket.receive(buffer); count > 0; count = socket.receive(buffer)) this.streamed += count
+      if (socket.ended) socket.close()
+    }
+    socket.onError = () => socket.close()
+  }
+}
+
+/** The same counts, but for one that is wrong by one. `term` as in an Identity. */
+function falsified(counts: Counts, { each = 'machine' }: Identity, term: string): Counts {
+  const copy = structuredClone(counts) as Changeable
+  if (each !== 'machine' && each !== 'cpu') {
+    const row = copy.handoffs.find(({ point }) => each.includes(point))
+    assert(row !== undefined)
+    change(row, term)
+  } else if (term.includes(':')) {
+    const [head, tail] = term.split(':') as [string, string]
+    if (head === 'waiting') copy.waiting[0]![tail]!++
+    else {
+      const row = copy.handoffs.find(({ point }) => (head === 'ports' ? point === 'netisr' : point === head))
+      assert(row !== undefined, term)
+      change(row, tail.split('@')[0]!)
+    }
+  } else {
+    const name = term.endsWith('*')
+      ? Object.keys(copy.counters[0]!).find((each) => each.startsWith(term.slice(0, -1)))
+      : term
+    assert(name !== undefined && name in copy.counters[0]!, `${term} is a counter`)
+    copy.counters[0]![name]!++
+  }
+  return copy
+}
+
+interface Changeable extends Counts {
+  readonly counters: readonly { [name: string]: number }[]
+  readonly waiting: readonly { [name: string]: number }[]
+}
+
+function change(row: object, field: string): void {
+  const fields = row as { [name: string]: number | number[] }
+  const value = fields[field.replace('#', '')]
+  if (Array.isArray(value)) value[0]!++
+  else if (typeof value === 'number') fields[field] = value + 1
+  else assert.fail(`${field} is a field of a hand-off`)
+}
+
+describe('the balance of all counts', () => {
+  const talk = new Talk(7)
+  const counts = talk.rest()
+
+  test('is of a machine that was busy: with losses, fragments, and messages between CPUs', () => {
+    assert.equal(talk.streamed, 6 * STREAM_BYTES)
+    assert(talk.echoed > ROUNDS)
+    for (const busy of [
+      'fault.lost',
+      'fault.duplicated',
+      'tcp.retransmitted',
+      'reassembly.reassembled',
+      'dispatch.handedOff',
+    ]) {
+      assert(sum(counts, busy) > 20, `${busy} is ${sum(counts, busy)}`)
+    }
+    for (const point of ['ring', 'rx', 'netisr', 'rcv', 'free', 'control']) {
+      assert(
+        counts.handoffs.some((row) => row.point === point && row.source !== row.target),
+        point,
+      )
+    }
+  })
+
+  test('holds at rest, in every identity', () => {
+    assert.deepEqual(imbalances(counts, true), [])
+  })
+
+  test('holds for other seeds', () => {
+    for (const seed of [1, 2]) assert.deepEqual(imbalances(new Talk(seed).rest(), true), [], `seed ${seed}`)
+  })
+
+  for (const discipline of DISCIPLINES) {
+    test(`holds under ${discipline}`, () => {
+      const other = new Talk(3, discipline)
+      assert.deepEqual(imbalances(other.rest(), true), [])
+      assert.equal(other.streamed, 6 * STREAM_BYTES)
+    })
+  }
+
+  for (const identity of IDENTITIES) {
+    test(`finds a count of “${identity.name}” that is wrong by one, whichever`, () => {
+      for (const term of [...identity.left, ...identity.right]) {
+        const wrong = imbalances(falsified(counts, identity, term), true)
+        assert(
+          wrong.some(({ name }) => name === identity.name),
+          term,
+        )
+      }
+    })
+  }
+
+  test('finds nothing wrong with what programs hold, unless it is said that they hold nothing', () => {
+    const held = structuredClone(counts) as Changeable
+    held.counters[0]!['mbuf.allocated']!++
+    assert.deepEqual(imbalances(held, false), [])
+    const left = sum(held, 'mbuf.allocated')
+    assert.deepEqual(imbalances(held, true), [
+      { name: 'mbufs allocated = freed', place: 'machine', left, right: left - 1 },
+    ])
+  })
+
+  test('has an identity for every point of a packet’s way', () => {
+    const points = new Set(IDENTITIES.flatMap(({ each }) => (Array.isArray(each) ? (each as readonly string[]) : [])))
+    assert.deepEqual([...points].sort(), [...HANDOFF_POINTS].sort())
+  })
+})
+
+describe('what waits', () => {
+  test('is looked at in the queues, and balances what was enqueued', () => {
+    const { cpus, memory, machine } = twoCpus()
+    cpus[1]!.ports.create({ name: 'late', dispatch: 'deferred', handler: () => EASYNC })
+    const message = () => cpus[1]!.ports.allocate(Plain, NULL_PORT)
+    for (let i = 0; i < 3; i++) cpus[1]!.ports.send(cpus[1]!.ports.lookup('late'), message())
+    const counts = takeCounts(machine)
+    assert.equal(memory.layout.cpus, 2)
+    assert.deepEqual(counts.waiting, [{ 'port messages': 0 }, { 'port messages': 3 }])
+    assert.deepEqual(
+      counts.handoffs.map(({ point, enqueued, length }) => ({ point, enqueued, length })),
+      [{ point: 'port', enqueued: 3, length: 3 }],
+    )
+    assert.deepEqual(imbalances(counts, false), [])
+  })
+
+  test('in a ring is what was published and not read', () => {
+    const { cpus, machine } = twoCpus()
+    cpus[0]!.ipi.send(1, NOTHING, 0)
+    cpus[0]!.ipi.flush()
+    const [row] = takeCounts(machine).handoffs
+    assert.deepEqual([row?.point, row?.source, row?.target, row?.enqueued, row?.length], ['ring', 0, 1, 1, 1])
+    assert.deepEqual(imbalances(takeCounts(machine), false), [])
+  })
+})
+
+/** Two CPUs that take no turn. */
+function twoCpus(): { cpus: readonly Cpu[]; memory: Memory; machine: MachineView } {
+  const { cpus, memory } = new ByHand(2)
+  return { cpus, memory, machine: new MachineView(memory) }
+}
