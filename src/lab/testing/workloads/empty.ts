@@ -1,0 +1,2 @@
+// No workload at all.
+export default {}
