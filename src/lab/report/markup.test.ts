@@ -11,7 +11,9 @@ test('what is put in is text, in an element as well as in an attribute, whatever
   )
   fc.assert(
     fc.property(anything, anything, (inside, attribute) => {
-      const { document } = parseHTML(`<!doctype html><html><body>${html`<p title="${attribute}">${inside}</p>`.text}</body></html>`)
+      const { document } = parseHTML(
+        `<!doctype html><html><body>${html`<p title="${attribute}">${inside}</p>`.text}</body></html>`,
+      )
       assert.equal(document.body.children.length, 1)
       const [paragraph] = document.querySelectorAll('p')
       assert.equal(paragraph!.textContent, inside)
