@@ -2,7 +2,16 @@
 import assert from 'node:assert/strict'
 import { type SpawnOptions, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -142,6 +151,19 @@ describe('damselfly up', { concurrency: 3 }, () => {
     }
   })
 
+  test('runs under the discipline that it is told, and tells of it', async (t) => {
+    const few = ['--flows', '1', '--window', '1', '--seed', '1']
+    const args = ['up', '--discipline', 'connp-l', '--groups', '4', '--seconds', '1', '--json', ...few]
+    const ended = await new Place().run(t, args)
+    assertWell(ended)
+    const snapshot = JSON.parse(ended.stdout) as Snapshot
+    assert.equal(snapshot.title, 'UDP echo and ping over an in-memory wire, 2 CPUs under connp-l')
+    assert.deepEqual([snapshot.discipline, snapshot.groups], ['connp-l', 4])
+    assert(sum(snapshot, 'ip.delivered') > 0)
+    assert(sum(snapshot, 'load.answered') > 0)
+    assert.equal(sum(snapshot, 'load.wrong'), 0)
+  })
+
   test('exchanges packets over a link that loses one of ten', async (t) => {
     const place = new Place()
     const command = await place.running(t, '--loss', '0.1', '--flows', '16', '--window', '16')
@@ -242,6 +264,21 @@ describe('a wrong command line', () => {
     [['up', '--payload', '65508'], /--payload is "65508": give a whole number from 0 to 65507/],
     [['up', '--loss', '1'], /--loss is "1": give a number from 0 to 0.9/],
     [['up', '--seed', '4294967296'], /--seed is "4294967296": give a whole number from 0 to 4294967295/],
+    [['up', '--discipline', 'x'], /^damselfly: --discipline is "x": give one of giant, msgp, connp-l, connp-t$/],
+    [['up', '--groups', '4'], /^damselfly: --groups is 4, which is for connp-l: connp-t has its own number$/],
+    [['up', '--discipline', 'connp-l', '--groups', 'x'], /^damselfly: --groups is "x": give a whole number$/],
+    [['up', '--discipline', 'connp-l', '--groups', '0'], /--groups is 0: give a whole number from 1 to 4096$/],
+    [['up', '--instances'], /Unknown option '--instances'/],
+    [['run', '--discipline', 'x', 'x.js'], /--discipline \(DAMSELFLY_DISCIPLINE\) is "x": give one of giant, msgp, /],
+    [
+      ['run', '--discipline', 'msgp', '--groups', '4', 'x.js'],
+      /--groups \(DAMSELFLY_GROUPS\) is 4, which is for connp-l/,
+    ],
+    [
+      ['run', '--discipline', 'giant', '--instances', 'x.js'],
+      /--instances .* under giant .*: give --discipline connp-t/,
+    ],
+    [['run', '--cpus', '0', 'x.js'], /--cpus \(DAMSELFLY_CPUS\) is "0": give a whole number from 1 to 64/],
     [['up', '--pcap', 'x.txt'], /--pcap is "x.txt": give a file name that ends in .pcap or .pcapng/],
     [['up', '--address', '10.77.0.2/24'], /--address goes with --device/],
     [['up', '--kernel-address', '10.77.0.2/24'], /--kernel-address goes with --device/],
@@ -288,6 +325,47 @@ describe('a wrong command line', () => {
       assert.match(ended.stdout, /^damselfly: a multi-core TCP\/IP stack in user space\n[\s\S]*--watch N/)
     }
   })
+})
+
+describe('damselfly run', { concurrency: 2 }, () => {
+  const program = `
+    const http = require('node:http')
+    const server = http.createServer((request, response) => response.end('served ' + request.url))
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address()
+      let left = 8
+      const served = (text) => {
+        console.log(text)
+        if (--left === 0) server.close()
+      }
+      for (let i = 0; i < 8; i++) {
+        http.get({ host: '127.0.0.1', port, path: '/' + i, agent: false }, async (response) => {
+          let text = ''
+          for await (const some of response.setEncoding('utf8')) text += some
+          served(text)
+        })
+      }
+    })
+    console.log(process.env.DAMSELFLY_DISCIPLINE)`
+  const answers = Array.from({ length: 8 }, (_, i) => `served /${i}`)
+
+  for (const [args, told] of [
+    [['--discipline', 'giant'], 'giant'],
+    [['--discipline', 'msgp'], 'msgp'],
+    [['--discipline', 'connp-l', '--groups', '4'], 'connp-l/4'],
+    [[], 'connp-t'],
+  ] as const) {
+    test(`has an HTTP server on two CPUs answer its own program under ${told}`, async (t) => {
+      const file = join(root, `http-${told.replace('/', '-')}.cjs`)
+      writeFileSync(file, program)
+      // Not what the environment says about these tests' own hosts.
+      const place = new Place(() => ({ DAMSELFLY_DISCIPLINE: '', DAMSELFLY_GROUPS: '' }))
+      const ended = await place.run(t, ['run', '--device', 'none', '--cpus', '2', ...args, file])
+      assertWell(ended)
+      // In any order: the connections are on two CPUs.
+      assert.deepEqual(ended.stdout.trim().split('\n').sort(), [told, ...answers].sort())
+    })
+  }
 })
 
 describe('a signal', { concurrency: 3 }, () => {
@@ -357,6 +435,7 @@ describe('damselfly stat', { concurrency: 3 }, () => {
     assertTables(once.stdout)
     assert.match(once.stdout, new RegExp(`^${title} \\(process ${command.pid}\\), since boot \\d+\\.\\d s ago$`, 'm'))
     assert.match(once.stdout, /^rx +0 → 1 /m)
+    assert.match(once.stdout, /^ +discipline +connp-t$/m)
 
     const watch = place.start(t, ['stat', '--watch', '0.2'])
     await until(

@@ -18,7 +18,7 @@ async function run(): Promise<void> {
   if (rest.includes('--help') || rest.includes('-h')) return console.log(USAGE)
   if (first === 'up') return up(rest)
   if (first === 'stat') return stat(rest)
-  // Loaded only here: it draws plots, and brings along what that takes.
+  // Loaded only here: no other command needs any of it.
   if (first === 'lab') return (await import('./lab.ts')).lab(rest)
   if (first === 'help' || first === '--help' || first === '-h') return console.log(USAGE)
   if (first.startsWith('-')) return up([first, ...rest])

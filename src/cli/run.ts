@@ -2,6 +2,7 @@
 // child of this process: its arguments, output, exit code and signals are as they would be without.
 import { spawn } from 'node:child_process'
 import { parseArgs } from 'node:util'
+import { KernelError } from '../base/errno.ts'
 import { programEnvironment, programOptions, VARIABLES } from '../node/options.ts'
 import { USAGE, UsageError } from './usage.ts'
 
@@ -54,6 +55,8 @@ const OPTIONS = {
   device: TEXT,
   pcap: TEXT,
   instances: FLAG,
+  discipline: TEXT,
+  groups: TEXT,
 } as const
 
 /** Ours are those before the program; what follows its name is its own. */
@@ -78,5 +81,9 @@ function parse(own: readonly string[]): { [name: string]: string } {
     if (typeof value === 'string') environment[variable] = value
     else if (value === true) environment[variable] = '1'
   }
-  return programEnvironment(programOptions(environment))
+  try {
+    return programEnvironment(programOptions(environment))
+  } catch (error) {
+    throw error instanceof KernelError ? new UsageError(error.message) : error
+  }
 }

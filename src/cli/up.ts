@@ -10,16 +10,19 @@ import { type DeviceSpec, deviceRegions, parseDevice } from '../device/spec.ts'
 import { boot } from '../machine/boot.ts'
 import { CpuFailure } from '../machine/failure.ts'
 import type { Machine } from '../machine/machine.ts'
+import type { HostConfig } from '../net/config.ts'
+import { groupCount } from '../net/discipline.ts'
+import { type DisciplineOptions, disciplineOptions } from '../node/options.ts'
 import { areNeighbours, decimalNumber, hostPrefix, neighbour, wholeNumber } from './argument.ts'
 import { serveSnapshots } from './control.ts'
 import { untilReady } from './ready.ts'
 import { report } from './report.ts'
-import { delivered, difference, type Snapshot, snapshot } from './snapshot.ts'
+import { type About, delivered, difference, type Snapshot, snapshot } from './snapshot.ts'
 import { count } from './table.ts'
 import type { UpData } from './up-program.ts'
 import { UsageError } from './usage.ts'
 
-interface Options {
+interface Options extends DisciplineOptions {
   readonly cpus: number
   /** 0: until a signal. */
   readonly seconds: number
@@ -52,7 +55,13 @@ async function onWire(options: Options): Promise<void> {
   const end = (side: 'a' | 'b'): DeviceSpec => ({ kind: 'wire', wire, side })
   const bad: DeviceSpec = options.loss === 0 ? end('a') : { kind: 'fault', of: end('a'), loss: options.loss }
   const host = (name: string, index: number, device: DeviceSpec, address: string) => ({
-    config: { name, index, cpus, interfaces: [{ name: 'wire0', device, addresses: [address] }] },
+    config: {
+      name,
+      index,
+      cpus,
+      ...concurrency(options),
+      interfaces: [{ name: 'wire0', device, addresses: [address] }],
+    },
   })
   const load = {
     target: '10.0.0.2',
@@ -86,6 +95,7 @@ async function onDevice(
       name: 'host',
       index: 0,
       cpus,
+      ...concurrency(options),
       interfaces: [{ name: tun.name, device: recorded(device, options), addresses }],
     }
     const [own] = options.address.split('/')
@@ -128,7 +138,7 @@ async function runToEnd(options: Options, data: UpData, title: string, greeting?
   await untilReady(machine, data)
   if (greeting !== undefined && !options.json) console.log(greeting)
   const began = performance.now()
-  const take = () => snapshot(machine, title, (performance.now() - began) * 1000)
+  const take = () => snapshot(machine, title, (performance.now() - began) * 1000, about(options))
   const control = await serveOrSay(take, options)
   const ended = untilEnd(machine, options.seconds, signalled)
   const stopProgress = options.json ? () => {} : showProgress(take, options.seconds)
@@ -223,8 +233,19 @@ async function serveOrSay(take: () => Snapshot, options: Options): Promise<Serve
   }
 }
 
-function cpusText({ cpus }: Options): string {
-  return cpus === 1 ? '1 CPU' : `${cpus} CPUs`
+function cpusText({ cpus, discipline }: Options): string {
+  const number = cpus === 1 ? '1 CPU' : `${cpus} CPUs`
+  return discipline === 'connp-t' ? number : `${number} under ${discipline}`
+}
+
+/** How the CPUs of every host share its connections. */
+function concurrency({ discipline, groups }: Options): Pick<HostConfig, 'discipline' | 'groups'> {
+  return { discipline, ...(groups === undefined ? {} : { groups }) }
+}
+
+/** What `damselfly stat` tells of the machine besides its counts: the number of groups also where it is the default. */
+function about({ discipline, groups, cpus }: Options): About {
+  return { discipline, ...(discipline === 'connp-l' ? { groups: groupCount(discipline, cpus, groups) } : {}) }
 }
 
 function closeQuietly(tun: TunHandle): void {
@@ -253,6 +274,8 @@ function parse(args: readonly string[]): Options {
       payload: text,
       loss: text,
       seed: text,
+      discipline: text,
+      groups: text,
       pairs: flag,
       json: flag,
       layout: flag,
@@ -283,8 +306,10 @@ function parse(args: readonly string[]): Options {
   if (values.pcap !== undefined && !/\.pcap(ng)?$/.test(values.pcap)) {
     throw new UsageError(`--pcap is "${values.pcap}": give a file name that ends in .pcap or .pcapng`)
   }
+  const cpus = wholeNumber('cpus', values.cpus, 1, 64, 2)
   return {
-    cpus: wholeNumber('cpus', values.cpus, 1, 64, 2),
+    cpus,
+    ...parseDiscipline(values.discipline, values.groups, cpus),
     seconds: wholeNumber('seconds', values.seconds, 1, 86400, device === undefined ? 5 : 0),
     device,
     address: values.address ?? '',
@@ -302,6 +327,14 @@ function parse(args: readonly string[]): Options {
     pairs: values.pairs,
     json: values.json,
     layout: values.layout,
+  }
+}
+
+function parseDiscipline(text: string | undefined, groups: string | undefined, cpus: number): DisciplineOptions {
+  try {
+    return disciplineOptions(text, groups, cpus)
+  } catch (error) {
+    throw error instanceof KernelError ? new UsageError(`--${error.message}`) : error
   }
 }
 

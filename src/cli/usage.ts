@@ -6,13 +6,15 @@ export const USAGE = `damselfly: a multi-core TCP/IP stack in user space
   damselfly up [options]          boot the machine and run traffic through it, or be a host on a device
   damselfly run [options] PROGRAM [its arguments]
                                   run a program of Node's, its net and dgram on this stack
-  damselfly stat [options]        the hand-off table of an instance that runs
+  damselfly stat [options]        the tables of an instance that runs: once, live, or for Prometheus
   damselfly lab [options] [EXPERIMENT ...]
                                   measure the design against its rivals, and write a report
   damselfly help                  this text
 
 up: without a device, two hosts on an in-memory wire exchange UDP echo and ping
   --cpus N                        CPUs of the machine, 1 to 64 (default 2)
+  --discipline NAME               how CPUs come to work on a connection: giant, msgp, connp-l or connp-t (default connp-t)
+  --groups N                      with connp-l: connection groups, 1 to 4096 (default 128)
   --seconds N                     stop after so long, 1 to 86400 (default 5 on the wire; with a device: run until Ctrl-C)
   --device tun:NAME | tap:NAME    be a real host: the kernel reaches it through this interface
   --address A.B.C.D/N             this host's address (with --device; required there)
@@ -35,14 +37,23 @@ run: the program is reached at its own address, through a TUN device; nothing in
   --device tun | tap | none       the kind of the device; none: only 127.0.0.1, within the program (default tun)
   --tun NAME                      the interface's name (default df0)
   --cpus N                        1: the stack is on the program's thread; more: N workers, 1 to 64 (default 1)
-  --instances                     the program once on each of the N CPUs
+  --instances                     the program once on each of the N CPUs (connp-t only)
+  --discipline NAME               how CPUs come to work on a connection: giant, msgp, connp-l or connp-t (default connp-t)
+  --groups N                      with connp-l: connection groups, 1 to 4096 (default 128)
   --pcap FILE                     record what passes: FILE ends in .pcap or .pcapng
 
 stat:
   --pid N                         which instance (default: the only one that runs)
-  --watch N                       show the change every N seconds, 0.2 to 3600; without it once, since boot
+  --live                          show the change again and again, for each second; without it once, since boot. On a
+                                  terminal letters and digits choose the column that is sorted by, and q ends it
+  --interval S                    with --live: seconds from one to the next, 0.2 to 3600 (default 1)
+  --count N                       with --live: end after so many (default: go on until it is ended)
+  --watch N                       the same as --live --interval N
+  --sort COLUMN                   sort by this column, the largest first; with a - behind it the smallest
   --pairs                         the table shows each pair of CPUs
-  --json                          print JSON
+  --json                          print JSON; with --live a line each time
+  --prometheus                    serve the counts to Prometheus, until it is ended
+  --listen ADDR:PORT              with --prometheus: where; a port alone is on loopback (default 127.0.0.1:9464)
 
 lab: all experiments, or those that are named; in less than a minute, or with --full as long as it takes
   --list                          the experiments

@@ -10,6 +10,7 @@ import * as tls from 'node:tls'
 import { Errno, KernelError } from '../base/errno.ts'
 import { parsePrefix } from '../net/address.ts'
 import type { RouteConfig } from '../net/config.ts'
+import { type Discipline, groupCount } from '../net/discipline.ts'
 import { binding } from './binding.ts'
 import type { HandleHost } from './handle-host.ts'
 import { connectArguments, connectWith, setDatagramHandle, setListen } from './inside.ts'
@@ -38,6 +39,10 @@ export interface HostOptions {
   readonly tun?: TunLink
   /** Besides the routes to its own prefixes: `{ prefix: '0.0.0.0/0', gateway: '10.0.0.1' }`. */
   readonly routes?: readonly Omit<RouteConfig, 'interface'>[]
+  /** How the stack comes to work on a connection: by locks, or on the connection's own CPU. Default `connp-t`, which is the latter. */
+  readonly discipline?: Discipline
+  /** Of `connp-l`: how many connection groups there are, each with a lock, 1 to 4096. Default 128. */
+  readonly groups?: number
 }
 
 export interface TunLink {
@@ -53,13 +58,18 @@ export interface TunLink {
  * @throws KernelError EINVAL for options that cannot be; EEXIST, ENOSPC of the network; EPERM, EACCES of an interface
  */
 export async function createHost(options: HostOptions): Promise<Host> {
-  const { network, tun, routes = [] } = options
+  const { network, tun, routes = [], discipline = 'connp-t', groups } = options
   const addresses = typeof options.address === 'string' ? [options.address] : options.address
   if (addresses.length === 0) throw refusal('a host has an address: give one, like 10.0.0.2/24')
   for (const address of addresses) parsePrefix(address)
   if ((network === undefined) === (tun === undefined)) throw refusal('a host is in one place: give network, or tun')
+  // Here, and by the names that they have here.
+  groupCount(discipline, 1, groups)
   const name = options.name ?? addresses[0]!
-  if (network !== undefined) return new Host(name, await network.add({ name, addresses, routes }), async () => {})
+  if (network !== undefined) {
+    const concurrency = { discipline, ...(groups === undefined ? {} : { groups }) }
+    return new Host(name, await network.add({ name, addresses, routes, ...concurrency }), async () => {})
+  }
   if (addresses.length > 1 || routes.some(({ prefix }) => prefix !== DEFAULT_ROUTE)) {
     throw refusal('on an interface of the kernel a host has one address, and no other route than the default')
   }
@@ -70,6 +80,8 @@ export async function createHost(options: HostOptions): Promise<Host> {
       [VARIABLES.address]: addresses[0],
       [VARIABLES['kernel-address']]: tun!.kernelAddress,
       [VARIABLES.gateway]: routes[0]?.gateway,
+      [VARIABLES.discipline]: discipline,
+      [VARIABLES.groups]: groups?.toString(),
     }),
   )
   return new Host(name, host, () => machine.stop())

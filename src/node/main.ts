@@ -1,4 +1,6 @@
 // What `import … from 'damselfly'` gives: hosts and networks for programs, and below them the stack itself.
+
+export { DISCIPLINES, type Discipline } from '../net/discipline.ts'
 export {
   type Endpoint,
   formatEndpoint,

@@ -29,7 +29,7 @@ export interface NetworkOptions {
 }
 
 /** What a network needs to know of a host. */
-export interface NetworkHost {
+export interface NetworkHost extends Pick<HostConfig, 'discipline' | 'groups'> {
   readonly name: string
   readonly addresses: readonly string[]
   readonly routes: readonly Omit<RouteConfig, 'interface'>[]
@@ -57,7 +57,7 @@ export class Network {
    * Plugs a host in. For createHost.
    * @throws KernelError EEXIST where the name is taken, ENOSPC where there are too many, EINVAL
    */
-  async add({ name, addresses, routes }: NetworkHost): Promise<HandleHost> {
+  async add({ name, addresses, routes, ...concurrency }: NetworkHost): Promise<HandleHost> {
     if (this.#closed) throw new KernelError(Errno.ENETDOWN, 'the network is closed: make another one')
     if (this.#names.has(name)) {
       throw new KernelError(Errno.EEXIST, `the network has a host "${name}" already: give each a name of its own`)
@@ -75,6 +75,7 @@ export class Network {
       name,
       index,
       cpus: [cpu.index],
+      ...concurrency,
       interfaces: [{ name: INTERFACE, device: this.#link(index, cpu.index), addresses }],
       routes: routes.map((route) => ({ ...route, interface: INTERFACE })),
     }

@@ -3,8 +3,16 @@
 import { Errno, KernelError } from '../base/errno.ts'
 import { Limits } from '../base/limits.ts'
 import { Family, formatAddress, networkBytes, type Prefix, parseAddress, parsePrefix } from '../net/address.ts'
+import { type Discipline, groupCount } from '../net/discipline.ts'
 
-export interface ProgramOptions {
+export interface DisciplineOptions {
+  /** How the CPUs come to work on a connection. */
+  readonly discipline: Discipline
+  /** Of `connp-l`: how many connection groups there are. Undefined: its default. */
+  readonly groups: number | undefined
+}
+
+export interface ProgramOptions extends DisciplineOptions {
   /** `none`: the host has only itself, 127.0.0.0/8. */
   readonly device: 'none' | 'tun' | 'tap'
   /** The interface's name, or a pattern such as `df%d`. */
@@ -17,7 +25,7 @@ export interface ProgramOptions {
   readonly gateway: string | undefined
   /** CPUs with protocol threads; 1: the stack runs on the program's own thread. */
   readonly cpus: number
-  /** The program is started once on each CPU. */
+  /** The program is started once on each CPU. Under `connp-t` only. */
   readonly instances: boolean
   /** What passes the interface is recorded here. */
   readonly pcap: string | undefined
@@ -32,6 +40,8 @@ export const VARIABLES = {
   gateway: 'DAMSELFLY_GATEWAY',
   cpus: 'DAMSELFLY_CPUS',
   instances: 'DAMSELFLY_INSTANCES',
+  discipline: 'DAMSELFLY_DISCIPLINE',
+  groups: 'DAMSELFLY_GROUPS',
   pcap: 'DAMSELFLY_PCAP',
 } as const
 
@@ -56,6 +66,13 @@ export function programOptions(environment: Environment): ProgramOptions {
     throw refusal('kernel-address', spell(kernelAddress), "another address than the host's own")
   }
   const { pcap, gateway } = { pcap: text('pcap'), gateway: text('gateway') }
+  const cpus = cpuCount(text('cpus'))
+  const instances = text('instances') === '1'
+  const { discipline, groups } = named(() => disciplineOptions(text('discipline'), text('groups'), cpus))
+  if (instances && discipline !== 'connp-t') {
+    const sentence = `--instances (${VARIABLES.instances}) has each CPU listen for itself, and under ${discipline} no connection has a CPU: give --discipline connp-t, or leave --instances out`
+    throw new KernelError(Errno.EINVAL, sentence)
+  }
   if (gateway !== undefined) checkGateway(gateway, address)
   if (pcap !== undefined && !/\.pcap(ng)?$/.test(pcap))
     throw refusal('pcap', pcap, 'a file name that ends in .pcap or .pcapng')
@@ -65,15 +82,17 @@ export function programOptions(environment: Environment): ProgramOptions {
     address: spell(address),
     kernelAddress: spell(kernelAddress),
     gateway,
-    cpus: cpuCount(text('cpus')),
-    instances: text('instances') === '1',
+    cpus,
+    instances,
     pcap,
+    discipline,
+    groups,
   }
 }
 
 /** The same as an environment: for the process that the program runs in. */
 export function programEnvironment(options: ProgramOptions): { [name: string]: string } {
-  const { device, name, address, kernelAddress, gateway, cpus, instances, pcap } = options
+  const { device, name, address, kernelAddress, gateway, cpus, instances, pcap, discipline, groups } = options
   return {
     [VARIABLES.device]: device,
     [VARIABLES.tun]: name,
@@ -83,6 +102,42 @@ export function programEnvironment(options: ProgramOptions): { [name: string]: s
     [VARIABLES.cpus]: String(cpus),
     [VARIABLES.instances]: instances ? '1' : '',
     [VARIABLES.pcap]: pcap ?? '',
+    // In one word: the number must not outlive the name, where a program starts another under another discipline.
+    [VARIABLES.discipline]: groups === undefined ? discipline : `${discipline}/${groups}`,
+    [VARIABLES.groups]: '',
+  }
+}
+
+/**
+ * What the options `discipline` and `groups` say, here and for `damselfly up`. The number may also stand behind the name, as in
+ * `connp-l/16`; that of `groups` goes before it.
+ * @param cpus those that own flows
+ * @throws KernelError EINVAL, with a sentence that begins with the option's name
+ */
+export function disciplineOptions(text = 'connp-t', count: string | undefined, cpus: number): DisciplineOptions {
+  const slash = text.indexOf('/')
+  const discipline = (slash === -1 ? text : text.slice(0, slash)) as Discipline
+  const number = count ?? (slash === -1 ? undefined : text.slice(slash + 1))
+  // Before the number: a name that nobody knows is the first thing to be put right.
+  groupCount(discipline, cpus, undefined)
+  if (number !== undefined && !/^\d+$/.test(number)) {
+    throw new KernelError(Errno.EINVAL, `groups is "${number}": give a whole number`)
+  }
+  const groups = number === undefined ? undefined : Number(number)
+  groupCount(discipline, cpus, groups)
+  return { discipline, groups }
+}
+
+/** What it gives; its refusals by the name of the option and of the variable. */
+function named<Result>(read: () => Result): Result {
+  try {
+    return read()
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error
+    const sentence = error.message.replace(/^(discipline|groups)\b/, (option) => {
+      return `--${option} (${VARIABLES[option as 'discipline' | 'groups']})`
+    })
+    throw new KernelError(Errno.EINVAL, sentence)
   }
 }
 

@@ -59,7 +59,9 @@ export function hostConfig(
   cpus: readonly number[],
   programs: readonly number[] = [],
 ): HostConfig {
-  return { name: 'host', index: 0, cpus, programs, ...attached(options, cpus.length) }
+  const { discipline, groups } = options
+  const concurrency = { discipline, ...(groups === undefined ? {} : { groups }) }
+  return { name: 'host', index: 0, cpus, programs, ...concurrency, ...attached(options, cpus.length) }
 }
 
 export function machineOptions(config: HostConfig, cpus: number): MachineOptions {
