@@ -6,14 +6,15 @@ import { parseArgs } from 'node:util'
 import { Errno, KernelError } from '../base/errno.ts'
 import { systemSeed } from '../base/random.ts'
 import { runInChild } from '../lab/child.ts'
+import { describeComputer, isBusy } from '../lab/computer.ts'
 import type { Experiment, Table } from '../lab/experiment.ts'
 import { EXPERIMENTS } from '../lab/experiments.ts'
+import { conclusion, findings } from '../lab/finding.ts'
 import { Folder } from '../lab/folder.ts'
-import { columnText, duration, entryText } from '../lab/format.ts'
+import { columnText, duration, entryText, figure } from '../lab/format.ts'
 import { isMeasured } from '../lab/outcome.ts'
 import { makePlan, type Plan, PlanLimits, plannedSeconds, type Restriction } from '../lab/plan.ts'
 import { ProgressLine } from '../lab/progress.ts'
-import { conclusion, findings, reportText } from '../lab/report/report.ts'
 import { type Results, type Run, readPlan } from '../lab/results.ts'
 import { runPlan } from '../lab/run.ts'
 import { workloadModule } from '../lab/workload.ts'
@@ -83,6 +84,12 @@ async function measure(folder: Folder, laboratory: Laboratory): Promise<void> {
   const progress = new ProgressLine(process.stderr)
   if (folder.isContinued) progress.line(`The measurement in ${folder.path} goes on.`)
   else progress.line(`This takes about ${duration(plannedSeconds(plan) * 1000)}; the results go to ${folder.path}.`)
+  const here = describeComputer()
+  if (isBusy(here)) {
+    progress.line(
+      `Others are at work here (load ${figure(here.load)} on ${here.processors} processors): it will show in the figures.`,
+    )
+  }
   const { signal, stop, caught } = untilSignal()
   const runs = await runPlan({
     plan,
@@ -99,6 +106,8 @@ async function measure(folder: Folder, laboratory: Laboratory): Promise<void> {
     return
   }
   console.log(summary(laboratory.experiments, folder.results))
+  // Loaded only here: what draws the plots takes longer to load than all else.
+  const { reportText } = await import('../lab/report/report.ts')
   await folder.saveReport(reportText(laboratory.experiments, folder.results))
   console.log(
     `\nThe report is ${folder.reportPath}; the results are ${join(folder.path, 'results.json')} and results.csv.`,

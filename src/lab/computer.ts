@@ -1,5 +1,5 @@
 // The machine that measured, as its figures must be read with.
-import { arch, availableParallelism, cpus, release, totalmem, type } from 'node:os'
+import { arch, availableParallelism, cpus, loadavg, release, totalmem, type } from 'node:os'
 
 export interface Computer {
   /** Those that this process may use. */
@@ -10,6 +10,8 @@ export interface Computer {
   readonly node: string
   readonly v8: string
   readonly memoryBytes: number
+  /** Processes that ran or wanted to, on average over the minute before (loadavg(5)): others measure along. */
+  readonly load: number
 }
 
 export function describeComputer(): Computer {
@@ -21,7 +23,15 @@ export function describeComputer(): Computer {
     node: process.version,
     v8: process.versions.v8,
     memoryBytes: totalmem(),
+    load: loadavg()[0] ?? 0,
   }
+}
+
+/** From this share of its processors on, what others do shows in the figures. */
+const BUSY_SHARE = 0.5
+
+export function isBusy({ load, processors }: Computer): boolean {
+  return load > processors * BUSY_SHARE
 }
 
 /** In what two differ so that their figures must not be mixed; undefined where they do not. Memory may vary a little in a VM. */

@@ -7,7 +7,7 @@ import { Claim } from './claim.ts'
 import { computerDifference, describeComputer } from './computer.ts'
 import { resultsCsv } from './csv.ts'
 import { type Plan, planDifference } from './plan.ts'
-import { GENERATOR } from './report/report.ts'
+import { GENERATOR } from './report/generator.ts'
 import { planText, type Results, type Run, readResults, resultsText, writeWhole } from './results.ts'
 
 export interface FolderOptions {

@@ -105,6 +105,7 @@ const COMPUTER = {
   node: 'string',
   v8: 'string',
   memoryBytes: 'number',
+  load: 'number',
 } as const satisfies { readonly [Name in keyof Computer]: Kind }
 
 function resultsFault(value: { readonly [name: string]: unknown }): string | undefined {

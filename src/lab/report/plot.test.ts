@@ -100,6 +100,23 @@ test('an axis has a tick for each value of x, and both have their titles', () =>
   for (const text of ['1', '8', '64', 'size →', 'rate (M/s)', 'the wire']) assert.ok(texts.includes(text), text)
 })
 
+test('ticks have no zeros that say nothing', () => {
+  const texts = textsOf(
+    parsed({
+      ...LINES,
+      limits: [],
+      series: [
+        series('one', [
+          [1, 0.5],
+          [2, 2],
+        ]),
+      ],
+    }).svg,
+  )
+  assert.ok(texts.includes('0.5') && texts.includes('1'), texts.join())
+  assert.ok(!texts.includes('0.500'))
+})
+
 test('categories are lying bars, each with its name', () => {
   const { svg, document } = parsed(BARS)
   assert.equal(svg.querySelectorAll('rect').length, 4)

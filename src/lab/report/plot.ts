@@ -84,7 +84,7 @@ function drawLines(plot: Plot): SVGElementLike {
     x: {
       ...xScale(plot, places),
       label: plot.x.title,
-      tickFormat: figure,
+      tickFormat: tick,
       ...(places.length <= TICKS_MAX ? { ticks: places } : {}),
     },
     y: { ...valueScale(plot), label: plot.y.title, labelArrow: 'none' },
@@ -110,16 +110,19 @@ function drawBars(plot: Plot): SVGElementLike {
   const categories = [...new Set(rows.map(({ x }) => x))]
   const longest = (names: readonly string[]) => Math.max(...names.map((name) => name.length)) * LETTER
   const names = isGrouped ? plot.series.map(({ name }) => name) : categories
+  // Beside the names a title would stand on its side, and between them.
+  const above = { labelAnchor: 'top', labelArrow: 'none' } as const
   const place = isGrouped ? ({ y: 'name', fy: 'x' } as const) : ({ y: 'x' } as const)
   return draw({
     width: WIDTH,
-    height: rows.length * 24 + (isGrouped ? categories.length * 14 : 0) + 64,
+    height: rows.length * 24 + (isGrouped ? categories.length * 14 : 0) + 84,
+    marginTop: 40,
     marginLeft: 24 + longest(names),
     marginRight: 24 + (isGrouped ? longest(categories) : 0),
     marginBottom: 44,
     x: { ...valueScale(plot), label: plot.y.title, labelArrow: 'none' },
-    y: { type: 'band', label: isGrouped ? null : plot.x.title, domain: names, padding: 0.25 },
-    ...(isGrouped ? { fy: { label: plot.x.title, domain: categories, padding: 0.15 } } : {}),
+    y: { type: 'band', label: isGrouped ? null : plot.x.title, ...above, domain: names, padding: 0.25 },
+    ...(isGrouped ? { fy: { label: plot.x.title, ...above, domain: categories, padding: 0.15 } } : {}),
     marks: [
       ...limitMarks(plot, 'x'),
       ...plot.series.flatMap((_, i) => {
@@ -139,6 +142,13 @@ function drawBars(plot: Plot): SVGElementLike {
   })
 }
 
+/** As `figure`, without zeros at the end: 0.5 beside 1, not 0.500. */
+function tick(value: number): string {
+  return figure(value)
+    .replace(/(\.\d*?)0+$/, '$1')
+    .replace(/\.$/, '')
+}
+
 /** A logarithmic axis has no place for zero and below. */
 function drawable({ points }: Series, { x, y }: Plot): Point[] {
   return points.filter(
@@ -154,8 +164,8 @@ function xScale({ x }: Plot, places: readonly number[]): ObservablePlot.ScaleOpt
 
 function valueScale({ y }: Plot): ObservablePlot.ScaleOptions {
   return y.scale === 'log'
-    ? { type: 'log', grid: true, ticks: 5, tickFormat: figure }
-    : { type: 'linear', grid: true, zero: true, ticks: 6, tickFormat: figure, nice: true }
+    ? { type: 'log', grid: true, ticks: 5, tickFormat: tick }
+    : { type: 'linear', grid: true, zero: true, ticks: 6, tickFormat: tick, nice: true }
 }
 
 function limitMarks({ limits = [] }: Plot, along: 'x' | 'y'): Mark[] {

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { parseHTML } from 'linkedom'
+import { NOTHING_MEASURED } from '../finding.ts'
 import { steps } from '../plan.ts'
 import { fakeExperiment, fakePlan, fakeResults, fakeRun } from '../testing/fake.ts'
-import { GENERATOR, NOTHING_MEASURED, reportText } from './report.ts'
+import { GENERATOR } from './generator.ts'
+import { reportText } from './report.ts'
 
 const experiments = [
   fakeExperiment('sizes', { size: [1, 2], way: ['a', 'b'] }, 'size', 'way'),
@@ -124,7 +126,10 @@ test('what was not measured is told with its reason, and draws no conclusion', (
 })
 
 test('the machine, the seed and the command are there', () => {
-  assert.match(one('#machine').textContent!, /2 × A "fast" <one> \(x64\)[\s\S]*16 GiB[\s\S]*Linux 6\.1[\s\S]*v20\.0\.0/)
+  assert.match(
+    one('#machine').textContent!,
+    /2 × A "fast" <one> \(x64\)[\s\S]*16 GiB[\s\S]*0.250[\s\S]*Linux 6\.1[\s\S]*v20\.0\.0/,
+  )
   assert.match(one('#repeat').textContent!, /damselfly lab sizes ways nothing --seed 7 --repeat 3 --seconds 0\.01/)
   assert.match(one('header').textContent!, /3 experiments with 7 cells, 21 runs, begun on 2026-01-02/)
 })

@@ -1,40 +1,18 @@
 // The report: one HTML file that needs no network and no script. What was asked, how it was measured and on what, each
 // experiment with its plot, its table and its conclusion, and how to do it again.
+import { isBusy } from '../computer.ts'
 import type { Experiment, Table } from '../experiment.ts'
+import { conclusion, type Finding, findings } from '../finding.ts'
 import { duration, figure } from '../format.ts'
-import { Measurements } from '../measurements.ts'
+import type { Measurements } from '../measurements.ts'
 import { isMeasured } from '../outcome.ts'
 import type { Plan } from '../plan.ts'
 import type { Results } from '../results.ts'
+import { GENERATOR } from './generator.ts'
 import { type Content, html, type Markup, paragraphs } from './markup.ts'
 import { drawPlot } from './plot.ts'
 import { STYLE } from './style.ts'
 import { drawTable } from './table.ts'
-
-/** In the head of each report, so that no other file is taken for one and replaced. */
-export const GENERATOR = '<meta name="generator" content="damselfly lab">'
-
-/** An experiment with what was measured of it. */
-export interface Finding {
-  readonly experiment: Experiment
-  readonly results: Measurements
-}
-
-/** `experiments`: all that the plan names, in any order. */
-export function findings(experiments: readonly Experiment[], { plan, runs }: Results): Finding[] {
-  return plan.experiments.flatMap((planned) => {
-    const experiment = experiments.find(({ name }) => name === planned.name)
-    if (experiment === undefined) return []
-    const mine = runs.filter((run) => run.experiment === planned.name)
-    return [{ experiment, results: Measurements.of(experiment, planned, mine) }]
-  })
-}
-
-export const NOTHING_MEASURED = 'No conclusion: nothing of it could be measured on this machine.'
-
-export function conclusion({ experiment, results }: Finding): string {
-  return results.isEmpty ? NOTHING_MEASURED : experiment.conclude(results)
-}
 
 export function reportText(experiments: readonly Experiment[], results: Results): string {
   const found = findings(experiments, results)
@@ -132,6 +110,10 @@ function machine({ computer, began }: Results): Markup {
   const facts: [string, string][] = [
     ['Processors', `${computer.processors} × ${computer.model} (${computer.architecture})`],
     ['Memory', `${figure(Number((computer.memoryBytes / 2 ** 30).toFixed(1)))} GiB`],
+    [
+      'Load before',
+      `${figure(computer.load)}${isBusy(computer) ? ': others were at work, and show in these figures' : ''}`,
+    ],
     ['Kernel', computer.kernel],
     ['Node.js', `${computer.node} (V8 ${computer.v8})`],
     ['Begun', `${began.slice(0, 16).replace('T', ' ')} UTC`],

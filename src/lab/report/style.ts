@@ -118,7 +118,8 @@ footer { grid-column: 1 / -1; border-top: 1px solid var(--line); padding-top: 1r
   h2, h3, caption { break-after: avoid; }
   .scroll { overflow: visible; }
   figure .scroll svg { min-width: 0; }
-  th, td { padding-right: .5rem; white-space: normal; }
+  th, td { padding-right: .5rem; }
+  td.word, tbody th { white-space: normal; }
   a { color: inherit; text-decoration: none; }
 }
 `

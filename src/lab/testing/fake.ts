@@ -71,6 +71,7 @@ export function fakeResults(plan: Plan, runs: readonly Run[]): Results {
     node: 'v20.0.0',
     v8: '11.3',
     memoryBytes: 2 ** 34,
+    load: 0.25,
   }
   return { began: '2026-01-02T03:04:05.000Z', computer, plan, runs }
 }

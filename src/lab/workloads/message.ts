@@ -35,6 +35,8 @@ export default {
 function measured(machine: Machine, result: Float64Array): Measured {
   const messages = result[Result.messages]!
   const elapsedUs = result[Result.elapsedUs]!
+  if (messages === 0)
+    throw new Error(`no message was sent in ${elapsedUs / 1e6} s: is the machine busy with something else?`)
   // The counters are of the whole run with its warming up, and so is this.
   const all = result[Result.allMessages]!
   return {
