@@ -14,6 +14,8 @@ import { type ConversationData, ConversationCounters as Counters, wireOf } from 
 
 const LIMIT_MS = 60_000
 const SEED = 20_040_501
+/** Times that a busy machine is stopped: each finds its CPUs somewhere else. */
+const STOPS = 6
 
 const VARIANTS: readonly (readonly [Discipline, number | undefined])[] = [
   ...DISCIPLINES.map((discipline) => [discipline, undefined] as const),
@@ -23,25 +25,27 @@ const VARIANTS: readonly (readonly [Discipline, number | undefined])[] = [
 for (const [discipline, groups] of VARIANTS) {
   const name = groups === undefined ? discipline : `${discipline} with ${groups} groups`
   for (const host of ['threads', 'inline'] as const) {
-    test(`${name}, ${host}: many conversations on two CPUs arrive as they were sent`, async () => {
+    // With three, some CPU knows of the listener before its program has been told.
+    const cpus = host === 'threads' ? 3 : 2
+    test(`${name}, ${host}: many conversations on ${cpus} CPUs arrive as they were sent`, async () => {
       const conversations = 100
       const data: ConversationData = {
         discipline,
-        cpus: 2,
+        cpus,
         conversations,
         atOnce: 8,
         ...(groups === undefined ? {} : { groups }),
       }
       const program = new URL('./discipline-program.js', import.meta.url)
-      const regions = wireRegions(wireOf(2))
-      const machine = await boot({ host, cpus: 2, program, data, regions, seed: SEED, signals: false })
+      const regions = wireRegions(wireOf(cpus))
+      const machine = await boot({ host, cpus, program, data, regions, seed: SEED, signals: false })
       try {
-        await finished(machine, 2)
+        await finished(machine, cpus)
         const count = (key: keyof typeof Counters.index) => total(machine.memory, Counters, key)
         assert.equal(count('wrong'), 0)
         assert.equal(count('failed'), 0)
-        assert.equal(count('opened'), 2 * conversations)
-        assert.equal(count('echoed') + count('reset'), 2 * conversations)
+        assert.equal(count('opened'), cpus * conversations)
+        assert.equal(count('echoed') + count('reset'), cpus * conversations)
         assert.ok(total(machine.memory, TcpCounters, 'delivered') > 0)
         const locks = readLocks(machine.memory)
           .filter(({ count }) => count > 0)
@@ -55,6 +59,25 @@ for (const [discipline, groups] of VARIANTS) {
       }
     })
   }
+}
+
+for (const discipline of DISCIPLINES) {
+  test(`${discipline}: a machine of threads stops in the middle of its traffic`, async () => {
+    for (let seed = 1; seed <= STOPS; seed++) {
+      const data: ConversationData = { discipline, cpus: 2, conversations: 100_000, atOnce: 16 }
+      const program = new URL('./discipline-program.js', import.meta.url)
+      const machine = await boot({ cpus: 2, program, data, regions: wireRegions(wireOf(2)), seed, signals: false })
+      const count = (key: keyof typeof Counters.index) => total(machine.memory, Counters, key)
+      const deadline = Date.now() + LIMIT_MS
+      while (count('echoed') < 20 + seed) {
+        assert.ok(Date.now() < deadline, 'conversations go on')
+        await new Promise((resolve) => setTimeout(resolve, 1))
+      }
+      // Rejects when a CPU threw on its way out.
+      await machine.stop()
+      assert.equal(count('wrong'), 0)
+    }
+  })
 }
 
 async function finished(machine: Machine, cpus: number): Promise<void> {
@@ -89,10 +112,7 @@ const everything = [
   ...within('../src', /^stack\.test\.js$/),
 ]
 /** What passes between programs, connections and CPUs: where the disciplines differ most. */
-const crossings = [
-  ...within('../src/socket', /^tcp\.test\.js$/),
-  ...within('../src', /^stack\.test\.js$/),
-]
+const crossings = [...within('../src/socket', /^tcp\.test\.js$/), ...within('../src', /^stack\.test\.js$/)]
 
 // The long form, which is a step of CI, has all cases under all of them.
 const isLong = process.env.DAMSELFLY_LONG !== undefined

@@ -1,5 +1,9 @@
 // The experiments of the laboratory, in the order of the report.
 import type { Experiment } from './experiment.ts'
+import { coalescing } from './experiments/coalescing.ts'
+import { disciplines } from './experiments/disciplines.ts'
 import { messages } from './experiments/messages.ts'
+import { steering } from './experiments/steering.ts'
+import { workloads } from './experiments/workloads.ts'
 
-export const EXPERIMENTS: readonly Experiment[] = [messages]
+export const EXPERIMENTS: readonly Experiment[] = [disciplines, workloads, steering, coalescing, messages]

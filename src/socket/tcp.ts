@@ -45,6 +45,12 @@ const { CONNECTED, INCOMING, ERROR, CLOSED } = TcpEvent
 const PORT_TRIES = 16
 const BACKLOG = 511
 
+/** A connection that came, and its program has not been told of. */
+interface Arrival {
+  readonly listener: TcpListener
+  readonly socket: TcpSocket
+}
+
 /** All TCP sockets of one host on one CPU. */
 export class TcpSockets {
   /** @internal */
@@ -78,7 +84,9 @@ export class TcpSockets {
   readonly #retries = new Set<TcpSocket>()
   readonly #retryTimer: Address
   readonly #unclaimed: { readonly pcb: Address; readonly requests: PortId }[] = []
-  #arrivals: { readonly listener: TcpListener; readonly socket: TcpSocket }[] = []
+  #arrivals: Arrival[] = []
+  /** Those that some CPU has let in before all knew of the listener, and so before its program was told that it is there. */
+  readonly #early: Arrival[] = []
 
   constructor(context: NetContext, tcp: Tcp, ip: IpOutput, rounds: Rounds) {
     const { cpu, memory } = context
@@ -187,7 +195,14 @@ export class TcpSockets {
     const listener = new TcpListener(this, this.#nextListener++, record, local, options)
     this.#listeners.set(listener.number, listener)
     this.#listen(listener, port === 0 ? PORT_TRIES : 1, (errno) => {
-      if (errno === 0) return ready(undefined, listener)
+      for (const early of this.#early.splice(0)) {
+        this.#arrivals.push(early)
+        if (early.socket.pending !== 0) this.#told.push(early.socket)
+      }
+      if (errno === 0) {
+        listener.isReady = true
+        return ready(undefined, listener)
+      }
       // One that was closed meanwhile is cleared away by its close.
       if (!listener.closed) {
         listener.closed = true
@@ -494,7 +509,9 @@ export class TcpSockets {
       const arrivals = this.#arrivals
       this.#arrivals = []
       for (const { listener, socket } of arrivals) {
+        socket.isEarly = !listener.closed && !listener.isReady
         if (listener.closed) socket.abort()
+        else if (socket.isEarly) this.#early.push({ listener, socket })
         else listener.onConnection(socket)
       }
     }
@@ -503,8 +520,10 @@ export class TcpSockets {
       this.#told = this.#telling
       this.#telling = told
       for (let i = 0; i < told.length; i++) {
-        this.count[C.notifications]!++
         const socket = told[i]!
+        // What there is stays pending.
+        if (socket.isEarly) continue
+        this.count[C.notifications]!++
         const connected = (socket.pending & CONNECTED) !== 0
         socket.run()
         if (connected) socket.wasConnected = true

@@ -30,6 +30,8 @@ export class TcpListener {
   /** @internal */
   local: Endpoint
   closed = false
+  /** @internal `listen` has said so: every CPU knows of it. */
+  isReady = false
   readonly #sockets: TcpSockets
 
   /** @internal */

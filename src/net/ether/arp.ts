@@ -437,8 +437,9 @@ export class Arp {
     }
     if (oldest === undefined) return
     this.#count[C.evicted]!++
-    if (this.#context.isControl) this.#fail(oldest)
-    else this.#remove(oldest)
+    // Here nobody is told: who sends is inside of a connection now, and may not be told of another one.
+    if (this.#context.isControl) this.#tellAll(oldest, Operation.failed)
+    this.#remove(oldest)
   }
 
   /** Who is known to be there stays as long as there are others: a flood of new names does not put the gateway out. */

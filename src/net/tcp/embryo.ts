@@ -185,7 +185,9 @@ const RETRANSMIT = define('tcp.embryo', (cpu, record) => {
   const t = tcpOf(cpu, record)
   t.enter()
   t.embryo.at = record
-  if (t.embryo.transmits >= SYN_TRANSMITS_MAX) {
+  // Another CPU has made it while its listener was closing here.
+  if (t.listeners.byId(t.embryo.listener) === undefined) vanish(t, record)
+  else if (t.embryo.transmits >= SYN_TRANSMITS_MAX) {
     t.count[C.embryosTimedOut]!++
     vanish(t, record)
   } else {

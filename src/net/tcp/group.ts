@@ -8,7 +8,7 @@
 //
 //   block:   | slab's | secret, 32 bytes | group | group | …   64 groups at most
 import { assert } from '../../base/assert.ts'
-import { type Address, atomic, bytes, struct, u32 } from '../../base/struct.ts'
+import { type Address, atomic, bytes, f64, struct, u32 } from '../../base/struct.ts'
 import type { Cpu } from '../../kernel/cpu.ts'
 import { lockClass } from '../../kernel/lock.ts'
 import { Mutex } from '../../kernel/mutex.ts'
@@ -34,7 +34,9 @@ export const GroupRecord = struct({
   timeWaitNewest: u32, //     92
   connections: u32, //        96
   index: u32, //             100
-  padding1: bytes(24),
+  /** The latest time that anybody inside has had, µs: turns of different CPUs begin at different times. */
+  now: f64, //               104
+  padding1: bytes(16),
   // The table (table.ts).
   tableLock: atomic, //      128
   key0: u32, //              132
@@ -70,6 +72,8 @@ export class Groups {
   readonly home: readonly Address[]
   /** The group whose table has the connections of `current`. */
   table: Address
+  /** Called when this CPU has come to be inside a group. */
+  onEnter: () => void = () => {}
   readonly #cpu: Cpu
   readonly #context: NetContext
   readonly #blocks: readonly Address[]
@@ -138,7 +142,7 @@ export class Groups {
       this.#mutex(group).enter(this.#cpu, site)
       this.#begin(group)
     }
-    this.#depth++
+    if (this.#depth++ === 0) this.onEnter()
   }
 
   /** As `enter`, into the group of a flow that a packet belongs to. Under connp-t dispatch has brought it to the right CPU. */
@@ -160,7 +164,7 @@ export class Groups {
       if (!this.#mutex(group).tryEnter(this.#cpu)) return false
       this.#begin(group)
     }
-    this.#depth++
+    if (this.#depth++ === 0) this.onEnter()
     return true
   }
 
@@ -202,7 +206,7 @@ export class Groups {
       else touched[kept++] = group
       this.leave()
     }
-    while (count < touched.length) touched[kept++] = touched.splice(count, 1)[0]!
+    for (let i = count; i < touched.length; i++) touched[kept++] = touched[i]!
     touched.length = kept
   }
 
@@ -211,10 +215,35 @@ export class Groups {
     return this.#touched.length > 0
   }
 
-  /** The machine stops, and this CPU's groups end with it: nobody enters them any more. */
-  closeHome(): void {
-    if (!this.isLocked) return
-    for (const group of this.home) Atomics.store(this.#cpu.memory.i32, (group + LOCK) >> 2, this.#cpu.index + 1)
+  /** The machine stops: `each` is the last that happens in this CPU's groups. Nobody enters them any more. */
+  closeHome(each: () => void): void {
+    if (this.isLocked) this.#closeLocked(each)
+    else for (const _group of this.home) each()
+  }
+
+  #closeLocked(each: () => void): void {
+    const cpu = this.#cpu
+    const words = cpu.memory.i32
+    // What an exception has left entered: others wait for it.
+    if (this.#depth > 0) {
+      this.#depth = 0
+      this.#mutex(this.current).leave(cpu)
+    }
+    // All of them first, and for good. Whoever is inside leaves soon, in its last turn or as above. Not by `Mutex.enter`, which gives up when
+    // the machine stops.
+    for (const group of this.home) {
+      while (Atomics.compareExchange(words, (group + LOCK) >> 2, 0, cpu.index + 1) !== 0) cpu.host.relax(cpu)
+    }
+    // Nobody is inside a group, so nobody in the table; writers that gave up may have left their mark.
+    if (this.sharesTable && this.home.length > 0) {
+      Atomics.store(words, (this.home[0]! + GroupRecord.offset.tableLock) >> 2, 0)
+    }
+    this.#depth = 1
+    for (const group of this.home) {
+      this.#begin(group)
+      each()
+    }
+    this.#depth = 0
   }
 
   #begin(group: Address): void {

@@ -110,7 +110,10 @@ export function embryoInput(t: Tcp, record: Address): void {
     return
   }
   const listener = t.listeners.byId(e.listener)
-  if (listener === undefined) return vanish(t, record)
+  if (listener === undefined) {
+    vanish(t, record)
+    return reset(t)
+  }
   if (listener.waiting >= listener.backlog) {
     // The program does not take them as fast as they come: the peer sends its ACK again, by its data.
     t.count[C.backlogFull]!++

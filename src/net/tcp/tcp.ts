@@ -51,6 +51,7 @@ export class Tcp {
   readonly cpu: Cpu
   readonly words: Uint32Array
   readonly u8: Uint8Array
+  readonly f64: Float64Array
   readonly view: DataView
   readonly routines: Routines
   readonly slab: Slab
@@ -113,6 +114,7 @@ export class Tcp {
     this.cpu = cpu
     this.words = memory.u32
     this.u8 = memory.u8
+    this.f64 = memory.f64
     this.view = memory.view
     this.routines = memory.routines
     this.slab = cpu.slab
@@ -122,6 +124,9 @@ export class Tcp {
     this.count = context.count(TcpCounters)
     this.host = context.config.index
     this.groups = new Groups(context)
+    this.groups.onEnter = () => {
+      this.now = this.#time()
+    }
     this.timers = this.groups.isLocked ? this.#sharedTimers() : cpu.timers
     this.table = new TcpTable(context, this.groups)
     this.limits = limitsOf(context.config.cpus.length, this.groups.count)
@@ -234,7 +239,17 @@ export class Tcp {
   /** To be called where code is entered: the time may have gone on. */
   enter(): void {
     this.cpu.refresh()
-    this.now = this.cpu.now
+    this.now = this.#time()
+  }
+
+  /** The time of this CPU's turn; inside a group that others enter as well, never before what one of them has had. */
+  #time(): number {
+    const { now } = this.cpu
+    if (!this.groups.isLocked || !this.groups.isInside) return now
+    const at = (this.groups.current + G.now) >> 3
+    const time = Math.max(now, this.f64[at]!)
+    this.f64[at] = time
+    return time
   }
 
   /** Something is to be told, sent or freed in the group that this CPU is in. */

@@ -105,13 +105,16 @@ export class TcpUser {
     if (r.op === TcpOp.connect) {
       const family = r.family as Family
       t.groups.enter(t.groups.of(flowHash(t.u8, family, r.local, r.remote, r.localPort, r.remotePort)), REQUEST)
-      this.#connect()
-    } else {
-      const { p } = t
-      t.groups.enter(t.groupOf(r.pcb), REQUEST)
-      p.at = r.pcb
-      this.#carryOut(p)
+      const errno = this.#connect()
+      t.groups.leave()
+      // Not inside: the program may try another port at once, which is another group's.
+      if (errno !== 0) this.#refuse(errno)
+      return 0
     }
+    const { p } = t
+    t.groups.enter(t.groupOf(r.pcb), REQUEST)
+    p.at = r.pcb
+    this.#carryOut(p)
     t.groups.leave()
     // Freed at home, or answered to whoever wants to know.
     return 0
@@ -226,20 +229,14 @@ export class TcpUser {
     p.listener = 0
   }
 
-  /** An active open, for a program that has chosen both ends. */
-  #connect(): void {
+  /** An active open, for a program that has chosen both ends. 0, or why it cannot be. */
+  #connect(): number {
     const t = this.#t
     const r = this.#request
     const family = r.family as Family
     const taken = t.table.lookup(family, r.local, r.localPort, r.remote, r.remotePort)
-    if (taken !== 0) {
-      this.#refuse(Errno.EADDRINUSE)
-      return
-    }
-    if (!create(t, r.sendBytes, r.receiveBytes)) {
-      this.#refuse(Errno.ENOBUFS)
-      return
-    }
+    if (taken !== 0) return Errno.EADDRINUSE
+    if (!create(t, r.sendBytes, r.receiveBytes)) return Errno.ENOBUFS
     const { p } = t
     p.family = family
     const bytes = addressBytes(family)
@@ -258,6 +255,7 @@ export class TcpUser {
     open(t, p)
     p.at = pcb
     this.#send(p.port, p, TcpEvent.ROOM)
+    return 0
   }
 
   /** A connection that could not be: the notice names no PCB, and is the last for this socket. */
@@ -440,8 +438,7 @@ export class TcpUser {
   #stop(): void {
     const t = this.#t
     t.enter()
-    t.forHome(() => this.#stopGroup())
-    t.groups.closeHome()
+    t.groups.closeHome(() => this.#stopGroup())
   }
 
   #stopGroup(): void {

@@ -1,0 +1,143 @@
+// A host under load: the stack as it is used, with its clients made by a load device in the same memory, so that no operating
+// system is measured. What is measured is the difference of two readings, so that warming up is in none of the figures.
+//   cpus         CPUs of the host, each with a queue of the device
+//   discipline   how a CPU comes to work on a connection (net/discipline.ts)
+//   groups       of connp-l: connection groups; 0, the default: as many as the discipline has of itself
+//   load         "exchange", "bulk-in", "bulk-out", "short" or "udp" (device/load/options.ts)
+//   connections  of all CPUs together
+//   bytes        of a question and of its answer; default 64
+//   offered      questions a second, of all CPUs together; 0, the default: a closed loop
+//   wrong        the share of the connections whose packets come to another CPU than their owner; default 0
+//   host         "threads", the default, or "inline": all CPUs on one event loop, which is for tests
+import { availableParallelism } from 'node:os'
+import { type LoadOptions, type LoadWorkload, loadPlan } from '../../device/load/options.ts'
+import { readLoad, tellLoad } from '../../device/load/reading.ts'
+import { loadRegions } from '../../device/load/region.ts'
+import { boot, type Cpu, type Machine, total } from '../../kernel.ts'
+import { takeCounts } from '../../metrics/take.ts'
+import { DISCIPLINES, type Discipline } from '../../net/discipline.ts'
+import type { HostConfig } from '../../stack.ts'
+import type { CellParameters } from '../experiment.ts'
+import type { Impossible, Measured, Workload } from '../workload.ts'
+import { measured, type Reading } from './server-figures.ts'
+import program, { Port, SERVICES, ServerCounters } from './server-program.ts'
+
+const SERVER = '10.0.0.1'
+/** Of the measuring time, before it. */
+const WARM_UP = 0.3
+/** At least: until then most of the stack is not optimized. */
+const WARM_UP_SECONDS = 0.5
+/** Opening 16384 connections takes one CPU about two seconds. */
+const READY_SECONDS = 30
+const MEMORY_BYTES = 256 * 1024 * 1024
+/** Of an established connection: its record, its timers, and the packets that its window lets wait. */
+const CONNECTION_BYTES = 32 * 1024
+
+interface Setup {
+  readonly load: LoadOptions
+  readonly config: HostConfig
+  readonly host: 'threads' | 'inline'
+}
+
+export default {
+  name: 'server',
+  async run(parameters, seconds, seed) {
+    const setup = setUp(parameters)
+    const { load, config, host } = setup
+    const cpus = load.cpus.length
+    if (host === 'threads' && availableParallelism() < cpus) {
+      return { impossible: `${cpus} CPUs that are busy at the same time need ${cpus} processors` }
+    }
+    const machine = await boot({
+      cpus,
+      host,
+      seed,
+      program: host === 'inline' ? (cpu: Cpu) => program(cpu, config) : new URL('./server-program.js', import.meta.url),
+      data: config,
+      memoryBytes: MEMORY_BYTES + load.connections * CONNECTION_BYTES,
+      regions: loadRegions(load),
+    })
+    try {
+      return await measure(machine, load, seconds)
+    } finally {
+      // Threads end with the process: taking down thousands of connections is time in which nothing is measured.
+      if (host === 'inline') await machine.stop()
+    }
+  },
+} satisfies Workload
+
+async function measure(machine: Machine, load: LoadOptions, seconds: number): Promise<Measured | Impossible> {
+  const { memory } = machine
+  await until(machine, 'its services are not open', () => {
+    return total(memory, ServerCounters, 'listening') === load.cpus.length * SERVICES
+  })
+  tellLoad(memory, load, 'run')
+  await until(machine, 'its connections are not open', () => readLoad(memory, load).ready)
+  await pause(machine, Math.max(seconds * WARM_UP, WARM_UP_SECONDS))
+  const before = read(machine, load)
+  await pause(machine, seconds)
+  const after = read(machine, load)
+  return measured(load, before, after)
+}
+
+function read(machine: Machine, load: LoadOptions): Reading {
+  const { memory } = machine
+  const broken = total(memory, ServerCounters, 'errors')
+  return { ms: performance.now(), load: readLoad(memory, load), broken, counts: takeCounts(machine) }
+}
+
+/** Looks again and again until it holds. A machine that fails ends it. */
+async function until(machine: Machine, fault: string, holds: () => boolean): Promise<void> {
+  const end = performance.now() + READY_SECONDS * 1000
+  while (!holds()) {
+    if (performance.now() > end) throw new Error(`after ${READY_SECONDS} s ${fault}`)
+    await pause(machine, 0.005)
+  }
+}
+
+async function pause(machine: Machine, seconds: number): Promise<void> {
+  await Promise.race([machine.done, new Promise((resolve) => setTimeout(resolve, seconds * 1000))])
+}
+
+/** @throws RangeError for parameters that cannot be, KernelError for a load that cannot be */
+function setUp(parameters: CellParameters): Setup {
+  const { cpus, discipline, groups = 0, load: workload, connections, bytes = 64 } = parameters
+  const { offered = 0, wrong = 0, host = 'threads' } = parameters
+  const numbers = { cpus, connections, bytes, offered, wrong, groups }
+  for (const [name, value] of Object.entries(numbers)) {
+    if (typeof value !== 'number') throw new RangeError(`${name} is ${value}: give a number`)
+  }
+  if (!(DISCIPLINES as readonly unknown[]).includes(discipline)) {
+    throw new RangeError(`discipline is ${discipline}: give one of ${DISCIPLINES.join(', ')}`)
+  }
+  if (host !== 'threads' && host !== 'inline') throw new RangeError(`host is ${host}: give "threads" or "inline"`)
+  const all = Array.from({ length: Number(cpus) }, (_, cpu) => cpu)
+  const load: LoadOptions = {
+    name: 'load0',
+    cpus: all,
+    workload: workload as LoadWorkload,
+    connections: Number(connections),
+    server: SERVER,
+    port: workload === 'bulk-in' ? Port.sink : workload === 'bulk-out' ? Port.source : Port.echo,
+    bytes: Number(bytes),
+    wrong: Number(wrong),
+    ...(offered === 0 ? {} : { offered: Number(offered) / all.length }),
+    begins: false,
+  }
+  // The device says what is wrong with the rest.
+  loadPlan(load)
+  return { load, host, config: hostOf(load, discipline as Discipline, Number(groups)) }
+}
+
+function hostOf(load: LoadOptions, discipline: Discipline, groups: number): HostConfig {
+  const { name, cpus } = load
+  return {
+    name: 'server',
+    index: 0,
+    cpus,
+    interfaces: [{ name, device: { kind: 'load', ...load }, addresses: [`${SERVER}/24`] }],
+    routes: [{ prefix: '0.0.0.0/0', interface: name }],
+    discipline,
+    ...(groups === 0 ? {} : { groups }),
+  }
+}
