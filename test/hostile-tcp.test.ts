@@ -4,7 +4,8 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Limits } from '../src/base/limits.ts'
 import { Random } from '../src/base/random.ts'
-import { TcpCounters } from '../src/net/counters.ts'
+import { ArpCounters, TcpCounters } from '../src/net/counters.ts'
+import { DISCIPLINES } from '../src/net/discipline.ts'
 import { EarlyLimits } from '../src/net/tcp/reassembly.ts'
 import {
   type Bytes,
@@ -593,6 +594,24 @@ describe('hostile input to TCP', () => {
       })
     })
   })
+
+  for (const discipline of DISCIPLINES) {
+    test(`35: answers to strangers who are not there put out each other, and nothing else, under ${discipline}`, () => {
+      // Neighbours by the hundred, to whom our resets wait for ARP: the oldest is given up while the next one is answered.
+      const wires = [{ address: '10.0.0.1/16' }]
+      withHost({ cpus: 2, seed: 37, discipline, wires, answerArp: false }, (host) => {
+        for (let i = 0; i < 1500; i++) {
+          const source = `10.0.${1 + (i >> 8)}.${1 + (i % 250)}`
+          host.postPacket(tcp({ source, sourcePort: 1024 + i, targetPort: 9, flags: 'S', seq: i }))
+          if (i % 100 === 99) host.run(0)
+        }
+        host.run(5_000_000)
+        host.take()
+        assert(host.count(ArpCounters, 'evicted') > 0)
+        assert(host.count(TcpCounters, 'resetsSent') > 1000)
+      })
+    })
+  }
 
   test('35: embryos of all listeners together have a bound', () => {
     withHost({ cpus: 1, seed: 36, memoryBytes: 64 * 1024 * 1024 }, (host) => {

@@ -68,6 +68,8 @@ export interface TestHostOptions {
   /** Which of the host's queues a frame goes to: as the flow hash says (default), or always the first, unhashed. */
   readonly steer?: 'flow' | 'first'
   readonly memoryBytes?: number
+  /** Default: the one under test. */
+  readonly discipline?: HostConfig['discipline']
 }
 
 /** A frame that the host has sent. */
@@ -130,7 +132,7 @@ export class TestHost {
       routes: options.routes ?? [],
       checksums: options.checksums ?? true,
       programs: Array.from({ length: programs }, (_, i) => cpus + i),
-      ...disciplineUnderTest(),
+      ...(options.discipline === undefined ? disciplineUnderTest() : { discipline: options.discipline }),
       ecn: options.ecn ?? false,
     }
     this.#jobs = Array.from({ length: this.#tester + 1 }, () => [])
