@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Errno, type KernelError } from '../base/errno.ts'
 import { TcpCounters, TcpSocketCounters } from '../net/counters.ts'
+import { DISCIPLINES } from '../net/discipline.ts'
 import { counting, text } from '../net/testing/frame.ts'
 import { HOST, onHosts, ownerOf, PEER, TestHost, type TestHostOptions, withHost } from '../net/testing/host.ts'
 import { Peer } from '../net/testing/peer.ts'
@@ -300,6 +301,21 @@ describe('listen', () => {
       assert.equal(tryListen(host, { port: 7, perCpu: true }, 1), 'listens')
     })
   })
+
+  for (const discipline of DISCIPLINES) {
+    test(`when it is closed, answers no SYN once more, under ${discipline}`, () => {
+      withHost({ cpus: 2, seed: 8, discipline }, (host) => {
+        const server = host.listen({ port: 7, perCpu: true }, 1)
+        for (let i = 0; i < 8; i++) {
+          new Peer(host, { port: peerPort(host, 1, 7, 40_000 + 100 * i) }).sendSyn()
+          host.expect({ tcp: { flags: 'SA' } })
+        }
+        server.close()
+        host.run(10 * SECOND)
+        assert.equal(host.take().length, 0)
+      })
+    })
+  }
 
   test('for its own CPU only makes no sense where no connection belongs', () => {
     withHost({ cpus: 1, programs: 1 }, (host) => {
