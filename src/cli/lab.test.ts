@@ -299,11 +299,11 @@ test('the command lists its experiments, and an unknown one is exit code 2 with 
   const place = new Place()
   const list = await place.start(t, ['lab', '--list'], MAIN).ended
   assert.equal(list.code, 0, list.stderr)
-  assert.match(list.stdout, /^experiment +question +cells +with --full\nmessages +/)
+  assert.match(list.stdout, /^experiment +question +cells +with --full\n(\w+ .*\n)*messages +/)
   const { code, stdout, stderr } = await place.start(t, ['lab', 'nothing'], MAIN).ended
   assert.equal(code, 2)
   assert.equal(stdout, '')
-  assert.match(stderr, /^damselfly: there is no experiment "nothing": there are messages/)
+  assert.match(stderr, /^damselfly: there is no experiment "nothing": there are .*messages/)
   assert.match(stderr, /lab: all experiments, or those that are named/)
   assert.deepEqual(readdirSync(place.folder), [])
 })

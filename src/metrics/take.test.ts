@@ -11,14 +11,15 @@ import { ByHand } from '../machine/testing/sim.ts'
 import { sum } from './counts.ts'
 import { takeCounts } from './take.ts'
 
-/** The names of all counter sets that the sources declare. */
+/** The names of all counter sets that the sources declare; the laboratory's programs have their own, and read them. */
 function declaredNames(): string[] {
   // The tests run as compiled files, in a folder beside the sources.
   let folder = dirname(fileURLToPath(import.meta.url))
   while (!readdirSync(folder).includes('package.json')) folder = dirname(folder)
   const files = readdirSync(join(folder, 'src'), { recursive: true, encoding: 'utf8' })
   const sources = files.filter(
-    (path) => path.endsWith('.ts') && !path.endsWith('.test.ts') && !path.includes('testing'),
+    (path) =>
+      path.endsWith('.ts') && !path.endsWith('.test.ts') && !path.includes('testing') && !path.startsWith('lab'),
   )
   return sources.flatMap((path) => {
     const text = readFileSync(join(folder, 'src', path), 'utf8')
