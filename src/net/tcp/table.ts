@@ -150,12 +150,6 @@ export class TcpTable {
     this.#lock()?.leaveWrite(this.#context.cpu)
   }
 
-  /** Another record of the same tuple takes the place of one. */
-  replace(record: Address, by: Tuple): void {
-    this.remove(record)
-    this.insert(by)
-  }
-
   /** Calls `each` with every record of the group that this CPU is in; it may remove the one that it is given. */
   forEach(each: (record: Address) => void): void {
     if (!this.#groups.sharesTable) return this.#forAll(each)

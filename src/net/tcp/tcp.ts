@@ -20,9 +20,9 @@ import type { Routines } from '../../base/routines.ts'
 import type { Address } from '../../base/struct.ts'
 import type { MbufCursor, Mbufs } from '../../device/mbuf.ts'
 import type { Cpu } from '../../kernel/cpu.ts'
-import type { FunctionId } from '../../kernel/function.ts'
 import { SharedTimers } from '../../kernel/shared-timer.ts'
 import type { Slab } from '../../kernel/slab.ts'
+import type { TimerSet } from '../../kernel/timer.ts'
 import type { NetContext } from '../context.ts'
 import { TcpCounters } from '../counters.ts'
 import type { HostCache } from '../hostcache/hostcache.ts'
@@ -37,15 +37,6 @@ import { Embryo, type Pcb, PcbFlag, TcpPcb, TcpTuple, TimeWait, type Tuple } fro
 import { Segment } from './segment.ts'
 import { TcpTable } from './table.ts'
 
-/** The timers of connections: those of the CPU, or, where any CPU may be inside, some that all CPUs share. */
-export interface TcpTimers {
-  arm(timer: Address, delayUs: number, run: FunctionId, argument: number): void
-  cancel(timer: Address): boolean
-  isArmed(timer: Address): boolean
-  /** µs */
-  deadline(timer: Address): number
-}
-
 export class Tcp {
   readonly context: NetContext
   readonly cpu: Cpu
@@ -55,7 +46,8 @@ export class Tcp {
   readonly view: DataView
   readonly routines: Routines
   readonly slab: Slab
-  readonly timers: TcpTimers
+  /** Those of the CPU; or, where any CPU may be inside a group, some that all CPUs share. */
+  readonly timers: TimerSet
   readonly groups: Groups
   readonly mbufs: Mbufs
   readonly ip: IpOutput
@@ -229,7 +221,7 @@ export class Tcp {
   }
 
   /** A timer fires inside the group of its connection. */
-  #sharedTimers(): TcpTimers {
+  #sharedTimers(): TimerSet {
     return SharedTimers.create(this.cpu, `${this.context.config.name}/tcp`, {
       tryEnter: (_cpu, _run, record) => this.groups.tryEnter(this.groupOf(record)),
       leave: () => this.groups.leave(),
