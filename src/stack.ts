@@ -11,6 +11,7 @@
 //     device                           src/device
 //
 // Each CPU of a host has one of these; between them there are only messages.
+import type { KernelError } from './base/errno.ts'
 import type { Address } from './base/struct.ts'
 import { attachQueue, type Deliver } from './device/device.ts'
 import type { MbufCursor } from './device/mbuf.ts'
@@ -25,6 +26,7 @@ import { NetContext } from './net/context.ts'
 import { GroupRounds } from './net/control/group.ts'
 import { Rounds } from './net/control/round.ts'
 import { RouteRounds } from './net/control/route.ts'
+import type { Discipline } from './net/discipline.ts'
 import { Dispatch } from './net/dispatch/dispatch.ts'
 import { type Endpoint, endpoint } from './net/endpoint.ts'
 import { Arp } from './net/ether/arp.ts'
@@ -46,6 +48,7 @@ import { IpInput } from './net/ip/input.ts'
 import { MulticastOutput } from './net/ip/multicast.ts'
 import { IpOutput } from './net/ip/output.ts'
 import { Reassembly } from './net/ip/reassembly.ts'
+import { DisciplineChanges } from './net/tcp/change.ts'
 import { icmpError as tcpError, unreachable as tcpUnreachable } from './net/tcp/icmp.ts'
 import { input as tcpInput } from './net/tcp/input.ts'
 import { Tcp } from './net/tcp/tcp.ts'
@@ -84,6 +87,7 @@ export class Stack {
   readonly #ether: EtherInput
   readonly #m: MbufCursor
   readonly #tcp: Tcp
+  readonly #changes: DisciplineChanges
   #routes: RouteRounds
 
   /**
@@ -124,6 +128,10 @@ export class Stack {
     const tcp = new Tcp(context, this.ip.output, this.hostCache)
     this.#tcp = tcp
     new TcpUser(tcp)
+    this.#changes = new DisciplineChanges(tcp, this.rounds)
+    tcp.onUse = () => {
+      this.dispatch.isAnywhere = tcp.groups.isLocked
+    }
     this.tcp = new TcpSockets(context, tcp, this.ip.output, this.rounds)
 
     // Up: ether → dispatch → ip → tcp, udp, icmp, igmp.
@@ -189,6 +197,25 @@ export class Stack {
 
   removeRoute(route: RouteConfig, done: (errno: number) => void): void {
     this.#routes.remove(route, done)
+  }
+
+  /**
+   * How the host's CPUs come to work on a connection, from now on: on all of them, with all connections that there are. `done` is called here.
+   * @param groups of connp-l, default 128
+   * @throws KernelError EINVAL for what cannot be
+   */
+  setDiscipline(
+    discipline: Discipline,
+    groups: number | undefined,
+    done: (error: KernelError | undefined) => void,
+  ): void {
+    this.#changes.change(discipline, groups, done)
+  }
+
+  /** As it is on this CPU. */
+  get discipline(): { readonly discipline: Discipline; readonly groups: number } {
+    const { discipline, count } = this.#tcp.groups
+    return { discipline, groups: count }
   }
 
   /** What an interface's queue receives goes up: through Ethernet, or at once to the flow's owner. */

@@ -2,7 +2,7 @@
 // the server takes all connections; the client's programs on all CPUs open them, send what is checked byte by byte when it comes
 // back, and close, some by a reset.
 import type { WireOptions, WireSide } from '../src/device/wire.ts'
-import { type Cpu, counterSet } from '../src/kernel.ts'
+import { type Cpu, counterSet, type Thread } from '../src/kernel.ts'
 import type { Discipline } from '../src/net/discipline.ts'
 import type { TcpSocket } from '../src/socket/tcpsocket.ts'
 import { type HostConfig, Stack } from '../src/stack.ts'
@@ -17,6 +17,8 @@ export const ConversationCounters = counterSet('conversation', [
   'wrong',
   /** CPUs whose conversations are all over. */
   'finished',
+  /** Changes of a host's discipline. */
+  'changed',
 ] as const)
 const C = ConversationCounters.index
 
@@ -27,7 +29,21 @@ export interface ConversationData {
   /** Of each CPU's client, and how many of them at a time. */
   readonly conversations: number
   readonly atOnce: number
+  /** Every CPU changes the discipline of one of the hosts each so many µs; 0: none does. */
+  readonly changeEveryUs?: number
 }
+
+const VARIANTS = [
+  ['giant', undefined],
+  ['connp-t', undefined],
+  ['connp-l', 3],
+  ['msgp', undefined],
+  ['connp-t', undefined],
+  ['connp-l', undefined],
+  ['msgp', undefined],
+  ['giant', undefined],
+  ['connp-l', 64],
+] as const
 
 const PORT = 7
 const SERVER = '10.0.0.2'
@@ -69,7 +85,26 @@ export default function program(cpu: Cpu, data: ConversationData): void {
     count[C.ready]!++
     // Where nobody listens yet, the first attempts are refused and made again.
     converse(client, count, data)
+    yield* change(thread, [server, client], count, data)
   })
+}
+
+/** Goes on until the machine stops. */
+function* change(
+  thread: Thread,
+  hosts: readonly Stack[],
+  count: Float64Array,
+  { changeEveryUs = 0 }: ConversationData,
+): Generator<void, void, void> {
+  const { index } = thread.cpu
+  for (let turn = index; changeEveryUs > 0; turn++) {
+    yield* thread.delay(changeEveryUs)
+    const [discipline, groups] = VARIANTS[turn % VARIANTS.length]!
+    hosts[(turn + index) % hosts.length]!.setDiscipline(discipline, groups, (error) => {
+      if (error === undefined) count[C.changed]!++
+      else if (error.code !== 'EBUSY') throw error
+    })
+  }
 }
 
 function listen(server: Stack, ready: () => void): void {

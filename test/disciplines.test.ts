@@ -9,7 +9,7 @@ import { readLocks } from '../src/kernel/lock.ts'
 import { boot, type Machine, total } from '../src/kernel.ts'
 import { TcpCounters } from '../src/net/counters.ts'
 import { DISCIPLINES, type Discipline } from '../src/net/discipline.ts'
-import { VARIABLE } from '../src/net/testing/discipline.ts'
+import { CHANGING, VARIABLE } from '../src/net/testing/discipline.ts'
 import { type ConversationData, ConversationCounters as Counters, wireOf } from './discipline-program.ts'
 
 const LIMIT_MS = 60_000
@@ -60,6 +60,44 @@ for (const [discipline, groups] of VARIANTS) {
     })
   }
 }
+
+for (const host of ['threads', 'inline'] as const) {
+  const cpus = host === 'threads' ? 3 : 2
+  test(`${host}: conversations arrive as they were sent while the disciplines of both ends change`, async () => {
+    const conversations = 100
+    const data: ConversationData = { discipline: 'connp-t', cpus, conversations, atOnce: 8, changeEveryUs: 700 }
+    const program = new URL('./discipline-program.js', import.meta.url)
+    const regions = wireRegions(wireOf(cpus))
+    const machine = await boot({ host, cpus, program, data, regions, seed: SEED, signals: false })
+    try {
+      await finished(machine, cpus)
+      const count = (key: keyof typeof Counters.index) => total(machine.memory, Counters, key)
+      assert.equal(count('wrong'), 0)
+      assert.equal(count('failed'), 0)
+      assert.equal(count('echoed') + count('reset'), cpus * conversations)
+      assert.ok(count('changed') > 8, `${count('changed')} changes`)
+    } finally {
+      await machine.stop()
+    }
+  })
+}
+
+test('a machine of threads stops while disciplines change under its traffic', async () => {
+  for (let seed = 1; seed <= STOPS; seed++) {
+    const base = { discipline: 'connp-t', cpus: 2, conversations: 100_000, atOnce: 16 } as const
+    const data: ConversationData = { ...base, changeEveryUs: 100 + 50 * seed }
+    const program = new URL('./discipline-program.js', import.meta.url)
+    const machine = await boot({ cpus: 2, program, data, regions: wireRegions(wireOf(2)), seed, signals: false })
+    const count = (key: keyof typeof Counters.index) => total(machine.memory, Counters, key)
+    const deadline = Date.now() + LIMIT_MS
+    while (count('changed') < 3 + seed) {
+      assert.ok(Date.now() < deadline, 'disciplines change')
+      await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+    await machine.stop()
+    assert.equal(count('wrong'), 0)
+  }
+})
 
 for (const discipline of DISCIPLINES) {
   test(`${discipline}: a machine of threads stops in the middle of its traffic`, async () => {
@@ -121,6 +159,8 @@ for (const [variant, cases] of [
   ['msgp', isLong ? everything : crossings],
   ['connp-l', isLong ? everything : []],
   ['connp-l/3', isLong ? everything : crossings],
+  [`${CHANGING}/1`, everything],
+  [`${CHANGING}/2`, isLong ? everything : []],
 ] as const) {
   if (cases.length === 0) continue
   test(`${variant}: ${cases === everything ? 'all cases' : 'cases'} of TCP and its sockets`, () => {

@@ -179,8 +179,23 @@ export class EventLoopDriver {
     }
   }
 
-  /** One turn of each CPU. */
+  /** A turn of each CPU; while one is held (cpusync), more of them: no program may call into a CPU that stands still. */
   #turns(): number {
+    let work = this.#round()
+    while (!this.#ended && this.#isHeld()) {
+      for (const cpu of this.#cpus) cpu.host.relax(cpu)
+      work += this.#round()
+    }
+    return work
+  }
+
+  #isHeld(): boolean {
+    for (let i = 0; i < this.#cpus.length; i++) if (this.#cpus[i]!.cpusync.held) return true
+    return false
+  }
+
+  /** One turn of each CPU. */
+  #round(): number {
     let work = 0
     for (const cpu of this.#cpus) {
       this.#inTurn = true

@@ -208,8 +208,8 @@ export const IDENTITIES: readonly Identity[] = [
     drained: true,
   },
   {
-    name: 'dispatch: steered = direct + handed off',
-    left: ['dispatch.steered'],
+    name: 'dispatch: steered + redirected = direct + handed off',
+    left: ['dispatch.steered', 'dispatch.redirected'],
     right: ['dispatch.direct', 'dispatch.handedOff'],
     each: 'cpu',
   },

@@ -212,8 +212,14 @@ export const SocketCounters = counterSet('socket', [
   'sendErrors',
 ] as const)
 
-/** steered = direct + handedOff */
-export const DispatchCounters = counterSet('dispatch', ['steered', 'direct', 'handedOff', 'rehashed'] as const)
+/** steered + redirected = direct + handedOff */
+export const DispatchCounters = counterSet('dispatch', [
+  'steered',
+  'direct',
+  'handedOff',
+  'rehashed',
+  'redirected', // of those handed off: on to another CPU, for the discipline has changed meanwhile
+] as const)
 
 /**
  * Groups and broadcasts. IGMP: received = queries + reports + ignored + dropped… A datagram for several sockets is copied

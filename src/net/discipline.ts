@@ -14,7 +14,8 @@ export type Discipline = (typeof DISCIPLINES)[number]
 const CONNP_L_GROUPS = 128
 /** Locks of connections: with so many, hardly ever do two busy connections share one. */
 const MSGP_GROUPS = 1024
-const GROUPS_MAX = 4096
+/** The most that anybody may ask for. */
+export const GROUPS_MAX = 4096
 
 /**
  * How many connection groups there are.

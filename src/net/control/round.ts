@@ -41,6 +41,7 @@ export const RoundKind = {
   unlistenTcp: 7,
   joinGroup: 8,
   leaveGroup: 9,
+  changeDiscipline: 10,
 } as const
 export type RoundKind = (typeof RoundKind)[keyof typeof RoundKind]
 

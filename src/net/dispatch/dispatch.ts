@@ -27,7 +27,7 @@ export class Dispatch {
   readonly #u8: Uint8Array
   readonly #input: NetisrHandler
   /** Any CPU may work on any connection. */
-  readonly #isAnywhere: boolean
+  isAnywhere: boolean
   /** The netisr port of each CPU of the host; 0 until it is known. */
   readonly #ports: PortId[] = []
 
@@ -37,13 +37,19 @@ export class Dispatch {
     this.#u8 = context.u8
     this.#count = context.count(DispatchCounters)
     this.#input = input
-    this.#isAnywhere = (context.config.discipline ?? 'connp-t') !== 'connp-t'
+    this.isAnywhere = (context.config.discipline ?? 'connp-t') !== 'connp-t'
     context.cpu.ports.create({
       name: context.portName('netisr', context.cpu.index),
       point: 'netisr',
       dispatch: 'deferred',
       handler: (packet) => {
-        this.#input(packet)
+        const owner = this.#owner(packet)
+        if (owner === context.cpu.index) this.#input(packet)
+        else {
+          // The discipline has changed while it was under way.
+          this.#count[C.redirected]!++
+          this.#handOff(owner, packet)
+        }
         return EASYNC
       },
     })
@@ -117,7 +123,7 @@ export class Dispatch {
   #owner(packet: Address): number {
     const m = this.#m
     m.at = packet
-    if (this.#isAnywhere && this.#u8[m.data + 9] === TCP && m.length >= 20 && !isFragment(this.#u8, m.data)) {
+    if (this.isAnywhere && this.#u8[m.data + 9] === TCP && m.length >= 20 && !isFragment(this.#u8, m.data)) {
       return this.#context.cpu.index
     }
     return this.#context.owner(m.hash)

@@ -258,8 +258,9 @@ function afterlife(t: Tcp, p: Pcb): void {
   else addShell(t, p)
 }
 
-/** Its record is in no table any more: the words of the hash chain are the list's. */
-function addShell(t: Tcp, p: Pcb): void {
+/** Somebody still has the record, which is in no table any more: the words of the hash chain are the list's. */
+export function addShell(t: Tcp, p: Pcb): void {
+  if ((p.flags & PcbFlag.SHELL) !== 0) return
   const first = t.shellFirst
   p.next = first
   p.hash = 0
@@ -268,7 +269,7 @@ function addShell(t: Tcp, p: Pcb): void {
   p.flags |= PcbFlag.SHELL
 }
 
-/** The program lets go of what may be such a record. */
+/** Nobody has it any more, if it is such a record. */
 export function removeShell(t: Tcp, p: Pcb): void {
   if ((p.flags & PcbFlag.SHELL) === 0) return
   p.flags &= ~PcbFlag.SHELL

@@ -420,7 +420,7 @@ describe('our window', () => {
       const before = program.info().rcvBuffer
       for (let i = 0; i < 3000; i++) {
         peer.post('A', { data: counting(1460) })
-        if (i % 40 === 39) {
+        if (i % 100 === 99) {
           host.run(500)
           peer.take()
         }

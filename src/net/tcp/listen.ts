@@ -143,6 +143,7 @@ export function embryoInput(t: Tcp, record: Address): void {
 /** The PCB at `t.p` is established by the segment that came: which is then processed as any other. */
 function begin(t: Tcp, p: Pcb, listener: Listener): void {
   configure(p, listener)
+  p.teller = t.groups.isLocked ? t.cpu.ports.home(p.port) : t.cpu.index
   p.sndUna = (p.iss + 1) | 0
   p.sndNxt = p.sndUna
   p.sndEnd = p.sndUna

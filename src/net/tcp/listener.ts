@@ -46,20 +46,19 @@ export class Listener {
   /** The bytes of its address, or undefined for any. */
   readonly address: Uint8Array | undefined
   readonly #words: Int32Array
-  /** Of this CPU, among words; and those that are summed. */
+  /** Of this CPU, among words; and the first and last, for only the sum means anything: any CPU may go on with what another has begun. */
   readonly #own: number
   readonly #first: number
   readonly #last: number
 
-  /** @param isShared any CPU may go on with what another has begun: then only the sum of all counts means anything */
-  constructor(context: NetContext, options: ListenerOptions, address: Uint8Array | undefined, isShared: boolean) {
+  constructor(context: NetContext, options: ListenerOptions, address: Uint8Array | undefined) {
     this.options = options
     this.address = address
     this.#words = context.memory.i32
     const slot = (cpu: number) => (options.record + COUNTS + cpu * SLOT_BYTES) >> 2
     this.#own = slot(context.cpu.index)
-    this.#first = isShared ? slot(0) : this.#own
-    this.#last = isShared ? slot(context.cpu.cpus - 1) : this.#own
+    this.#first = slot(0)
+    this.#last = slot(context.cpu.cpus - 1)
   }
 
   get id(): number {
@@ -109,12 +108,9 @@ export class Listeners {
   readonly #byPort = new Map<number, Listener[]>()
   readonly #byId = new Map<number, Listener>()
   readonly #context: NetContext
-  readonly #isShared: boolean
 
-  /** @param isShared see Listener */
-  constructor(context: NetContext, isShared: boolean) {
+  constructor(context: NetContext) {
     this.#context = context
-    this.#isShared = isShared
     this.#u8 = context.u8
   }
 
@@ -123,7 +119,7 @@ export class Listeners {
     if (this.conflicts(options)) return undefined
     const any = isUnspecified(this.#u8, options.family, options.address)
     const bytes = any ? undefined : this.#u8.slice(options.address, options.address + addressBytes(options.family))
-    const listener = new Listener(this.#context, options, bytes, this.#isShared)
+    const listener = new Listener(this.#context, options, bytes)
     this.#byId.set(options.id, listener)
     const here = this.#byPort.get(options.localPort)
     // The more particular ones first.

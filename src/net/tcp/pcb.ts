@@ -145,7 +145,8 @@ export const TcpPcb = struct({
   userTimeoutMs: u32, // 0: the default of R2
   keepAliveIdleMs: u32, // 0: off (@rfc 9293 MUST-25)
   keepAliveIntervalMs: u32,
-  keepAliveCount: u32,
+  keepAliveCount: u16,
+  teller: u16, //  the CPU that tells the program: always the same, so that nothing changes places on the way
   bytesPerRound: u32, // received bytes that the program has consumed in this round trip (auto-tuning)
   segmentsSent: u32,
   segmentsReceived: u32,
@@ -257,7 +258,7 @@ export const PcbFlag = {
   STALLED: 1 << 29,
   /** The path carries less than IP's least useful packet: it may cut ours. */
   MAY_FRAGMENT: 1 << 30,
-  /** It is over and still belongs to a program: in the list of those. */
+  /** It is over and still belongs to a program, or a call of it is under way: in the list of those. */
   SHELL: 1 << 31,
 } as const
 

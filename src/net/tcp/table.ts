@@ -2,12 +2,14 @@
 // linear hashing (Litwin, 1980): each insertion beyond the load splits one bucket, so that no packet ever waits for a
 // rehash of the whole. The hash is keyed, so that nobody outside chooses who shares a bucket.
 import { assert } from '../../base/assert.ts'
+import { Errno, KernelError } from '../../base/errno.ts'
 import type { Address } from '../../base/struct.ts'
 import { lockClass } from '../../kernel/lock.ts'
 import { Rwlock } from '../../kernel/rwlock.ts'
 import { addressBytes, type Family } from '../address.ts'
 import type { NetContext } from '../context.ts'
-import { CHUNKS_MAX, GroupRecord, type Groups } from './group.ts'
+import type { Groups } from './group.ts'
+import { CHUNKS_MAX, GroupRecord, type GroupSet } from './groupset.ts'
 import { TcpTuple, type Tuple } from './pcb.ts'
 
 /** Buckets come in chunks, so that none has to be moved: 4096 words, one object of the slab. */
@@ -49,19 +51,31 @@ export class TcpTable {
     this.#words = memory.u32
     this.#view = memory.view
     this.#u8 = memory.u8
-    // One that is shared is at home where all groups are.
-    const homes = groups.sharesTable ? groups.home.slice(0, 1) : groups.home
-    for (const group of homes) {
+    this.open(groups.set)
+    cpu.onStop(() => this.close(groups.set))
+  }
+
+  /** Makes the tables of a set's groups that are at home here. @throws KernelError ENOMEM, and nothing is left of them */
+  open(set: GroupSet): void {
+    const { random } = this.#context.cpu
+    for (const group of set.homeTables) {
       const g = group >> 2
-      this.#words[g + KEY0] = cpu.random.below(0x7fffffff)
-      this.#words[g + KEY1] = cpu.random.below(0x7fffffff)
+      this.#words[g + KEY0] = random.below(0x7fffffff)
+      this.#words[g + KEY1] = random.below(0x7fffffff)
       this.#words[g + BUCKETS] = BUCKETS_MIN
       this.#words[g + MASK] = BUCKETS_MIN - 1
-      this.#chunk(g, 0)
+      if (this.#chunk(g, 0)) continue
+      this.close(set)
+      throw new KernelError(
+        Errno.ENOMEM,
+        `no memory for the tables of ${set.count} groups: ask for fewer, or boot with more memoryBytes`,
+      )
     }
-    cpu.onStop(() => {
-      for (const group of homes) this.#free(group >> 2)
-    })
+  }
+
+  /** Frees them. What is in them is somebody else's affair. */
+  close(set: GroupSet): void {
+    for (const group of set.homeTables) this.#free(group >> 2)
   }
 
   get size(): number {
@@ -76,7 +90,8 @@ export class TcpTable {
   /** Of a table that groups share. */
   #lock(): Rwlock | undefined {
     if (!this.#groups.sharesTable) return undefined
-    this.#shared ??= new Rwlock(this.#groups.at(0) + TABLE_LOCK, TABLE)
+    const place = this.#groups.table + TABLE_LOCK
+    if (this.#shared?.address !== place) this.#shared = new Rwlock(place, TABLE)
     return this.#shared
   }
 
@@ -84,6 +99,7 @@ export class TcpTable {
     for (let i = 0; i < CHUNKS_MAX; i++) {
       const chunk = this.#words[g + CHUNKS + i]!
       if (chunk !== 0) this.#context.cpu.slab.free(chunk)
+      this.#words[g + CHUNKS + i] = 0
     }
   }
 
@@ -163,6 +179,11 @@ export class TcpTable {
     mine.forEach(each)
   }
 
+  /** As `forEach`, of all groups that share the table of the one that this CPU is in: for whoever holds all other CPUs. */
+  forAll(each: (record: Address) => void): void {
+    this.#forAll(each)
+  }
+
   #forAll(each: (record: Address) => void): void {
     const words = this.#words
     for (let bucket = 0; bucket < words[this.#group + BUCKETS]!; bucket++) {
@@ -227,7 +248,7 @@ export class TcpTable {
   #chunk(g: number, index: number): boolean {
     const { cpu, memory } = this.#context
     // The first words of an object belong to the slab only while it is free: here they are addresses of the machine's own.
-    const chunk = index === 0 ? cpu.slab.allocate(CHUNK_BYTES) : cpu.slab.tryAllocate(CHUNK_BYTES)
+    const chunk = cpu.slab.tryAllocate(CHUNK_BYTES)
     if (chunk === 0) return false
     memory.u8.fill(0, chunk, chunk + CHUNK_BYTES)
     this.#words[g + CHUNKS + index] = chunk

@@ -29,7 +29,8 @@ import type { HostCache } from '../hostcache/hostcache.ts'
 import type { IpOutput } from '../ip/output.ts'
 import { type CongestionControl, congestionControl } from './congestion/control.ts'
 import { SynCookies } from './cookie.ts'
-import { GroupRecord, Groups } from './group.ts'
+import { Groups } from './group.ts'
+import { GroupRecord, type GroupSet } from './groupset.ts'
 import { InitialSequence } from './isn.ts'
 import { Listeners } from './listener.ts'
 import { TcpOptions } from './options.ts'
@@ -47,7 +48,7 @@ export class Tcp {
   readonly routines: Routines
   readonly slab: Slab
   /** Those of the CPU; or, where any CPU may be inside a group, some that all CPUs share. */
-  readonly timers: TimerSet
+  timers: TimerSet
   readonly groups: Groups
   readonly mbufs: Mbufs
   readonly ip: IpOutput
@@ -98,7 +99,10 @@ export class Tcp {
   /** What a connection that ends tells the host cache. */
   readonly metrics = { rttUs: 0, rttvarUs: 0, ssthreshBytes: 0, cwndBytes: 0 }
   /** What one group may have of each. */
-  readonly limits: { readonly connections: number; readonly embryos: number; readonly timeWaits: number }
+  limits: { readonly connections: number; readonly embryos: number; readonly timeWaits: number }
+  #sharedTimers: SharedTimers | undefined = undefined
+  /** Another discipline is in use. */
+  onUse: () => void = () => {}
 
   constructor(context: NetContext, ip: IpOutput, hostCache: HostCache) {
     const { cpu, memory } = context
@@ -119,10 +123,10 @@ export class Tcp {
     this.groups.onEnter = () => {
       this.now = this.#time()
     }
-    this.timers = this.groups.isLocked ? this.#sharedTimers() : cpu.timers
+    this.timers = this.groups.isLocked ? this.sharedTimers() : cpu.timers
     this.table = new TcpTable(context, this.groups)
     this.limits = limitsOf(context.config.cpus.length, this.groups.count)
-    this.listeners = new Listeners(context, this.groups.isLocked)
+    this.listeners = new Listeners(context)
     this.sequences = new InitialSequence(cpu.random)
     this.cookies = new SynCookies(cpu.random)
     this.m = context.mbuf()
@@ -214,18 +218,34 @@ export class Tcp {
 
   /** All CPUs of the host have their part. */
   attach(): void {
-    if (!this.groups.isLocked) return
-    const secret = this.groups.secret()
+    const secret = this.groups.directory.secret()
     this.sequences.share(secret)
     this.cookies.share(secret)
   }
 
-  /** A timer fires inside the group of its connection. */
-  #sharedTimers(): TimerSet {
-    return SharedTimers.create(this.cpu, `${this.context.config.name}/tcp`, {
+  /** This CPU's part of the timers that all CPUs share, made when first wanted. They fire inside the group of their connection. */
+  sharedTimers(): SharedTimers {
+    this.#sharedTimers ??= SharedTimers.create(this.cpu, `${this.context.config.name}/tcp`, {
       tryEnter: (_cpu, _run, record) => this.groups.tryEnter(this.groupOf(record)),
       leave: () => this.groups.leave(),
     })
+    return this.#sharedTimers
+  }
+
+  /**
+   * From now on CPUs come to work on connections as `set` says, which has all of them already; what this CPU had of the set before is
+   * freed. For change.ts, while all CPUs are held.
+   */
+  use(set: GroupSet, before: GroupSet): void {
+    if (this.groups.set !== set) this.groups.use(set)
+    this.table.close(before)
+    before.free()
+    this.limits = limitsOf(this.context.config.cpus.length, set.count)
+    this.timers = set.isLocked ? this.sharedTimers() : this.cpu.timers
+    this.#sharedTimers?.refresh()
+    this.groups.touchHome()
+    this.cpu.refresh()
+    this.onUse()
   }
 
   /** To be called where code is entered: the time may have gone on. */

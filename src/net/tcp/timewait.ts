@@ -63,7 +63,8 @@ export function end(t: Tcp, record: Address): void {
   t.timeWaits--
 }
 
-function link(t: Tcp, record: Address): void {
+/** Puts it behind all others of its group. */
+export function link(t: Tcp, record: Address): void {
   const w = t.timeWait
   const newest = t.timeWaitNewest
   w.at = record

@@ -10,7 +10,18 @@ import { FREE_PORT, type Port, type PortId } from '../../kernel/port.ts'
 import { addressBytes, type Family } from '../address.ts'
 import { TcpCounters } from '../counters.ts'
 import { flowHash } from '../toeplitz.ts'
-import { abort, close, create, dropReceived, end, freeDead, open, removeShell, shutdown } from './connection.ts'
+import {
+  abort,
+  addShell,
+  close,
+  create,
+  dropReceived,
+  end,
+  freeDead,
+  open,
+  removeShell,
+  shutdown,
+} from './connection.ts'
 import { vanish } from './embryo.ts'
 import { TcpEvent, TcpInfoMessage, TcpNotice, TcpOp, TcpRequest } from './message.ts'
 import { outputAll } from './output.ts'
@@ -87,7 +98,9 @@ export class TcpUser {
     t.enter()
     const type = t.words[(message >> 2) + TYPE]
     if (type === Mbuf.type) {
-      t.groups.enter(t.groupOf(t.words[(message >> 2) + SOCKET]!), DATA)
+      const group = t.groupOf(t.words[(message >> 2) + SOCKET]!)
+      if (!t.groups.isOpen(group)) return this.#passOn(message, group)
+      t.groups.enter(group, DATA)
       this.#data(message)
       t.groups.leave()
       return EASYNC
@@ -95,7 +108,9 @@ export class TcpUser {
     if (type === TcpInfoMessage.type) {
       const i = this.#info
       i.at = message
-      t.groups.enter(t.groupOf(i.pcb), REQUEST)
+      const group = t.groupOf(i.pcb)
+      if (!t.groups.isOpen(group)) return this.#passOn(message, group)
+      t.groups.enter(group, REQUEST)
       this.#fillInfo(message)
       t.groups.leave()
       return 0
@@ -103,8 +118,9 @@ export class TcpUser {
     const r = this.#request
     r.at = message
     if (r.op === TcpOp.connect) {
-      const family = r.family as Family
-      t.groups.enter(t.groups.of(flowHash(t.u8, family, r.local, r.remote, r.localPort, r.remotePort)), REQUEST)
+      const group = t.groups.of(flowHash(t.u8, r.family as Family, r.local, r.remote, r.localPort, r.remotePort))
+      if (!t.groups.isOpen(group)) return this.#passOn(message, group)
+      t.groups.enter(group, REQUEST)
       const errno = this.#connect()
       t.groups.leave()
       // Not inside: the program may try another port at once, which is another group's.
@@ -112,12 +128,28 @@ export class TcpUser {
       return 0
     }
     const { p } = t
-    t.groups.enter(t.groupOf(r.pcb), REQUEST)
+    const group = t.groupOf(r.pcb)
+    if (!t.groups.isOpen(group)) return this.#passOn(message, group)
+    t.groups.enter(group, REQUEST)
     p.at = r.pcb
     this.#carryOut(p)
     t.groups.leave()
     // Freed at home, or answered to whoever wants to know.
     return 0
+  }
+
+  /** Another CPU's, since the discipline has changed: sockets go on sending to where they began, so that all stays in order. */
+  #passOn(message: Address, group: Address): number {
+    const { context, groups, cpu } = this.#t
+    const home = context.config.cpus[groups.set.homeOf(groups.set.indexOf(group))]!
+    cpu.ports.forward(this.#portOf(home), message)
+    return EASYNC
+  }
+
+  #portOf(cpu: number): PortId {
+    const { context } = this.#t
+    this.#ports[cpu] ||= context.cpu.ports.lookup(context.portName('tcp', cpu))
+    return this.#ports[cpu]
   }
 
   #data(packet: Address): void {
@@ -245,6 +277,7 @@ export class TcpUser {
     p.localPort = r.localPort
     p.remotePort = r.remotePort
     p.port = r.port
+    p.teller = t.cpu.index
     p.socket = r.socket
     p.flags |= r.flags & OF_PROGRAM
     p.trafficClass = r.trafficClass & 0xfc
@@ -293,9 +326,10 @@ export class TcpUser {
   #tellOne(p: Pcb, pcb: Address): void {
     const t = this.#t
     const { events, flags, port } = p
-    if (t.groups.isLocked && port !== 0 && t.cpu.ports.home(port) !== t.cpu.index) {
-      // Its own CPU tells the program, or what two CPUs have told it might change places.
+    if (t.groups.isLocked && port !== 0 && p.teller !== t.cpu.index) {
+      // One CPU tells the program, or what two have told it might change places.
       if ((events & TcpEvent.CALLED) === 0 && events !== 0) this.#call(p)
+      if (p.state === State.closed && (flags & PcbFlag.DETACHED) !== 0) addShell(t, p)
       return
     }
     if (p.socket === 0) {
@@ -317,14 +351,17 @@ export class TcpUser {
       p.at = pcb
     }
     const isOver = p.state === State.closed && (p.flags & PcbFlag.DETACHED) !== 0
-    if (isOver && (p.flags & PcbFlag.IN_EVENTS) === 0 && (p.events & TcpEvent.CALLED) === 0) {
-      p.flags |= PcbFlag.IN_EVENTS
-      p.eventNext = t.deadFirst
-      t.deadFirst = pcb
+    if (isOver && (p.flags & PcbFlag.IN_EVENTS) === 0) {
+      if ((p.events & TcpEvent.CALLED) === 0) {
+        removeShell(t, p)
+        p.flags |= PcbFlag.IN_EVENTS
+        p.eventNext = t.deadFirst
+        t.deadFirst = pcb
+      } else addShell(t, p)
     }
   }
 
-  /** Calls the program's CPU to the connection, which has something to tell. */
+  /** Calls the CPU that tells its program to the connection, which has something to tell. */
   #call(p: Pcb): void {
     const t = this.#t
     const r = this.#request
@@ -339,9 +376,7 @@ export class TcpUser {
     r.op = TcpOp.tell
     r.pcb = p.at
     p.events |= TcpEvent.CALLED
-    const cpu = ports.home(p.port)
-    this.#ports[cpu] ||= ports.lookup(t.context.portName('tcp', cpu))
-    ports.send(this.#ports[cpu], message)
+    ports.send(this.#portOf(p.teller), message)
   }
 
   /** Passes on what came in order: the packet itself. */
@@ -454,23 +489,24 @@ export class TcpUser {
         end(t, p)
       }
     })
-    while (t.shellFirst !== 0) {
-      p.at = t.shellFirst
-      removeShell(t, p)
-      dropReceived(t, p)
-      t.slab.free(p.at)
-    }
     // The lists' own: connections that were let go in the last turn.
     for (let pcb = t.eventFirst; pcb !== 0; ) {
       p.at = pcb
       const next = p.eventNext
       if (p.state === State.closed && (p.flags & PcbFlag.DETACHED) !== 0) {
+        removeShell(t, p)
         p.eventNext = t.deadFirst
         t.deadFirst = pcb
       }
       pcb = next
     }
     t.eventFirst = 0
+    while (t.shellFirst !== 0) {
+      p.at = t.shellFirst
+      removeShell(t, p)
+      dropReceived(t, p)
+      t.slab.free(p.at)
+    }
     freeDead(t)
   }
 }

@@ -34,7 +34,7 @@ import {
   TcpSocketCounters,
   UdpCounters,
 } from '../counters.ts'
-import { disciplineUnderTest } from './discipline.ts'
+import { DisciplineChanger, disciplineUnderTest } from './discipline.ts'
 import { arp, type Bytes, ether, type Read, read, Type } from './frame.ts'
 import { type ProgramOptions, TestServer, TestSocket } from './program.ts'
 
@@ -104,6 +104,7 @@ export class TestHost {
   readonly #outbox: Injection[] = []
   readonly #inbox: Sent[] = []
   readonly #jobs: (() => void)[][]
+  readonly #changer = new DisciplineChanger()
   #finished = false
 
   constructor(options: TestHostOptions = {}) {
@@ -218,6 +219,9 @@ export class TestHost {
   /** Lets time pass, after all that was posted has left. */
   run(us = 1000): void {
     const end = this.nowUs + us
+    if (this.#changer.isActive && this.stacks.length > 0) {
+      this.#changer.begin(this.stacks, (cpu, change) => this.#jobs[cpu]!.push(() => change(this.stacks[cpu]!)))
+    }
     for (const cpu of this.machine.cpus) nudge(this.machine, cpu.index)
     this.machine.run({ until: () => this.#outbox.length === 0 && this.#jobs.every((jobs) => jobs.length === 0) })
     this.machine.run({ untilUs: Math.max(end, this.nowUs + 500) })
@@ -376,7 +380,7 @@ export class TestHost {
 
   /** Each connection belongs to one CPU: so under connp-t. */
   get isThreaded(): boolean {
-    return (this.config.discipline ?? 'connp-t') === 'connp-t'
+    return !this.#changer.isActive && (this.config.discipline ?? 'connp-t') === 'connp-t'
   }
 
   #waiting(): number {
@@ -558,7 +562,11 @@ export function balance(machine: SimMachine, tester = -1): void {
     'arp: received = requests answered + replies used + ignored + dropped',
   )
   assert(arp.packetsHeld >= arp.packetsReleased + arp.packetsDropped, 'arp: no packet is released twice')
-  same(dispatch.steered, dispatch.direct + dispatch.handedOff, 'dispatch: steered = direct + handed off')
+  same(
+    dispatch.steered + dispatch.redirected,
+    dispatch.direct + dispatch.handedOff,
+    'dispatch: steered + redirected = direct + handed off',
+  )
   same(dispatch.rehashed, reassembly.reassembled, 'dispatch: rehashed what was reassembled')
   same(dispatch.steered, ip.received + dispatch.rehashed, 'ip: received what was steered')
   same(

@@ -312,7 +312,11 @@ export class Segment {
     const dispatch = this.counts(DispatchCounters)
     const same = (left: number, right: number, identity: string) => assert.equal(left, right, identity)
     same(ethernet.received, ethernet.ip + ethernet.arp + dropped(ethernet), 'ether: received = ip + arp + dropped')
-    same(dispatch.steered, dispatch.direct + dispatch.handedOff, 'dispatch: steered = direct + handed off')
+    same(
+      dispatch.steered + dispatch.redirected,
+      dispatch.direct + dispatch.handedOff,
+      'dispatch: steered + redirected = direct + handed off',
+    )
     same(dispatch.steered, internet.received + dispatch.rehashed, 'ip: received what was steered')
     const { received, reassembled, delivered, fragments } = internet
     same(received + reassembled, delivered + fragments + dropped(internet), 'ip: all is delivered, held or dropped')

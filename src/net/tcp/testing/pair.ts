@@ -25,7 +25,7 @@ import type { TcpListenOptions } from '../../../socket/tcplistener.ts'
 import type { TcpSocket, TcpSocketOptions } from '../../../socket/tcpsocket.ts'
 import { type HostConfig, Stack } from '../../../stack.ts'
 import { TcpCounters } from '../../counters.ts'
-import { disciplineUnderTest } from '../../testing/discipline.ts'
+import { DisciplineChanger, disciplineUnderTest } from '../../testing/discipline.ts'
 import { assertAllFree, balance } from '../../testing/host.ts'
 import { congestionControlId } from '../congestion/control.ts'
 import { type Pcb, PcbFlag, TcpPcb, TcpTuple } from '../pcb.ts'
@@ -348,6 +348,7 @@ export class World {
   readonly #lanes: { readonly spec: Changeable<FaultOptions>; readonly faults: FaultOptions }[] = []
   /** Ports of host 0 that somebody listens at, by what the listener was asked for. */
   readonly #listeners = new Map<string, number>()
+  readonly #changer = new DisciplineChanger()
   #finished = false
 
   constructor(options: WorldOptions = {}) {
@@ -375,6 +376,7 @@ export class World {
     this.machine.run({ untilUs: 1000 })
     this.#introduce()
     for (const { spec, faults } of this.#lanes) Object.assign(spec, faults)
+    if (this.#changer.isActive) this.#changeLater()
   }
 
   get nowUs(): number {
@@ -559,6 +561,18 @@ export class World {
     server.cpu = cpu
     server.take(socket)
     server.begin()
+  }
+
+  /** Some host changes its discipline, now and then. */
+  #changeLater(): void {
+    const first = this.cpu(0, 0)
+    this.#soon(first, this.#changer.pause(), () => {
+      if (this.#finished) return
+      for (const [host, stacks] of this.stacks.entries()) {
+        this.#changer.begin(stacks, (cpu, change) => this.#soon(this.cpu(host, cpu), 0, () => change(stacks[cpu]!)))
+      }
+      this.#changeLater()
+    })
   }
 
   #soon(cpu: Cpu, us: number, run: () => void): void {
