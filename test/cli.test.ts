@@ -157,7 +157,7 @@ describe('damselfly up', { concurrency: 3 }, () => {
     const ended = await new Place().run(t, args)
     assertWell(ended)
     const snapshot = JSON.parse(ended.stdout) as Snapshot
-    assert.equal(snapshot.title, 'UDP echo and ping over an in-memory wire, 2 CPUs under connp-l')
+    assert.equal(snapshot.title, 'UDP echo and ping over an in-memory wire, 2 CPUs')
     assert.deepEqual([snapshot.discipline, snapshot.groups], ['connp-l', 4])
     assert(sum(snapshot, 'ip.delivered') > 0)
     assert(sum(snapshot, 'load.answered') > 0)
@@ -294,6 +294,10 @@ describe('a wrong command line', () => {
     [['up', ...addressed, '10.77.0.2/24', '--kernel-address', '10.77.1.1/24'], /not in the net of --address 10.77.0.2/],
     [['up', ...addressed, '10.77.0.2/24', '--kernel-address', 'x'], /--kernel-address is "x": give an IPv4 address/],
     [['up', ...addressed, '10.77.0.2/24', '--loss', '0.1'], /--loss is for the wire: leave it out, or --device/],
+    [['discipline', 'mine'], /discipline is "mine"/],
+    [['discipline', 'giant', 'msgp'], /"msgp" is one discipline too many/],
+    [['discipline', 'giant', '--groups', '3'], /groups is 3, which is for connp-l/],
+    [['discipline', '--groups', '3'], /--groups goes with connp-l: name it/],
     [['stat', '--pid', '0'], /--pid is "0": give a whole number from 1 to 4194304/],
     [['stat', '--watch', '0'], /--watch is "0": give a number from 0.2 to 3600/],
     [['stat', '--watch', '1e3'], /--watch is "1e3"/],
@@ -404,6 +408,41 @@ describe('a signal', { concurrency: 3 }, () => {
     silent.pause()
     assert.equal((await command.end('SIGINT')).code, 130)
     assert.deepEqual(place.left(), [])
+  })
+})
+
+describe('damselfly discipline', { concurrency: 2 }, () => {
+  test('changes that of an instance that runs, whose traffic goes on', async (t) => {
+    const place = new Place()
+    const command = await place.running(t)
+    const title = `UDP echo and ping over an in-memory wire, 2 CPUs \\(process ${command.pid}\\)`
+    for (const [words, now] of [
+      [[], 'connp-t'],
+      [['giant'], 'giant'],
+      [['connp-l', '--groups', '3'], 'connp-l, 3 connection groups'],
+      [['msgp', '--pid', `${command.pid}`], 'msgp'],
+    ] as const) {
+      const ended = await place.run(t, ['discipline', ...words])
+      assertWell(ended)
+      assert.match(ended.stdout, new RegExp(`^${title}: ${now}\\n$`))
+    }
+    const answered = async () =>
+      sum(JSON.parse((await place.run(t, ['stat', '--json'])).stdout) as Snapshot, 'load.answered')
+    const before = await answered()
+    await until('more answers', async () => (await answered()) > before)
+    assert.match((await place.run(t, ['stat'])).stdout, /^ +discipline +msgp$/m)
+  })
+
+  test('changes that of a program on the stack', async (t) => {
+    const place = new Place()
+    const program = join(place.runtime, 'server.cjs')
+    writeFileSync(program, "require('net').createServer().listen(80, () => console.log('packets'))")
+    const command = place.start(t, ['run', '--device', 'none', program])
+    await until('the program', async () => command.stdout.includes('packets'))
+    const ended = await place.run(t, ['discipline', 'giant'])
+    assertWell(ended)
+    assert.match(ended.stdout, /^server\.cjs on 127\.0\.0\.1\/8 \(process \d+\): giant\n$/)
+    assert.equal((await command.end('SIGTERM')).signal, 'SIGTERM')
   })
 })
 

@@ -1,16 +1,21 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync } from 'node:fs'
-import { createServer, type Server } from 'node:net'
+import { connect, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, beforeEach, describe, test } from 'node:test'
-import { askInstance, runningInstances, serveSnapshots } from './control.ts'
+import { Errno, KernelError } from '../base/errno.ts'
+import { askInstance, type Obedience, orderInstance, runningInstances, serveControl } from './control.ts'
 import { snapshotOf } from './stat/testing/snapshot.ts'
 
 const SNAPSHOT = snapshotOf({ pid: process.pid })
 const user = process.getuid?.() ?? 0
 const variables = { XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR, TMPDIR: process.env.TMPDIR }
+
+/** One that has no orders. */
+const serveSnapshots = (snapshot: Obedience['snapshot']) =>
+  serveControl({ snapshot, order: () => Promise.reject(new Error('no orders')) })
 
 describe('the control socket', { skip: process.platform === 'win32' && 'UNIX sockets' }, () => {
   let root: string
@@ -143,11 +148,11 @@ describe('the control socket', { skip: process.platform === 'win32' && 'UNIX soc
   test('that answers with something else is a sentence', async () => {
     mkdirSync(folder, { mode: 0o700 })
     for (const answer of ['{"version":1,', 'null', '{}', '{"version":2}', '"version"']) {
-      const server = createServer((socket) => socket.end(answer))
+      const server = createServer((socket) => socket.resume().end(answer))
       await new Promise<void>((resolve) => server.listen(join(folder, `${process.pid}.sock`), resolve))
       await assert.rejects(askInstance(process.pid), {
         code: 'EPROTO',
-        message: /answered with something that is no snapshot of this version/,
+        message: /answered with something that is of another version than this command/,
       })
       await closed(server)
     }
@@ -155,12 +160,50 @@ describe('the control socket', { skip: process.platform === 'win32' && 'UNIX soc
 
   test('that ends before it answers is one that does not run', async () => {
     mkdirSync(folder, { mode: 0o700 })
-    const server = createServer((socket) => socket.end())
+    const server = createServer((socket) => socket.resume().end())
     await new Promise<void>((resolve) => server.listen(join(folder, `${process.pid}.sock`), resolve))
     await assert.rejects(askInstance(process.pid), {
       code: 'ECONNREFUSED',
       message: /^no damselfly answers as process \d+ \(it has ended\)/,
     })
+    await closed(server)
+  })
+
+  test('passes an order on, and what it was answered or refused with', async () => {
+    const orders: unknown[] = []
+    const server = await serveControl({
+      snapshot: () => SNAPSHOT,
+      order: async (order) => {
+        orders.push(order)
+        if (orders.length > 1) throw new KernelError(Errno.EBUSY, 'not now: try later')
+        return { hosts: 2 }
+      },
+    })
+    assert.deepEqual(await orderInstance(process.pid, { order: 'x', text: 'ä\n' }), { hosts: 2 })
+    await assert.rejects(orderInstance(process.pid, 7), { code: 'EBUSY', message: 'not now: try later' })
+    assert.deepEqual(orders, [{ order: 'x', text: 'ä\n' }, 7])
+    await closed(server)
+  })
+
+  test('lets go of a peer that sends too much or what is no order, and goes on', async () => {
+    const server = await serveControl({
+      snapshot: () => SNAPSHOT,
+      order: () => Promise.reject(new Error('nobody calls this')),
+    })
+    const path = join(folder, `${process.pid}.sock`)
+    const answerTo = (text: string) =>
+      new Promise<string>((resolve) => {
+        let answer = ''
+        const socket = connect(path, () => socket.write(text))
+        socket.on('data', (chunk) => {
+          answer += String(chunk)
+        })
+        socket.on('error', () => {})
+        socket.on('close', () => resolve(answer))
+      })
+    assert.equal(await answerTo('x'.repeat(5000)), '')
+    assert.match(await answerTo('{"order":\n'), /^\{"refused":\{"code":"EINVAL","message":".+"\}\}$/)
+    assert.deepEqual(await askInstance(process.pid), SNAPSHOT)
     await closed(server)
   })
 

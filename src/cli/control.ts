@@ -1,16 +1,25 @@
-// How another process asks a running instance for its counts: a UNIX socket in a directory of the user's own. A
-// client connects, and gets one JSON snapshot, ended by the end of the stream.
+// How another process asks a running instance: a UNIX socket in a directory of the user's own. A client connects and sends one
+// line of JSON, an order or an empty one; it gets a snapshot of the counts or the order's answer, ended by the end of the stream.
 import { chmodSync, lstatSync, mkdirSync, readdirSync, rmSync, type Stats } from 'node:fs'
-import { connect, createServer, type Server } from 'node:net'
+import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { isAbsolute, join } from 'node:path'
-import { Errno, KernelError } from '../base/errno.ts'
+import { Errno, type ErrnoName, KernelError } from '../base/errno.ts'
 import type { Snapshot } from './snapshot.ts'
 
 /** The longest path of a UNIX socket: Linux's 108 bytes and macOS's 104, less the 0 behind it. A longer one would be cut. */
 const PATH_BYTES_MAX = process.platform === 'linux' ? 107 : 103
 /** An instance that does not answer within this is stuck. */
 const PATIENCE_MS = 5000
+/** The longest order. */
+const ORDER_BYTES_MAX = 4096
+
+/** What an instance does. */
+export interface Obedience {
+  snapshot(): Snapshot
+  /** Carries an order out, which may be anything that JSON can say. @throws KernelError, or rejects with it */
+  order(order: unknown): Promise<unknown>
+}
 
 /** Where the sockets are. An XDG_RUNTIME_DIR that is empty or relative is none (XDG Base Directory Specification). */
 function directory(): string {
@@ -54,7 +63,7 @@ function make(path: string): void {
 }
 
 /** Answers everybody who asks, until it is closed or the process ends. Rejects where no socket can be made. */
-export async function serveSnapshots(take: () => Snapshot): Promise<Server> {
+export async function serveControl(instance: Obedience): Promise<Server> {
   const parent = directory()
   const path = join(parent, `${process.pid}.sock`)
   if (Buffer.byteLength(path) > PATH_BYTES_MAX) {
@@ -66,7 +75,9 @@ export async function serveSnapshots(take: () => Snapshot): Promise<Server> {
     socket.on('error', () => {})
     // Whoever asks and does not listen keeps nobody alive.
     socket.unref()
-    socket.end(JSON.stringify(take()))
+    readLine(socket, (line) => {
+      void answerTo(line, instance).then((answer) => socket.end(JSON.stringify(answer)))
+    })
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
@@ -79,6 +90,35 @@ export async function serveSnapshots(take: () => Snapshot): Promise<Server> {
   // It serves as long as the machine runs, and keeps nothing alive by itself.
   server.unref()
   return server
+}
+
+/** The first line that a peer sends. One that sends too much, or nothing for too long, is let go. */
+function readLine(socket: Socket, done: (line: string) => void): void {
+  let bytes: Buffer = Buffer.alloc(0)
+  socket.setTimeout(PATIENCE_MS, () => socket.destroy())
+  const onData = (chunk: Buffer) => {
+    bytes = Buffer.concat([bytes, chunk])
+    if (bytes.length > ORDER_BYTES_MAX) return socket.destroy()
+    const end = bytes.indexOf('\n')
+    if (end < 0) return
+    socket.off('data', onData)
+    done(bytes.toString('utf8', 0, end))
+  }
+  socket.on('data', onData)
+}
+
+/** What an order that could not be carried out is answered with. */
+interface Refusal {
+  readonly refused: { readonly code: string; readonly message: string }
+}
+
+async function answerTo(line: string, instance: Obedience): Promise<unknown> {
+  try {
+    return line === '' ? instance.snapshot() : { done: await instance.order(JSON.parse(line)) }
+  } catch (error) {
+    const { code = 'EINVAL', message } = error as NodeJS.ErrnoException
+    return { refused: { code, message } } satisfies Refusal
+  }
 }
 
 /** The pids of the instances that run. Sockets that a killed one left behind are removed. */
@@ -108,9 +148,30 @@ function isServed(path: string): Promise<boolean> {
 }
 
 /** @throws KernelError ECONNREFUSED when no such instance runs or it ends meanwhile, EPROTO when what answers is none of this version */
-export function askInstance(pid: number): Promise<Snapshot> {
+export async function askInstance(pid: number): Promise<Snapshot> {
+  const answer = await exchange(pid, '')
+  if (typeof answer === 'object' && answer !== null && 'version' in answer && answer.version === 1)
+    return answer as Snapshot
+  throw foreign(pid)
+}
+
+/**
+ * Has an instance carry an order out. Returns its answer.
+ * @throws KernelError as `askInstance`, and what the order was refused with
+ */
+export async function orderInstance(pid: number, order: unknown): Promise<unknown> {
+  const answer = await exchange(pid, JSON.stringify(order))
+  if (typeof answer !== 'object' || answer === null) throw foreign(pid)
+  if ('done' in answer) return answer.done
+  if (!('refused' in answer)) throw foreign(pid)
+  const { code, message } = (answer as Refusal).refused
+  throw new KernelError(Errno[code as ErrnoName] ?? Errno.EINVAL, message, 'order')
+}
+
+/** Sends a line, and gets what the instance says to it. */
+function exchange(pid: number, line: string): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    const socket = connect(join(directory(), `${pid}.sock`))
+    const socket = connect(join(directory(), `${pid}.sock`), () => socket.write(`${line}\n`))
     const chunks: Buffer[] = []
     const refuse = (cause: Error) => {
       const sentence = `no damselfly answers as process ${pid} (${cause.message}): see "damselfly stat" without --pid for those that run`
@@ -122,18 +183,15 @@ export function askInstance(pid: number): Promise<Snapshot> {
     socket.on('end', () => {
       if (chunks.length === 0) return refuse(new Error('it has ended'))
       try {
-        resolve(parse(Buffer.concat(chunks).toString()))
+        resolve(JSON.parse(Buffer.concat(chunks).toString()))
       } catch (cause) {
-        const sentence = `process ${pid} answered with something that is no snapshot of this version`
-        reject(new KernelError(Errno.EPROTO, sentence, 'stat', { cause }))
+        reject(foreign(pid, cause))
       }
     })
   })
 }
 
-function parse(text: string): Snapshot {
-  const answer: unknown = JSON.parse(text)
-  if (typeof answer === 'object' && answer !== null && 'version' in answer && answer.version === 1)
-    return answer as Snapshot
-  throw new Error('its version is not 1')
+function foreign(pid: number, cause?: unknown): KernelError {
+  const sentence = `process ${pid} answered with something that is of another version than this command`
+  return new KernelError(Errno.EPROTO, sentence, 'stat', { cause })
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // The command `damselfly`.
 import { KernelError } from '../base/errno.ts'
+import { discipline } from './discipline.ts'
 import { run as runProgram } from './run.ts'
 import { stat } from './stat.ts'
 import { up } from './up.ts'
@@ -18,6 +19,7 @@ async function run(): Promise<void> {
   if (rest.includes('--help') || rest.includes('-h')) return console.log(USAGE)
   if (first === 'up') return up(rest)
   if (first === 'stat') return stat(rest)
+  if (first === 'discipline') return discipline(rest)
   // Loaded only here: no other command needs any of it.
   if (first === 'lab') return (await import('./lab.ts')).lab(rest)
   if (first === 'help' || first === '--help' || first === '-h') return console.log(USAGE)

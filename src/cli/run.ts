@@ -18,7 +18,7 @@ export async function run(args: readonly string[]): Promise<void> {
   if (own.includes('--help') || own.includes('-h')) return console.log(USAGE)
   const environment = parse(own)
   if (program.length === 0) throw new UsageError('run needs a program: damselfly run server.js')
-  const preload = new URL('../node/preload.js', import.meta.url).href
+  const preload = new URL('./run-preload.js', import.meta.url).href
   const child = spawn(process.execPath, [HEAP, ...process.execArgv, '--import', preload, ...program], {
     stdio: 'inherit',
     env: { ...process.env, ...environment },

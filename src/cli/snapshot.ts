@@ -1,7 +1,10 @@
 // What a running machine counted, as plain data: what tables are made of, here and in another process.
 import type { LockSiteReading } from '../kernel/lock.ts'
+import type { Memory } from '../kernel/memory.ts'
 import type { Counts, HandoffRow } from '../metrics/counts.ts'
 import { type Readable, takeCounts } from '../metrics/take.ts'
+import type { HostConfig } from '../net/config.ts'
+import { disciplineOf } from '../net/tcp/groupset.ts'
 
 export { delivered, sum } from '../metrics/counts.ts'
 export type { HandoffRow }
@@ -16,6 +19,13 @@ export interface About {
   readonly groups?: number
   /** Dispatch by protocol, where it is another than protocol.ts says: `direct`, `hybrid`, `deferred`. */
   readonly dispatch?: { readonly [protocol: string]: string }
+}
+
+/** How a host is now, which may be another way than it was booted. */
+export function aboutHost(memory: Memory, { name, cpus }: Pick<HostConfig, 'name' | 'cpus'>): About {
+  const now = disciplineOf(memory, name, cpus[0]!)
+  if (now === undefined) return {}
+  return { discipline: now.discipline, ...(now.discipline === 'connp-l' ? { groups: now.groups } : {}) }
 }
 
 export interface Snapshot extends Counts, About {

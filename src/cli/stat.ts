@@ -1,18 +1,17 @@
 // damselfly stat: the tables of an instance that runs, from its own counters: once, live, or as an endpoint for Prometheus.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Errno, KernelError } from '../base/errno.ts'
-import { askInstance, runningInstances } from './control.ts'
+import { askInstance } from './control.ts'
+import { onlyInstance } from './instance.ts'
 import { isLevel, type Snapshot } from './snapshot.ts'
 import { live } from './stat/live.ts'
 import { parse, type StatOptions } from './stat/option.ts'
 import { terminal } from './stat/terminal.ts'
 import { view } from './stat/view.ts'
-import { UsageError } from './usage.ts'
 
 export async function stat(args: readonly string[]): Promise<void> {
   const options = parse(args)
   if (options.mode === 'prometheus') return serve(options)
-  const pid = options.pid || (await onlyInstance())
+  const pid = options.pid || (await onlyInstance('stat'))
   const ask = () => askInstance(pid)
   if (options.mode === 'live') return live(options, ask, terminal(), pause)
   const snapshot = await ask()
@@ -30,7 +29,7 @@ async function serve({ pid, listen }: StatOptions): Promise<void> {
   const { exposition } = await import('../metrics/prometheus.ts')
   const { listensAt, serveMetrics } = await import('../metrics/endpoint.ts')
   const server = await serveMetrics(listen, async () => {
-    const snapshot = await askInstance(pid || (await onlyInstance()))
+    const snapshot = await askInstance(pid || (await onlyInstance('stat')))
     return exposition(snapshot, { labels: labelsOf(snapshot), uptimeUs: snapshot.atUs, isLevel })
   })
   console.log(`Prometheus finds the counts at http://${listensAt(server)}/metrics`)
@@ -43,11 +42,4 @@ function labelsOf({ title, pid, host, discipline = '' }: Snapshot): { readonly [
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await sleep(ms, undefined, { signal }).catch(() => {})
-}
-
-async function onlyInstance(): Promise<number> {
-  const pids = await runningInstances()
-  if (pids.length === 1) return pids[0]!
-  if (pids.length === 0) throw new KernelError(Errno.ENOENT, 'no damselfly runs: start one by "damselfly up"', 'stat')
-  throw new UsageError(`${pids.length} instances run: give --pid ${pids.join(', or --pid ')}`)
 }

@@ -4,6 +4,7 @@ import type { HostConfig } from '../net/config.ts'
 import { HostCounters } from '../net/counters.ts'
 import { echo } from '../service/echo.ts'
 import { Load, type LoadOptions } from '../service/load.ts'
+import { obey } from '../service/operator.ts'
 import { Stack } from '../stack.ts'
 
 export interface UpData {
@@ -18,9 +19,11 @@ export interface UpData {
 
 export default function up(cpu: Cpu, data: UpData): void {
   cpu.hardclock.measureLoad()
+  const stacks: Stack[] = []
   for (const { config, echoPort, load } of data.hosts) {
     if (!config.cpus.includes(cpu.index)) continue
     const stack = new Stack(cpu, config)
+    stacks.push(stack)
     cpu.threads.start(`${config.name} starts`, function* (thread) {
       yield* stack.start(thread)
       let open = echoPort === undefined
@@ -35,4 +38,5 @@ export default function up(cpu: Cpu, data: UpData): void {
       if (load !== undefined) new Load(stack, load)
     })
   }
+  obey(cpu, stacks)
 }

@@ -11,13 +11,12 @@ import { boot } from '../machine/boot.ts'
 import { CpuFailure } from '../machine/failure.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { HostConfig } from '../net/config.ts'
-import { groupCount } from '../net/discipline.ts'
 import { type DisciplineOptions, disciplineOptions } from '../node/options.ts'
 import { areNeighbours, decimalNumber, hostPrefix, neighbour, wholeNumber } from './argument.ts'
-import { serveSnapshots } from './control.ts'
+import { serveControl } from './control.ts'
 import { untilReady } from './ready.ts'
 import { report } from './report.ts'
-import { type About, delivered, difference, type Snapshot, snapshot } from './snapshot.ts'
+import { aboutHost, delivered, difference, type Snapshot, snapshot } from './snapshot.ts'
 import { count } from './table.ts'
 import type { UpData } from './up-program.ts'
 import { UsageError } from './usage.ts'
@@ -138,8 +137,9 @@ async function runToEnd(options: Options, data: UpData, title: string, greeting?
   await untilReady(machine, data)
   if (greeting !== undefined && !options.json) console.log(greeting)
   const began = performance.now()
-  const take = () => snapshot(machine, title, (performance.now() - began) * 1000, about(options))
-  const control = await serveOrSay(take, options)
+  const take = () =>
+    snapshot(machine, title, (performance.now() - began) * 1000, aboutHost(machine.memory, data.hosts[0]!.config))
+  const control = await serveOrSay(machine, take, options)
   const ended = untilEnd(machine, options.seconds, signalled)
   const stopProgress = options.json ? () => {} : showProgress(take, options.seconds)
   let signal: NodeJS.Signals | undefined
@@ -224,28 +224,23 @@ function recorded(device: DeviceSpec, options: Options): DeviceSpec {
 }
 
 /** The machine runs also where no control socket can be made; then `damselfly stat` cannot see it. */
-async function serveOrSay(take: () => Snapshot, options: Options): Promise<Server | undefined> {
+async function serveOrSay(machine: Machine, take: () => Snapshot, options: Options): Promise<Server | undefined> {
   try {
-    return await serveSnapshots(take)
+    // The first CPU has a part of every host.
+    return await serveControl({ snapshot: take, order: (order) => machine.ask(0, order) })
   } catch (error) {
     if (!options.json) console.error(`damselfly stat will not find this instance: ${(error as Error).message}`)
     return undefined
   }
 }
 
-function cpusText({ cpus, discipline }: Options): string {
-  const number = cpus === 1 ? '1 CPU' : `${cpus} CPUs`
-  return discipline === 'connp-t' ? number : `${number} under ${discipline}`
+function cpusText({ cpus }: Options): string {
+  return cpus === 1 ? '1 CPU' : `${cpus} CPUs`
 }
 
 /** How the CPUs of every host share its connections. */
 function concurrency({ discipline, groups }: Options): Pick<HostConfig, 'discipline' | 'groups'> {
   return { discipline, ...(groups === undefined ? {} : { groups }) }
-}
-
-/** What `damselfly stat` tells of the machine besides its counts: the number of groups also where it is the default. */
-function about({ discipline, groups, cpus }: Options): About {
-  return { discipline, ...(discipline === 'connp-l' ? { groups: groupCount(discipline, cpus, groups) } : {}) }
 }
 
 function closeQuietly(tun: TunHandle): void {

@@ -7,6 +7,9 @@ export const USAGE = `damselfly: a multi-core TCP/IP stack in user space
   damselfly run [options] PROGRAM [its arguments]
                                   run a program of Node's, its net and dgram on this stack
   damselfly stat [options]        the tables of an instance that runs: once, live, or for Prometheus
+  damselfly discipline [options] [NAME]
+                                  have an instance that runs come to work on its connections in another way: giant,
+                                  msgp, connp-l or connp-t; without a name tell what it is
   damselfly lab [options] [EXPERIMENT ...]
                                   measure the design against its rivals, and write a report
   damselfly help                  this text
@@ -54,6 +57,10 @@ stat:
   --json                          print JSON; with --live a line each time
   --prometheus                    serve the counts to Prometheus, until it is ended
   --listen ADDR:PORT              with --prometheus: where; a port alone is on loopback (default 127.0.0.1:9464)
+
+discipline: all hosts of the instance, with all their connections; nothing is lost
+  --groups N                      with connp-l: connection groups, 1 to 4096 (default 128)
+  --pid N                         which instance (default: the only one that runs)
 
 lab: all experiments, or those that are named; in less than a minute, or with --full as long as it takes
   --list                          the experiments

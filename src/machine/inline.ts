@@ -11,6 +11,7 @@ import { CpuFailure } from './failure.ts'
 import { type Machine, MachineView } from './machine.ts'
 import type { CpuProgram, MachineOptions } from './options.ts'
 import { startProgram } from './program.ts'
+import { put, Questions } from './question.ts'
 
 export class InlineMachine extends MachineView implements Machine {
   readonly cpus: readonly Cpu[]
@@ -19,6 +20,7 @@ export class InlineMachine extends MachineView implements Machine {
   #stopped = false
   #failure: CpuFailure | undefined
   readonly #ending = new Ending()
+  readonly #questions = new Questions()
 
   constructor(options: MachineOptions, program: CpuProgram | undefined) {
     super(Memory.create(options, false))
@@ -53,6 +55,14 @@ export class InlineMachine extends MachineView implements Machine {
   /** To be called after work was given to a CPU from outside of its turns. */
   kick(): void {
     this.#driver.schedule()
+  }
+
+  ask(cpu: number, question: unknown): Promise<unknown> {
+    return this.#questions.ask(question, (numbered) => {
+      if (this.#stopped) return this.#questions.close()
+      put(this.cpus[cpu]!, numbered, (answer) => this.#questions.answered(answer))
+      this.kick()
+    })
   }
 
   /** The machine's timers and watches keep the event loop alive, as they do from the beginning. */
@@ -94,6 +104,7 @@ export class InlineMachine extends MachineView implements Machine {
     this.#stopped = true
     Atomics.store(this.memory.i32, (this.layout.header + MachineHeader.offset.stop) >> 2, 1)
     this.#driver.end()
+    this.#questions.close()
     for (const cpu of this.cpus) {
       const failure = CpuFailure.ofShutdown(cpu)
       this.#failure ??= failure

@@ -7,13 +7,13 @@ import { type Clock, type Epoch, epoch, monotonicClock } from '../base/clock.ts'
 import { randomOf } from '../base/random.ts'
 import { Cpu } from '../kernel/cpu.ts'
 import { CpuState } from '../kernel/cpustate.ts'
-import { CpuBlock, MachineHeader } from '../kernel/layout.ts'
+import { MachineHeader } from '../kernel/layout.ts'
 import { Memory } from '../kernel/memory.ts'
 import { EventLoopDriver } from './eventloop.ts'
 import { CpuFailure } from './failure.ts'
 import { MachineView } from './machine.ts'
 import type { MachineOptions } from './options.ts'
-import { relaxation, ringThread } from './worker.ts'
+import { relaxation, ringThread, wakeThread } from './worker.ts'
 
 /** What a thread is handed to be a CPU: plain data. */
 export interface InstanceStart {
@@ -57,11 +57,7 @@ export class InstanceMachine extends MachineView {
 function stopAll(memory: Memory): void {
   const { layout, i32 } = memory
   Atomics.store(i32, (layout.header + MachineHeader.offset.stop) >> 2, 1)
-  for (let cpu = 0; cpu < layout.cpus; cpu++) {
-    const state = (layout.cpuBlock(cpu) + CpuBlock.offset.state) >> 2
-    const seen = Atomics.compareExchange(i32, state, CpuState.sleeping, CpuState.running)
-    if (seen === CpuState.sleeping) ringThread(memory, cpu)
-  }
+  for (let cpu = 0; cpu < layout.cpus; cpu++) wakeThread(memory, cpu)
 }
 
 /** One CPU, on the thread that calls. */

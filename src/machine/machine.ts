@@ -19,6 +19,12 @@ export interface Machine {
   readonly settled: Promise<void>
   /** Stops all CPUs in order and frees all that the machine had. May be called again; rejects as `done` does. */
   stop(): Promise<void>
+  /**
+   * Asks a CPU's program, from a thread that need be no CPU, and waits for what it answers (`answerQuestions`). Rejects with what it
+   * throws, EOPNOTSUPP where it answers nothing, ECANCELED when the machine stops.
+   * @param question what can be cloned
+   */
+  ask(cpu: number, question: unknown): Promise<unknown>
   /** Every CPU's counters, live. */
   counters(): CounterReading[]
   /** Every hand-off between two CPUs, live. */

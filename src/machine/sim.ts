@@ -12,6 +12,7 @@ import { CpuFailure } from './failure.ts'
 import { type Machine, MachineView } from './machine.ts'
 import type { CpuProgram, MachineOptions } from './options.ts'
 import { startProgram } from './program.ts'
+import { put, Questions } from './question.ts'
 
 export interface SimOptions extends MachineOptions {
   readonly program?: CpuProgram
@@ -48,6 +49,7 @@ export class SimMachine extends MachineView implements Machine {
   #hash = 0x811c9dc5
   #stopped = false
   readonly #ending = new Ending()
+  readonly #questions = new Questions()
 
   constructor(options: SimOptions) {
     super(Memory.create(options, false))
@@ -114,9 +116,18 @@ export class SimMachine extends MachineView implements Machine {
     return this.#ending.settled
   }
 
+  ask(cpu: number, question: unknown): Promise<unknown> {
+    return this.#questions.ask(question, (numbered) => {
+      if (this.#stopped) return this.#questions.close()
+      put(this.cpus[cpu]!, numbered, (answer) => this.#questions.answered(answer))
+      this.#wake(cpu, true)
+    })
+  }
+
   stop(): Promise<void> {
     if (this.#stopped) return this.done
     this.#stopped = true
+    this.#questions.close()
     Atomics.store(this.memory.i32, (this.layout.header + MachineHeader.offset.stop) >> 2, 1)
     let failure: CpuFailure | undefined
     for (const cpu of this.cpus) {

@@ -4,15 +4,15 @@ import { type Epoch, epoch, monotonicClock } from '../base/clock.ts'
 import { Errno, KernelError } from '../base/errno.ts'
 import { randomOf } from '../base/random.ts'
 import { Cpu } from '../kernel/cpu.ts'
-import { CpuState } from '../kernel/cpustate.ts'
-import { CpuBlock, MachineHeader } from '../kernel/layout.ts'
+import { MachineHeader } from '../kernel/layout.ts'
 import { Memory } from '../kernel/memory.ts'
 import { Ending } from './ending.ts'
 import { EventLoopDriver } from './eventloop.ts'
 import { CpuFailure, unpack } from './failure.ts'
 import { type Machine, MachineView } from './machine.ts'
 import type { BootOptions, MachineOptions } from './options.ts'
-import { relaxation, ringThread, type WorkerReport, type WorkerStart } from './worker.ts'
+import { put, Questions } from './question.ts'
+import { relaxation, ringThread, type WorkerReport, type WorkerStart, wakeThread } from './worker.ts'
 
 const WORKER = new URL(`./worker${import.meta.url.slice(import.meta.url.lastIndexOf('.'))}`, import.meta.url)
 
@@ -28,6 +28,7 @@ export class ThreadsMachine extends MachineView implements Machine {
   #failure: CpuFailure | undefined
   #stopping = false
   readonly #ending = new Ending()
+  readonly #questions = new Questions()
   #started: { resolve: () => void; reject: (error: unknown) => void } | undefined
 
   private constructor(options: BootOptions) {
@@ -74,6 +75,19 @@ export class ThreadsMachine extends MachineView implements Machine {
   /** To be called after work was given to the joined CPU from outside of its turns. */
   kick(): void {
     this.#driver?.schedule()
+  }
+
+  ask(cpu: number, question: unknown): Promise<unknown> {
+    return this.#questions.ask(question, (numbered) => {
+      if (cpu === this.cpu?.index) {
+        put(this.cpu, numbered, (answer) => this.#questions.answered(answer))
+        this.kick()
+        return
+      }
+      if (this.#stopping) return this.#questions.close()
+      this.#workers[cpu]!.postMessage(numbered)
+      wakeThread(this.memory, cpu)
+    })
   }
 
   /** The workers, and what the joined CPU waits for, keep the event loop alive, as they do from the beginning. */
@@ -124,6 +138,7 @@ export class ThreadsMachine extends MachineView implements Machine {
   #onReport(index: number, report: WorkerReport): void {
     if (report.kind === 'failed' || report.kind === 'ended') this.#reported.add(index)
     if (report.kind === 'ring') this.#driver?.schedule(true)
+    else if (report.kind === 'answer') this.#questions.answered(report.answer)
     else if (report.kind === 'failed') this.#fail(new CpuFailure(index, report.where, unpack(report.error)))
     else if (report.kind === 'started' && --this.#starting === 0) this.#started?.resolve()
   }
@@ -145,12 +160,8 @@ export class ThreadsMachine extends MachineView implements Machine {
   #begin(): void {
     this.#stopping = true
     Atomics.store(this.memory.i32, (this.layout.header + MachineHeader.offset.stop) >> 2, 1)
-    for (let cpu = 0; cpu < this.#workers.length; cpu++) {
-      const state = (this.layout.cpuBlock(cpu) + CpuBlock.offset.state) >> 2
-      const seen = Atomics.compareExchange(this.memory.i32, state, CpuState.sleeping, CpuState.running)
-      // A CPU that does not sleep sees the word above by itself, and may have closed its doorbell already.
-      if (seen === CpuState.sleeping) ringThread(this.memory, cpu)
-    }
+    for (let cpu = 0; cpu < this.#workers.length; cpu++) wakeThread(this.memory, cpu)
+    this.#questions.close()
     this.#driver?.end()
     if (this.cpu !== undefined) {
       const failure = CpuFailure.ofShutdown(this.cpu)

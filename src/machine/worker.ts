@@ -12,6 +12,7 @@ import { Memory } from '../kernel/memory.ts'
 import { type PackedError, pack } from './failure.ts'
 import type { MachineOptions } from './options.ts'
 import { loadProgram, startProgram } from './program.ts'
+import { type Answer, put, type Question } from './question.ts'
 import { AdaptiveSpin } from './spin.ts'
 
 /** What threads.ts hands to each worker. */
@@ -34,12 +35,21 @@ export type WorkerReport =
   | { readonly kind: 'started' }
   | { readonly kind: 'ring' }
   | { readonly kind: 'failed'; readonly where: string; readonly error: PackedError }
+  | { readonly kind: 'answer'; readonly answer: Answer }
   | { readonly kind: 'ended' }
 
 /** The run loop gives the worker's own event loop a turn so often: console output and the like need it. */
 const YIELD_US = 20_000
 /** A sleeping CPU looks up now and then for the same reason. */
 const SLEEP_MS_MAX = 100
+
+/** Wakes a CPU that is on another thread, if it sleeps: for whoever is no CPU, and has given it something to look at. */
+export function wakeThread(memory: Memory, target: number): void {
+  const state = (memory.layout.cpuBlock(target) + CpuBlock.offset.state) >> 2
+  const seen = Atomics.compareExchange(memory.i32, state, CpuState.sleeping, CpuState.running)
+  // One that does not sleep looks by itself, and may have closed its doorbell already.
+  if (seen === CpuState.sleeping) ringThread(memory, target)
+}
 
 /** The doorbell of `target`: a descriptor where it sleeps in poll(2), else its state word. */
 export function ringThread(memory: Memory, target: number): void {
@@ -103,6 +113,9 @@ class WorkerCpu {
       this.#fail(error, 'while it started')
       return
     }
+    this.#parent.on('message', (question: Question) =>
+      put(this.#cpu, question, (answer) => this.#report({ kind: 'answer', answer })),
+    )
     this.#report({ kind: 'started' })
     this.#slice()
   }

@@ -1,5 +1,6 @@
 // A host as its handles see it: the stack on the CPU of this thread's event loop, and the loop. Made once for each host.
 import type { NetContext } from '../net/context.ts'
+import { type Discipline, groupCount } from '../net/discipline.ts'
 import type { TcpSockets } from '../socket/tcp.ts'
 import type { UdpSockets } from '../socket/udp.ts'
 import type { Stack } from '../stack.ts'
@@ -13,11 +14,13 @@ export class HandleHost {
   readonly udp: UdpSockets
   /** Listen and bind for what is this CPU's alone: each CPU's program does it by itself. */
   readonly perCpu: boolean
+  readonly #stack: Stack
   readonly #addresses: ReadonlySet<string>
   readonly #open = new Set<Open>()
   #onEmpty: (() => void) | undefined = undefined
 
   constructor(stack: Stack, perCpu = false) {
+    this.#stack = stack
     this.loop = NodeLoop.of(stack.context.cpu)
     this.context = stack.context
     this.tcp = stack.tcp
@@ -31,6 +34,15 @@ export class HandleHost {
   isOwn(address: string): boolean {
     // All of 127/8 is the host itself.
     return address === ANY || address.startsWith('127.') || this.#addresses.has(address)
+  }
+
+  /** As Stack.setDiscipline. Resolves when all CPUs have it. */
+  setDiscipline(discipline: Discipline, groups: number | undefined): Promise<void> {
+    groupCount(discipline, this.context.config.cpus.length, groups)
+    this.loop.driver.enter()
+    return new Promise((resolve, reject) => {
+      this.#stack.setDiscipline(discipline, groups, (error) => (error === undefined ? resolve() : reject(error)))
+    })
   }
 
   /** A handle was made. */

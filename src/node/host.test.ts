@@ -44,6 +44,26 @@ describe('hosts of one network', () => {
     for (const server of servers) server.close()
   })
 
+  test('change how they come to work on connections, and no program notices', async () => {
+    const server = a.net.createServer((socket) => socket.pipe(socket))
+    const port = await listen(server)
+    const socket = b.net.connect(port, '10.0.0.1')
+    let echoed = ''
+    socket.on('data', (chunk) => {
+      echoed += String(chunk)
+    })
+    for (const [discipline, groups] of [['giant'], ['connp-l', 3], ['msgp'], ['connp-t']] as const) {
+      await Promise.all([a.setDiscipline(discipline, groups), b.setDiscipline(discipline, groups)])
+      socket.write(`${discipline} `)
+    }
+    socket.end()
+    await once(socket, 'close')
+    assert.equal(echoed, 'giant connp-l msgp connp-t ')
+    server.close()
+    await refuses(() => a.setDiscipline('connp-t', 3), 'EINVAL', /groups is 3, which is for connp-l/)
+    await refuses(() => a.setDiscipline('mine' as 'giant'), 'EINVAL', /discipline is "mine": give one of giant, msgp/)
+  })
+
   test('reach each other by routes', async () => {
     const network = createNetwork({ seed: 1 })
     const near = await createHost({

@@ -196,6 +196,15 @@ export class Host {
     return Duplex.toWeb(socket) as never
   }
 
+  /**
+   * Changes how the stack comes to work on connections, with all that there are: nothing is lost, and no program notices.
+   * @param groups of `connp-l`, 1 to 4096; default 128
+   * Rejects with a KernelError: EINVAL for what cannot be, EBUSY while another change is under way, ENOMEM.
+   */
+  setDiscipline(discipline: Discipline, groups?: number): Promise<void> {
+    return this.#host.setDiscipline(discipline, groups)
+  }
+
   /** Closes all of the host's sockets and servers, and resolves when they are closed. */
   async close(): Promise<void> {
     this.httpAgent.destroy()

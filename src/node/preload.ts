@@ -8,30 +8,33 @@ import { isMainThread } from 'node:worker_threads'
 import { KernelError } from '../base/errno.ts'
 import { type ProgramOptions, programOptions } from './options.ts'
 import { patch, preferInet } from './patch.ts'
+import type { StartedHost } from './start.ts'
 
 /** Set in the environment of a process with an interface, for those that it starts: its id. */
 const HOST_OF = 'DAMSELFLY_HOST_OF'
 /** What a shell tells of a program that could not be started. */
 const CANNOT_START = 126
 
-if (isMainThread) await register()
+/** The host of this process, and its machine; undefined where it has none of its own. */
+export const started = isMainThread ? await register() : undefined
 
-async function register(): Promise<void> {
+async function register(): Promise<Pick<StartedHost, 'host' | 'machine'> | undefined> {
   try {
     const options = programOptions(process.env)
-    if (process.env[HOST_OF] !== undefined) return
+    if (process.env[HOST_OF] !== undefined) return undefined
     // An interface has one process: those that this one forks, with its own arguments, keep the kernel's network.
     if (options.device !== 'none') process.env[HOST_OF] = String(process.pid)
     if (options.instances) await runAsInstances(options)
     // First of all: much of Node loads net for the standard streams, when they are pipes.
     const runOn = patch()
     const { startHost } = await import('./start.ts')
-    const { host, finish } = await startHost(options)
+    const { host, machine, finish } = await startHost(options)
     if (runOn !== undefined) runOn(host)
     else (await import('./patch-loaded.ts')).patchLoaded(host)
     await preferInet()
     process.on('exit', finish)
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) endInOrder(signal, finish)
+    return { host, machine }
   } catch (error) {
     if (!(error instanceof KernelError)) throw error
     // Not by the console, which may be a stream of net's.

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { serveSnapshots } from '../control.ts'
+import { serveControl } from '../control.ts'
 import type { Snapshot } from '../snapshot.ts'
 import { busySnapshot } from './testing/snapshot.ts'
 
@@ -70,7 +70,10 @@ describe('damselfly stat', { skip: process.platform === 'win32' && 'UNIX sockets
   /** This process is an instance until the test ends, or `close` is called. */
   async function instance(t: TestContext): Promise<Server> {
     let seconds = 0
-    const server = await serveSnapshots(() => busySnapshot({ pid: process.pid, atUs: ++seconds * 1e6 }))
+    const server = await serveControl({
+      snapshot: () => busySnapshot({ pid: process.pid, atUs: ++seconds * 1e6 }),
+      order: () => Promise.reject(new Error('no orders')),
+    })
     t.after(() => close(server))
     return server
   }

@@ -10,7 +10,7 @@ import { type Address, atomic, bytes, f64, struct, u32 } from '../../base/struct
 import { lockClass } from '../../kernel/lock.ts'
 import type { Memory } from '../../kernel/memory.ts'
 import { Mutex } from '../../kernel/mutex.ts'
-import type { Names } from '../../kernel/name.ts'
+import { Names } from '../../kernel/name.ts'
 import type { NetContext } from '../context.ts'
 import { DISCIPLINES, type Discipline, GROUPS_MAX, groupCount } from '../discipline.ts'
 
@@ -160,12 +160,11 @@ export class GroupDirectory {
 
 /** The discipline that a host has now, as its CPU `cpu` knows it; undefined: there is no such host. For readers from outside. */
 export function disciplineOf(
-  names: Names,
   memory: Memory,
   host: string,
   cpu: number,
 ): { readonly discipline: Discipline; readonly groups: number } | undefined {
-  const directory = names.find(directoryName(host, cpu))
+  const directory = new Names(memory).find(directoryName(host, cpu))
   if (directory === 0) return undefined
   const discipline = DISCIPLINES[memory.u32[(directory + D.discipline) >> 2]!]
   return discipline === undefined ? undefined : { discipline, groups: memory.u32[(directory + D.groups) >> 2]! }
