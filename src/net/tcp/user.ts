@@ -25,7 +25,7 @@ import {
 import { vanish } from './embryo.ts'
 import { TcpEvent, TcpInfoMessage, TcpNotice, TcpOp, TcpRequest } from './message.ts'
 import { outputAll } from './output.ts'
-import { type Pcb, PcbFlag, TupleKind } from './pcb.ts'
+import { type Pcb, PcbFlag, TcpPcb, TupleKind } from './pcb.ts'
 import { append } from './sendbuffer.ts'
 import { distance } from './sequence.ts'
 import { CAN_SEND, State } from './state.ts'
@@ -38,6 +38,7 @@ const C = TcpCounters.index
 const TYPE = MessageHeader.offset.type >> 2
 const SOCKET = Mbuf.offset.socket >> 2
 const TOTAL = Mbuf.offset.total >> 2
+const TELLER = TcpPcb.offset.teller >> 1
 /** Where a group is entered. */
 const DATA = lockSite('tcp data of a program')
 const REQUEST = lockSite('tcp request')
@@ -49,6 +50,7 @@ const OF_PROGRAM = PcbFlag.NODELAY | PcbFlag.CORK
 export class TcpUser {
   readonly port: Port
   readonly #t: Tcp
+  readonly #u16: Uint16Array
   readonly #request
   readonly #notice
   readonly #info
@@ -58,6 +60,7 @@ export class TcpUser {
   constructor(t: Tcp) {
     this.#t = t
     const { cpu, context } = t
+    this.#u16 = context.memory.u16
     this.#request = TcpRequest.cursor(context.memory)
     this.#notice = TcpNotice.cursor(context.memory)
     this.#info = TcpInfoMessage.cursor(context.memory)
@@ -98,9 +101,10 @@ export class TcpUser {
     t.enter()
     const type = t.words[(message >> 2) + TYPE]
     if (type === Mbuf.type) {
-      const group = t.groupOf(t.words[(message >> 2) + SOCKET]!)
-      if (!t.groups.isOpen(group)) return this.#passOn(message, group)
-      t.groups.enter(group, DATA)
+      const pcb = t.words[(message >> 2) + SOCKET]!
+      const teller = this.#u16[(pcb >> 1) + TELLER]!
+      if (teller !== t.cpu.index) return this.#passOn(message, teller)
+      t.groups.enter(t.groupOf(pcb), DATA)
       this.#data(message)
       t.groups.leave()
       return EASYNC
@@ -108,9 +112,9 @@ export class TcpUser {
     if (type === TcpInfoMessage.type) {
       const i = this.#info
       i.at = message
-      const group = t.groupOf(i.pcb)
-      if (!t.groups.isOpen(group)) return this.#passOn(message, group)
-      t.groups.enter(group, REQUEST)
+      const teller = this.#u16[(i.pcb >> 1) + TELLER]!
+      if (teller !== t.cpu.index) return this.#passOn(message, teller)
+      t.groups.enter(t.groupOf(i.pcb), REQUEST)
       this.#fillInfo(message)
       t.groups.leave()
       return 0
@@ -119,7 +123,7 @@ export class TcpUser {
     r.at = message
     if (r.op === TcpOp.connect) {
       const group = t.groups.of(flowHash(t.u8, r.family as Family, r.local, r.remote, r.localPort, r.remotePort))
-      if (!t.groups.isOpen(group)) return this.#passOn(message, group)
+      if (!t.groups.isOpen(group)) return this.#passOn(message, this.#homeOf(group))
       t.groups.enter(group, REQUEST)
       const errno = this.#connect()
       t.groups.leave()
@@ -128,9 +132,9 @@ export class TcpUser {
       return 0
     }
     const { p } = t
-    const group = t.groupOf(r.pcb)
-    if (!t.groups.isOpen(group)) return this.#passOn(message, group)
-    t.groups.enter(group, REQUEST)
+    const teller = this.#u16[(r.pcb >> 1) + TELLER]!
+    if (teller !== t.cpu.index) return this.#passOn(message, teller)
+    t.groups.enter(t.groupOf(r.pcb), REQUEST)
     p.at = r.pcb
     this.#carryOut(p)
     t.groups.leave()
@@ -138,12 +142,18 @@ export class TcpUser {
     return 0
   }
 
-  /** Another CPU's, since the discipline has changed: sockets go on sending to where they began, so that all stays in order. */
-  #passOn(message: Address, group: Address): number {
-    const { context, groups, cpu } = this.#t
-    const home = context.config.cpus[groups.set.homeOf(groups.set.indexOf(group))]!
-    cpu.ports.forward(this.#portOf(home), message)
+  /**
+   * Another CPU's, since the discipline has changed. Sockets go on sending to where they began, and what is for a connection goes on from
+   * there to the CPU that tells its program, also where a lock would let this one in: else it would overtake what is on its way.
+   */
+  #passOn(message: Address, cpu: number): number {
+    this.#t.cpu.ports.forward(this.#portOf(cpu), message)
     return EASYNC
+  }
+
+  #homeOf(group: Address): number {
+    const { context, groups } = this.#t
+    return context.config.cpus[groups.set.homeOf(groups.set.indexOf(group))]!
   }
 
   #portOf(cpu: number): PortId {

@@ -1,0 +1,69 @@
+// What a program has asked for, and what it is told, keeps its order while the discipline changes under it.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Discipline } from '../discipline.ts'
+import { HOST, PEER, type TestHost, withHost } from '../testing/host.ts'
+import { Peer } from '../testing/peer.ts'
+import type { TestSocket } from '../testing/program.ts'
+import { flowHash } from '../toeplitz.ts'
+
+const SEEDS = 8
+
+test('what a program sends in every turn stays in order while the connection comes to a CPU of its own and back', () => {
+  for (let seed = 1; seed <= SEEDS; seed++) {
+    withHost({ cpus: 2, seed, discipline: 'giant' }, (host) => {
+      const { socket, peer } = openElsewhere(host)
+      change(host, 0, 'connp-t')
+      everyTurn(host, 0, 200, (turn) => socket.socket.send(Uint8Array.of(turn)))
+      change(host, 0, 'giant')
+      assert.deepEqual(received(peer), [...Array(200).keys()], `seed ${seed}`)
+      peer.send('RA', { ack: 201 })
+      socket.expect('connect', 'error ECONNRESET')
+      socket.close()
+    })
+  }
+})
+
+/** A connection of a program on CPU 0 whose flow belongs to CPU 1 under connp-t. */
+function openElsewhere(host: TestHost): { socket: TestSocket; peer: Peer } {
+  let localPort = 40_000
+  while (ownerOfPort(host, localPort) !== 1) localPort++
+  const socket = host.connect({ address: PEER, port: 80, localPort, noDelay: true }, 0)
+  return { socket, peer: Peer.accept(host) }
+}
+
+/** Something that a CPU's program does in each of so many turns. */
+function everyTurn(host: TestHost, cpu: number, turns: number, run: (turn: number) => void): void {
+  host.stacks[cpu]!.context.cpu.threads.start('program', function* (thread) {
+    for (let turn = 0; turn < turns; turn++) {
+      run(turn)
+      let looks = 0
+      yield* thread.until(() => looks++ > 0)
+    }
+  })
+}
+
+function ownerOfPort(host: TestHost, localPort: number): number {
+  const stack = host.stacks[0]!
+  const { context } = stack
+  const local = stack.endpoint(HOST, localPort)
+  const remote = stack.endpoint(PEER, 80)
+  const owner = context.owner(flowHash(context.u8, local.family, local.address, remote.address, localPort, 80))
+  local.free()
+  remote.free()
+  return owner
+}
+
+function change(host: TestHost, cpu: number, discipline: Discipline): void {
+  const codes: (string | undefined)[] = []
+  host.on(cpu, (stack) => stack.setDiscipline(discipline, undefined, (error) => codes.push(error?.code)))
+  host.run(1000)
+  assert.deepEqual(codes, [undefined])
+}
+
+/** All that the peer was sent, in the order of the stream. */
+function received(peer: Peer): number[] {
+  const bytes: number[] = []
+  for (const { seq, data } of peer.take()) for (const [i, byte] of data.entries()) bytes[seq - 1 + i] = byte
+  return bytes
+}
