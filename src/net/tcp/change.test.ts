@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Discipline } from '../discipline.ts'
-import { HOST, PEER, type TestHost, withHost } from '../testing/host.ts'
+import { HOST, PEER, TestHost, withHost } from '../testing/host.ts'
 import { Peer } from '../testing/peer.ts'
 import type { TestSocket } from '../testing/program.ts'
 import { flowHash } from '../toeplitz.ts'
@@ -21,6 +21,28 @@ test('what a program sends in every turn stays in order while the connection com
       socket.expect('connect', 'error ECONNRESET')
       socket.close()
     })
+  }
+})
+
+test('a CPU that stops while it is held for a change has its groups to itself', async () => {
+  const host = new TestHost({ cpus: 2 })
+  const { cpus } = host.machine
+  try {
+    openElsewhere(host)
+    host.stacks[0]!.setDiscipline('connp-l', 8, () => assert.fail('the machine stops'))
+    const held = cpus[1]!
+    // Its turn is the last of each round: the mover does not know yet.
+    for (let round = 0; !held.cpusync.held; round++) {
+      assert(round < 100, 'the change comes to the point where it holds the others')
+      for (const index of [0, 2, 1]) cpus[index]!.turn()
+    }
+    held.shutdown()
+    // The last turn of the other one.
+    cpus[0]!.turn()
+    host.stopNow()
+    await host.machine.done
+  } finally {
+    host.abandon()
   }
 })
 

@@ -63,10 +63,12 @@ export class DisciplineChanges {
     assert(next !== undefined, 'what changes was prepared')
     // Packets refer to bytes of the send buffers, which others may free when they go on.
     for (const each of cpu.pollables) each.flush()
-    current.directory.moving(() => {
+    const isMoved = current.directory.moving(() => {
       move(this.#t, next)
       return next.number
     })
+    // The machine stops.
+    if (!isMoved) return
     yield* cpu.cpusync.release(ADOPT, host)
     done(undefined)
   }
@@ -126,9 +128,7 @@ export class DisciplineChanges {
   /** The machine stops: perhaps while the groups are prepared, or while they are moved. */
   #stop(): void {
     if (this.#next === undefined) return
-    const { directory } = this.#t.groups
-    while (directory.isMoving) this.#t.cpu.host.relax(this.#t.cpu)
-    if (directory.moved === this.#next.number) this.adopt()
+    if (this.#t.groups.directory.stop() === this.#next.number) this.adopt()
     else this.#drop()
   }
 }

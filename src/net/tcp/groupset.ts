@@ -69,7 +69,9 @@ const DirectoryRecord = struct({
   /** Of the host, in the first CPU's directory: 1 while connections move, and the number of the set that they have moved to last. */
   moving: atomic,
   moved: atomic,
-  padding: bytes(12),
+  /** Of the host, in the first CPU's directory: 1 when a CPU has stopped. */
+  stopped: atomic,
+  padding: bytes(8),
   even: bytes(BLOCKS_MAX * 4),
   odd: bytes(BLOCKS_MAX * 4),
 })
@@ -115,25 +117,32 @@ export class GroupDirectory {
     return this.#words[(this.#of(position) + list(number) + place * 4) >> 2]!
   }
 
-  /** Runs `move`, which moves all connections and answers with the number of the set that has them now. */
-  moving(move: () => number): void {
+  /**
+   * Runs `move`, which moves all connections and answers with the number of the set that has them now. False, and nothing happens:
+   * a CPU has stopped, and what it has is its own.
+   */
+  moving(move: () => number): boolean {
     const { i32 } = this.#context.memory
-    const moving = (this.#of(0) + D.moving) >> 2
-    Atomics.store(i32, moving, 1)
+    const first = this.#of(0)
+    Atomics.store(i32, (first + D.moving) >> 2, 1)
     try {
-      Atomics.store(i32, (this.#of(0) + D.moved) >> 2, move())
+      if (Atomics.load(i32, (first + D.stopped) >> 2) !== 0) return false
+      Atomics.store(i32, (first + D.moved) >> 2, move())
+      return true
     } finally {
-      Atomics.store(i32, moving, 0)
+      Atomics.store(i32, (first + D.moving) >> 2, 0)
     }
   }
 
-  get isMoving(): boolean {
-    return Atomics.load(this.#context.memory.i32, (this.#of(0) + D.moving) >> 2) !== 0
-  }
-
-  /** The number of the set that all connections were moved to last; 0: they never were. */
-  get moved(): number {
-    return Atomics.load(this.#context.memory.i32, (this.#of(0) + D.moved) >> 2)
+  /** This CPU stops: from here on nothing moves. Returns the number of the set that all connections were moved to last; 0: they never were. */
+  stop(): number {
+    const { cpu, memory } = this.#context
+    const { i32 } = memory
+    const first = this.#of(0)
+    // Before the look at `moving`, as the other one looks here behind it.
+    Atomics.store(i32, (first + D.stopped) >> 2, 1)
+    while (Atomics.load(i32, (first + D.moving) >> 2) !== 0) cpu.host.relax(cpu)
+    return Atomics.load(i32, (first + D.moved) >> 2)
   }
 
   /** This CPU has another set in use. */
