@@ -113,6 +113,11 @@ export class LockProfile {
     if (wanted) this.#count[COUNT_HOLD]!++
   }
 
+  /** Held again by the same holder, after a wait for which it was released: an acquisition is counted once. */
+  resumed(cpu: Cpu): void {
+    if (cpu.profileLocks) this.#since = cpu.clock.now()
+  }
+
   #open(cpu: Cpu, site: number): void {
     if (cpu !== this.#cpu) this.#counts = countsBySite(cpu, this.#class)
     this.#count = this.#counts[site] ?? countsOf(cpu, this.#class, site)
@@ -133,23 +138,6 @@ function countWait(count: Float64Array, us: number): void {
 function countHold(count: Float64Array, us: number): void {
   count[TOTAL]! += us
   if (us > count[MAX]!) count[MAX] = us
-}
-
-/** As `LockProfile.taken`, for what keeps no profile of its own. */
-export function profileTaken(cpu: Cpu, lockClass: number): void {
-  countsOf(cpu, lockClass, 0)[COUNT]!++
-}
-
-/** Acquired after `us` of waiting: the lock was found held. */
-export function profileWaited(cpu: Cpu, lockClass: number, us: number): void {
-  countWait(countsOf(cpu, lockClass, 0), us)
-}
-
-/** Released after `us`; `wanted` says that somebody waited for it meanwhile. */
-export function profileReleased(cpu: Cpu, lockClass: number, us: number, wanted: boolean): void {
-  const count = countsOf(cpu, lockClass, 0)
-  countHold(count, us)
-  if (wanted) count[COUNT_HOLD]!++
 }
 
 /** One turn of a busy wait: a CPU that waits for a lock still serves IPIs, for the lock's holder may wait for that. */

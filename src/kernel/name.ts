@@ -5,18 +5,23 @@ import { readText, writeText } from '../base/bytes.ts'
 import { Errno, KernelError } from '../base/errno.ts'
 import { hashName } from '../base/hash.ts'
 import { Limits } from '../base/limits.ts'
-import { bytes, struct, u32 } from '../base/struct.ts'
+import { bytes, struct, u16, u32 } from '../base/struct.ts'
 import { NAME_BYTES } from './layout.ts'
 import type { Memory } from './memory.ts'
 
 const Name = struct({
   hash: u32, //    0  0: free
   value: u32, //   4  0: not published, or withdrawn
-  length: u32, //  8
+  length: u16, //  8
+  kind: u16, //   10  NameKind
   text: bytes(Limits.nameBytes),
 })
 assert(Name.size === NAME_BYTES, 'a name entry is 64 bytes')
 const AT = Name.offset
+
+/** What the value of a name is: the directory also has the places of locks, of groups and of wheels, which are no ports. */
+export const NameKind = { other: 0, port: 1 } as const
+export type NameKind = (typeof NameKind)[keyof typeof NameKind]
 
 export class Names {
   readonly #memory: Memory
@@ -26,7 +31,7 @@ export class Names {
   }
 
   /** Publishes `value` (not 0) under `name`. @throws KernelError EEXIST, EINVAL, ENFILE */
-  add(name: string, value: number): void {
+  add(name: string, value: number, kind: NameKind = NameKind.other): void {
     const length = new TextEncoder().encode(name).length
     if (length === 0 || length > Limits.nameBytes) {
       throw new KernelError(
@@ -35,7 +40,7 @@ export class Names {
         'port',
       )
     }
-    const { i32, u8 } = this.#memory
+    const { i32, u16, u8 } = this.#memory
     const entry = this.#entry(name, true)
     if (entry === 0) {
       throw new KernelError(
@@ -48,16 +53,19 @@ export class Names {
       throw new KernelError(Errno.EEXIST, `a port named "${name}" exists already: choose another name`, 'port')
     }
     writeText(u8, entry + AT.text, name, Limits.nameBytes)
-    i32[(entry + AT.length) >> 2] = length
+    u16[(entry + AT.length) >> 1] = length
+    u16[(entry + AT.kind) >> 1] = kind
     if (Atomics.compareExchange(i32, (entry + AT.value) >> 2, 0, value) !== 0) {
       throw new KernelError(Errno.EEXIST, `a port named "${name}" exists already: choose another name`, 'port')
     }
   }
 
-  /** The value, or 0 when no such name is published now. */
-  find(name: string): number {
+  /** The value, or 0 when no such name, of this kind where one is asked for, is published now. */
+  find(name: string, kind?: NameKind): number {
     const entry = this.#entry(name, false)
-    return entry === 0 ? 0 : Atomics.load(this.#memory.i32, (entry + AT.value) >> 2)
+    if (entry === 0) return 0
+    const value = Atomics.load(this.#memory.i32, (entry + AT.value) >> 2)
+    return kind === undefined || this.#memory.u16[(entry + AT.kind) >> 1] === kind ? value : 0
   }
 
   remove(name: string): void {
@@ -65,14 +73,15 @@ export class Names {
     if (entry !== 0) Atomics.store(this.#memory.i32, (entry + AT.value) >> 2, 0)
   }
 
-  /** All published names with their values. */
-  list(): { readonly name: string; readonly value: number }[] {
-    const { i32, u8, layout } = this.#memory
+  /** All published names with their values, or those of one kind. */
+  list(kind?: NameKind): { readonly name: string; readonly value: number }[] {
+    const { i32, u16, u8, layout } = this.#memory
     const found: { name: string; value: number }[] = []
     for (let i = 0; i < Limits.names; i++) {
       const entry = layout.names + i * NAME_BYTES
       const value = Atomics.load(i32, (entry + AT.value) >> 2)
-      if (value !== 0) found.push({ name: readText(u8, entry + AT.text, i32[(entry + AT.length) >> 2]!), value })
+      if (value === 0 || (kind !== undefined && u16[(entry + AT.kind) >> 1] !== kind)) continue
+      found.push({ name: readText(u8, entry + AT.text, u16[(entry + AT.length) >> 1]!), value })
     }
     return found
   }
@@ -97,8 +106,8 @@ export class Names {
 
   /** Two names of one hash are told apart by their text, once it is published. */
   #matches(entry: number, name: string): boolean {
-    const { i32, u8 } = this.#memory
-    const length = i32[(entry + AT.length) >> 2]!
+    const { u16, u8 } = this.#memory
+    const length = u16[(entry + AT.length) >> 1]!
     return length === 0 || readText(u8, entry + AT.text, length) === name
   }
 }

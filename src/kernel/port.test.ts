@@ -10,7 +10,9 @@ import { K } from './counters.ts'
 import type { Cpu } from './cpu.ts'
 import { define } from './function.ts'
 import { readHandoffs } from './handoff.ts'
+import { lockClass } from './lock.ts'
 import { EASYNC, MessageFlag, MessageHeader, message, Plain } from './message.ts'
+import { Mutex } from './mutex.ts'
 import { FREE_PORT, NULL_PORT, PANIC_PORT, type Port, type PortId } from './port.ts'
 
 const Number32 = message('test.number', { value: u32, sender: u32 })
@@ -407,6 +409,10 @@ describe('port', () => {
     )
     const echo = a.ports.create({ name: 'echo' })
     a.ports.create({ name: 'discard' })
+    // The directory also has what is no port: the place of a lock, of a group.
+    new Mutex(a.slab.allocate(64) + 8, lockClass('test.port')).enter(a)
+    a.names.add('groups of a host', 4711)
+    assert.equal(b.ports.find('groups of a host'), undefined)
     assert.equal(b.ports.lookup('echo'), echo.id)
     assert.equal(b.ports.home(echo.id), 0)
     assert.throws(

@@ -21,6 +21,7 @@ import { define, type FunctionId, functionOf } from './function.ts'
 import { type Handoffs, POINT } from './handoff.ts'
 import { CpuBlock, type HandoffPoint, PORT_BYTES } from './layout.ts'
 import { EASYNC, initialize, MessageFlag, MessageHeader, type MessageType, releases } from './message.ts'
+import { NameKind } from './name.ts'
 import type { Thread } from './thread.ts'
 
 /** A port's number: the same on every CPU. */
@@ -216,7 +217,7 @@ export class Ports {
     const port = new Port(this.#cpu, id, record, options)
     if (options.name !== undefined) {
       try {
-        this.#cpu.names.add(options.name, id)
+        this.#cpu.names.add(options.name, id, NameKind.port)
       } catch (error) {
         this.#freeSlots.push(slot)
         throw error
@@ -249,14 +250,14 @@ export class Ports {
 
   /** The port of this name, on whatever CPU, or undefined. */
   find(name: string): PortId | undefined {
-    return this.#cpu.names.find(name) || undefined
+    return this.#cpu.names.find(name, NameKind.port) || undefined
   }
 
-  /** @throws KernelError ENOENT, with the names that there are */
+  /** @throws KernelError ENOENT, with the names that ports have */
   lookup(name: string): PortId {
     const id = this.find(name)
     if (id !== undefined) return id
-    const known = this.#cpu.names.list().map((entry) => `"${entry.name}"`)
+    const known = this.#cpu.names.list(NameKind.port).map((entry) => `"${entry.name}"`)
     const there = known.length === 0 ? 'no port has a name yet' : `there are ${known.sort().join(', ')}`
     throw new KernelError(Errno.ENOENT, `unknown port "${name}": ${there}`, 'lookup')
   }

@@ -9,6 +9,7 @@ import type { SimMachine } from '../machine/sim.ts'
 import { nudge, simulated, start, sum } from '../machine/testing/sim.ts'
 import { K } from './counters.ts'
 import { EASYNC, message, Plain } from './message.ts'
+import { NameKind } from './name.ts'
 import { FREE_PORT } from './port.ts'
 import { program, type Thread, type ThreadId } from './thread.ts'
 
@@ -150,7 +151,7 @@ describe('thread', () => {
           cpu.ports.reply(request, 20 + cpu.index)
         }
       })
-      cpu.names.add(`thread ${cpu.index}`, server.port.id)
+      cpu.names.add(`thread ${cpu.index}`, server.port.id, NameKind.port)
     }
     for (const cpu of machine.cpus) {
       start(machine, cpu.index, function* (thread) {

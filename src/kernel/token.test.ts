@@ -3,10 +3,11 @@ import { describe, test } from 'node:test'
 import { AssertionFailure } from '../base/assert.ts'
 import { CpuFailure } from '../machine/failure.ts'
 import { simulated, start } from '../machine/testing/sim.ts'
-import { lockClass } from './lock.ts'
+import { lockClass, lockSite, readLockSites } from './lock.ts'
 import { Token } from './token.ts'
 
 const CLASS = lockClass('test.token')
+const SITES = [lockSite('token left'), lockSite('token right')] as const
 
 describe('token', () => {
   for (const seed of [1, 2, 3, 4, 5, 6]) {
@@ -43,6 +44,34 @@ describe('token', () => {
       void machine.stop()
     })
   }
+
+  test('is profiled by the place where it is taken, and what is taken again after a wait is counted once', () => {
+    const machine = simulated(1, 1, { profileLocks: true })
+    const address = machine.cpus[0]!.slab.allocate(64) + 8
+    machine.memory.i32[address >> 2] = 0
+    for (const [i, site] of SITES.entries()) {
+      start(machine, 0, function* (thread) {
+        const token = new Token(address, CLASS)
+        for (let round = 0; round <= i; round++) {
+          yield* token.acquire(thread, site)
+          yield* thread.delay(1000)
+          machine.clock.advanceTo(machine.clock.now() + 5)
+          token.release(thread)
+        }
+      })
+    }
+    machine.run()
+    const lines = readLockSites(machine.memory).filter(({ name }) => name === 'test.token')
+    assert.deepEqual(
+      // It is free while its thread is delayed: that is no time in which it was held.
+      lines.map(({ site, count, maxUs, totalUs }) => ({ site, count, maxUs, totalUs })),
+      [
+        { site: 'token left', count: 1, maxUs: 5, totalUs: 5 },
+        { site: 'token right', count: 2, maxUs: 5, totalUs: 10 },
+      ],
+    )
+    void machine.stop()
+  })
 
   test('a thread of high priority that waits for a token lets its holder, of low priority, run', () => {
     const machine = simulated(1, 1)

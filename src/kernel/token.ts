@@ -4,31 +4,30 @@
 import { assert } from '../base/assert.ts'
 import type { Address } from '../base/struct.ts'
 import type { Cpu } from './cpu.ts'
-import { profileReleased, profileTaken, profileWaited } from './lock.ts'
+import { LockProfile } from './lock.ts'
 import type { Thread } from './thread.ts'
 
 /** A handle to the token whose word lies at `address`: 0, or 1 + the CPU whose running thread has it. */
 export class Token {
   readonly address: Address
-  readonly #class: number
-  #since = 0
+  readonly #profile: LockProfile
 
   constructor(address: Address, lockClass: number) {
     assert(address % 4 === 0, 'a token is a word')
     this.address = address
-    this.#class = lockClass
+    this.#profile = new LockProfile(lockClass)
   }
 
-  /** Takes it; the thread lets others run until it has it. */
-  *acquire(thread: Thread): Generator<void, void, void> {
+  /** Takes it; the thread lets others run until it has it. `site` says where in the code it is taken (`lockSite`), for the profile. */
+  *acquire(thread: Thread, site = 0): Generator<void, void, void> {
     const { cpu } = thread
     assert(!thread.tokens.includes(this), 'a thread takes a token once')
-    if (this.#take(cpu)) profileTaken(cpu, this.#class)
+    if (this.#take(cpu)) this.#profile.taken(cpu, site)
     else {
-      const began = cpu.clock.now()
+      const began = this.#profile.contested(cpu)
       do yield* thread.pause()
       while (!this.#take(cpu))
-      profileWaited(cpu, this.#class, cpu.clock.now() - began)
+      this.#profile.waited(cpu, site, began)
     }
     thread.tokens.push(this)
   }
@@ -42,18 +41,18 @@ export class Token {
 
   /** The thread waits: others may have it. For the scheduler. */
   suspend(cpu: Cpu): void {
-    profileReleased(cpu, this.#class, cpu.profileLocks ? cpu.clock.now() - this.#since : 0, false)
+    this.#profile.released(cpu, false)
     Atomics.store(cpu.memory.i32, this.address >> 2, 0)
   }
 
   /** The thread goes on: takes it if nobody else has it. For the scheduler. */
   resume(cpu: Cpu): boolean {
-    return this.#take(cpu)
+    if (!this.#take(cpu)) return false
+    this.#profile.resumed(cpu)
+    return true
   }
 
   #take(cpu: Cpu): boolean {
-    if (Atomics.compareExchange(cpu.memory.i32, this.address >> 2, 0, cpu.index + 1) !== 0) return false
-    this.#since = cpu.profileLocks ? cpu.clock.now() : 0
-    return true
+    return Atomics.compareExchange(cpu.memory.i32, this.address >> 2, 0, cpu.index + 1) === 0
   }
 }
