@@ -2,7 +2,6 @@
 // variable, so that many can live in one thread of the operating system. Who calls `turn` is the host (src/machine).
 import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
-import { Limits } from '../base/limits.ts'
 import type { Random } from '../base/random.ts'
 import type { Address } from '../base/struct.ts'
 import { CounterPage, CpuCounters, K } from './counters.ts'
@@ -12,7 +11,6 @@ import { Handoffs } from './handoff.ts'
 import { Hardclock } from './hardclock.ts'
 import { Ipi } from './ipi.ts'
 import { CpuBlock, MachineHeader } from './layout.ts'
-import { LockCounters } from './lock.ts'
 import type { Memory } from './memory.ts'
 import { Names } from './name.ts'
 import { OrderChecker } from './order.ts'
@@ -59,8 +57,6 @@ export interface CpuOptions {
   readonly checkOrder?: boolean
   /** Measure how long locks are held. Default false: counts only. */
   readonly profileLocks?: boolean
-  /** Histograms of hand-offs. Default true. */
-  readonly histograms?: boolean
 }
 
 export class Cpu {
@@ -98,7 +94,6 @@ export class Cpu {
   readonly #onStop: (() => void)[] = []
   readonly #stopWord: number
   readonly #turnsWord: number
-  readonly #lockCounts: Float64Array[] = []
   #turnBegan = 0
   #wasBusy = false
   #inTurn = false
@@ -113,7 +108,7 @@ export class Cpu {
     this.block = memory.layout.cpuBlock(index)
     this.counterPage = new CounterPage(memory, index)
     this.count = this.counterPage.open(CpuCounters)
-    this.handoffs = new Handoffs(memory, index, options.histograms ?? true)
+    this.handoffs = new Handoffs(memory, index)
     this.order = options.checkOrder === true ? new OrderChecker(this) : undefined
     this.profileLocks = options.profileLocks ?? false
     this.ipi = new Ipi(this)
@@ -291,13 +286,6 @@ export class Cpu {
   slot<T>(key: symbol, make: () => T): T {
     if (!this.#slots.has(key)) this.#slots.set(key, make())
     return this.#slots.get(key) as T
-  }
-
-  /** This CPU's counts for a class of locks. */
-  lockCounts(lockClass: number): Float64Array {
-    assert(lockClass < Limits.lockClasses, 'there are at most 64 lock classes')
-    this.#lockCounts[lockClass] ??= this.counterPage.open(LockCounters, lockClass)
-    return this.#lockCounts[lockClass]
   }
 
   #beginTurn(): void {

@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { ByHand } from '../machine/testing/sim.ts'
 import { Handoffs, POINT, readHandoffs } from './handoff.ts'
 import { HANDOFF_POINTS } from './layout.ts'
 import { Memory } from './memory.ts'
-import { Plain } from './message.ts'
 
 const create = () => Memory.create({ cpus: 3, memoryBytes: 8 * 1024 * 1024 }, false)
 
@@ -69,14 +67,5 @@ describe('handoff', () => {
     assert.equal(reading!.wait.total, 7)
     assert.equal(reading!.depth.total, 0)
     assert.deepEqual([reading!.enqueued, reading!.dequeued, reading!.dropped], [0, 1, 0])
-  })
-
-  test('without histograms the counts are kept all the same', () => {
-    const machine = new ByHand(2, { histograms: false })
-    const port = machine.cpus[1]!.ports.create({ handler: () => 0 })
-    for (let i = 0; i < 40; i++) machine.cpus[0]!.ports.send(port.id, machine.cpus[0]!.ports.allocate(Plain))
-    machine.settle()
-    const reading = readHandoffs(machine.memory).find(({ point }) => point === 'port')!
-    assert.deepEqual([reading.enqueued, reading.dequeued, reading.depth.total], [40, 40, 0])
   })
 })

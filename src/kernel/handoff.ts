@@ -31,13 +31,11 @@ export class Handoffs {
   readonly #f64: Float64Array
   readonly #base: number
   readonly #cpus: number
-  readonly #enabled: boolean
 
-  constructor(memory: Memory, cpu: number, enabled = true) {
+  constructor(memory: Memory, cpu: number) {
     this.#f64 = memory.f64
     this.#base = memory.layout.handoff(cpu, 0, 0)
     this.#cpus = memory.layout.cpus
-    this.#enabled = enabled
   }
 
   /** Where the record of `point` with `peer` lies: kept by callers that count for one peer again and again. */
@@ -45,20 +43,17 @@ export class Handoffs {
     return this.#base + (point * this.#cpus + peer) * HandoffRecord.size
   }
 
-  /** `count` things were enqueued, and the queue is `depth` deep with them; without a depth it is the consumer that sees it. */
-  enqueued(record: number, count: number, depth = -1): void {
+  enqueued(record: number, count: number): void {
     this.#f64[(record >> 3) + ENQUEUED]! += count
-    if (depth >= 0 && this.#enabled) this.#f64[(record >> 3) + DEPTH + bucketOf(depth)]! += count
   }
 
-  /** The depth that one service found. */
-  depth(record: number, depth: number): void {
-    if (this.#enabled) this.#f64[(record >> 3) + DEPTH + bucketOf(depth)]!++
+  /** The queue is `depth` deep: with the `count` things that were enqueued, or, where only the consumer sees it, as one service found it. */
+  depth(record: number, depth: number, count = 1): void {
+    this.#f64[(record >> 3) + DEPTH + bucketOf(depth)]! += count
   }
 
   /** `count` things were taken that had each waited `us`. Kept in tenths of a µs. */
   waited(record: number, us: number, count = 1): void {
-    if (!this.#enabled) return
     const tenths = us > 0 ? (us < LONG_US ? (us * 10) | 0 : Math.min(us * 10, 0xffffffff)) : 0
     this.#f64[(record >> 3) + TIME + bucketOf(tenths)]! += count
   }
@@ -66,7 +61,6 @@ export class Handoffs {
   /** A service of the queue took `count`, and ended because it was empty, or because the limit was reached. */
   served(record: number, count: number, reachedLimit: boolean): void {
     this.#f64[(record >> 3) + DEQUEUED]! += count
-    if (!this.#enabled) return
     this.#f64[((record + AT.batch) >> 3) + bucketOf(count)]!++
     this.#f64[(record + (reachedLimit ? AT.endedLimit : AT.endedEmpty)) >> 3]!++
   }

@@ -69,16 +69,19 @@ function declare(list: string[], name: string): number {
 }
 
 /**
- * The profile of one handle to a lock. It remembers where the counts of its last site are, and thereby what its holder
- * will be counted for when it leaves; no clock is read unless the CPU measures times.
+ * The profile of one handle to a lock. It knows where this CPU's counts of its class are, for each site, and of which site
+ * its holder is; no clock is read unless the CPU measures times. Places are numbers, because a handle that is taken at
+ * several sites in turn would pay for each reference that it has to remember.
  */
 export class LockProfile {
   readonly #class: number
   #cpu: Cpu | undefined = undefined
+  #f64: Float64Array = NOWHERE
+  /** Where the counts begin, among the doubles of the machine's memory, by site; 0 where they are not known yet. */
+  #places: number[] = []
+  /** Of the last site. */
   #site = 0
-  #count: Float64Array = NOWHERE
-  /** This CPU's counts of the class, by site. */
-  #counts: (Float64Array | undefined)[] = []
+  #at = 0
   #since = 0
 
   constructor(lockClass: number) {
@@ -87,8 +90,7 @@ export class LockProfile {
 
   /** Acquired at once. */
   taken(cpu: Cpu, site: number): void {
-    if (cpu !== this.#cpu || site !== this.#site) this.#open(cpu, site)
-    this.#count[COUNT]!++
+    this.#f64At(cpu, site)[this.#at + COUNT]!++
     if (cpu.profileLocks) this.#since = cpu.clock.now()
   }
 
@@ -99,18 +101,27 @@ export class LockProfile {
 
   /** Acquired, after it was found held at `began`. */
   waited(cpu: Cpu, site: number, began: number): void {
-    if (cpu !== this.#cpu || site !== this.#site) this.#open(cpu, site)
+    const f64 = this.#f64At(cpu, site)
+    const at = this.#at
     const now = cpu.profileLocks ? cpu.clock.now() : 0
-    countWait(this.#count, now - began)
+    f64[at + COUNT]!++
+    f64[at + COUNT_LOCK]!++
+    f64[at + WAIT_TOTAL]! += now - began
+    if (now - began > f64[at + WAIT_MAX]!) f64[at + WAIT_MAX] = now - began
     this.#since = now
   }
 
   /** Released; `wanted` says that somebody waited for it meanwhile. */
   released(cpu: Cpu, wanted: boolean): void {
     // One that others took since by the same handle (readers, in tests) is counted where it belongs all the same.
-    if (cpu !== this.#cpu) this.#open(cpu, this.#site)
-    if (cpu.profileLocks) countHold(this.#count, cpu.clock.now() - this.#since)
-    if (wanted) this.#count[COUNT_HOLD]!++
+    const f64 = cpu === this.#cpu ? this.#f64 : this.#f64At(cpu, this.#site)
+    const at = this.#at
+    if (cpu.profileLocks) {
+      const us = cpu.clock.now() - this.#since
+      f64[at + TOTAL]! += us
+      if (us > f64[at + MAX]!) f64[at + MAX] = us
+    }
+    if (wanted) f64[at + COUNT_HOLD]!++
   }
 
   /** Held again by the same holder, after a wait for which it was released: an acquisition is counted once. */
@@ -118,27 +129,20 @@ export class LockProfile {
     if (cpu.profileLocks) this.#since = cpu.clock.now()
   }
 
-  #open(cpu: Cpu, site: number): void {
-    if (cpu !== this.#cpu) this.#counts = countsBySite(cpu, this.#class)
-    this.#count = this.#counts[site] ?? countsOf(cpu, this.#class, site)
-    this.#cpu = cpu
+  /** From now on `#at` is where the counts of this CPU and site begin. */
+  #f64At(cpu: Cpu, site: number): Float64Array {
+    if (cpu !== this.#cpu) {
+      this.#cpu = cpu
+      this.#f64 = cpu.memory.f64
+      this.#places = placesBySite(cpu, this.#class)
+    }
     this.#site = site
+    this.#at = this.#places[site]! || placeOf(cpu, this.#class, site)
+    return this.#f64
   }
 }
 
-const NOWHERE = new Float64Array(LockCounters.counters.length)
-
-function countWait(count: Float64Array, us: number): void {
-  count[COUNT]!++
-  count[COUNT_LOCK]!++
-  count[WAIT_TOTAL]! += us
-  if (us > count[WAIT_MAX]!) count[WAIT_MAX] = us
-}
-
-function countHold(count: Float64Array, us: number): void {
-  count[TOTAL]! += us
-  if (us > count[MAX]!) count[MAX] = us
-}
+const NOWHERE = new Float64Array(0)
 
 /** One turn of a busy wait: a CPU that waits for a lock still serves IPIs, for the lock's holder may wait for that. */
 export function spin(cpu: Cpu): void {
@@ -147,42 +151,43 @@ export function spin(cpu: Cpu): void {
   if (cpu.ipi.serve() === 0) cpu.host.relax(cpu)
 }
 
-/** A CPU's counts, by class and site. */
-const COUNTS = Symbol('lock counts')
+/** A CPU's places of counts, by class and site. */
+const PLACES = Symbol('lock counts')
 
-function countsBySite(cpu: Cpu, lockClass: number): (Float64Array | undefined)[] {
-  const byClass = cpu.slot<(Float64Array | undefined)[][]>(COUNTS, () => [])
-  byClass[lockClass] ??= []
+function placesBySite(cpu: Cpu, lockClass: number): number[] {
+  const byClass = cpu.slot<number[][]>(PLACES, () => [])
+  byClass[lockClass] ??= sites.map(() => 0)
   return byClass[lockClass]
 }
 
-function countsOf(cpu: Cpu, lockClass: number, site: number): Float64Array {
-  const bySite = countsBySite(cpu, lockClass)
-  bySite[site] ??= open(cpu, lockClass, site)
-  return bySite[site]
+/** Where this CPU's counts of (class, site) begin, among doubles: those of the class alone where all numbers are taken. */
+function placeOf(cpu: Cpu, lockClass: number, site: number): number {
+  const places = placesBySite(cpu, lockClass)
+  places[site] ||= open(cpu, lockClass, site)
+  return places[site]
 }
 
-function open(cpu: Cpu, lockClass: number, site: number): Float64Array {
+function open(cpu: Cpu, lockClass: number, site: number): number {
   const text = `${classes[lockClass]!}@${sites[site]!}`
-  const place = placeOf(cpu.names, text, site === 0 ? Limits.lockClasses : Limits.lockClasses - RESERVED)
-  if (place >= 0) return cpu.lockCounts(place)
+  const number = numberOf(cpu.names, text, site === 0 ? Limits.lockClasses : Limits.lockClasses - RESERVED)
+  if (number >= 0) return cpu.counterPage.open(LockCounters, number).byteOffset >> 3
   assert(site !== 0, 'there are at most 64 lock classes')
-  return countsOf(cpu, lockClass, 0)
+  return placeOf(cpu, lockClass, 0)
 }
 
-/** The place of (class, site) on this machine, found or taken; -1 when all below `end` are others'. */
-function placeOf(names: Names, text: string, end: number): number {
+/** The number of (class, site) on this machine, found or taken; -1 when all below `end` are others'. */
+function numberOf(names: Names, text: string, end: number): number {
   const hash = hashName(text) | 0
-  for (let place = 0; place < end; place++) {
-    const name = `lock/${place}`
+  for (let number = 0; number < end; number++) {
+    const name = `lock/${number}`
     let owner = names.find(name)
     if (owner === 0 && claim(names, name, hash)) {
       names.add(`${name}=${text}`, 1)
-      return place
+      return number
     }
     // Somebody may have been quicker.
     if (owner === 0) owner = names.find(name)
-    if (owner === hash) return place
+    if (owner === hash) return number
   }
   return -1
 }

@@ -685,7 +685,9 @@ export class Ports {
     const word = (port.record >> 2) + DEPTH
     const before = this.#i32[word]!
     this.#i32[word] = before + count
-    this.#handoffs.enqueued(this.#recordOf(port, message), count, before + count)
+    const record = this.#recordOf(port, message)
+    this.#handoffs.enqueued(record, count)
+    this.#handoffs.depth(record, before + count, count)
     if (before === 0) this.#notify(port)
   }
 
