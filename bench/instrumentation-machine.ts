@@ -65,7 +65,10 @@ export class LoadedMachine {
     return loaded
   }
 
-  /** What the load has done in a time of `ms`, in its own unit (UNIT), by the seconds of processor that it took. */
+  /**
+   * What the load does in `ms` of processor time, in its own unit (UNIT), by the seconds of processor that it took: however
+   * seldom this process has a processor, each measurement is as long.
+   */
   async measure(ms: number): Promise<number> {
     const { memory } = this.#machine
     tellLoad(memory, this.#load, 'run')
@@ -73,14 +76,17 @@ export class LoadedMachine {
     await this.#pause(20)
     const before = this.#done()
     const began = process.cpuUsage()
-    await this.#pause(ms)
-    const { user, system } = process.cpuUsage(began)
-    const done = this.#done() - before
+    const spent = () => {
+      const { user, system } = process.cpuUsage(began)
+      return (user + system) / 1e6
+    }
+    while (spent() < ms / 1000) await this.#pause(10)
+    const rate = (this.#done() - before) / spent()
     tellLoad(memory, this.#load, 'rest')
     await this.#pause(20)
     const errors = loadErrors(readLoad(memory, this.#load))
     if (Object.keys(errors).length > 0) throw new Error(`the load met errors: ${JSON.stringify(errors)}`)
-    return done / ((user + system) / 1e6)
+    return rate
   }
 
   /** For whoever wants to see what was counted. */

@@ -11,6 +11,7 @@
 import { Errno, KernelError } from '../base/errno.ts'
 import type { Address } from '../base/struct.ts'
 import type { Cpu } from '../kernel/cpu.ts'
+import { POINT } from '../kernel/handoff.ts'
 import {
   type Deliver,
   DeviceCounters,
@@ -106,6 +107,8 @@ export class TunQueue implements DeviceQueue {
   readonly #mbufs: Mbufs
   readonly #u32: Uint32Array
   readonly #count: Float64Array
+  /** The record of what waits in the kernel's queue for this CPU. */
+  readonly #record: number
   /** Where the machine's memory lies in the process: a pointer is this plus an address. */
   readonly #base: Pointer
   readonly #u8: Uint8Array
@@ -147,6 +150,7 @@ export class TunQueue implements DeviceQueue {
     this.#mbufs = Mbufs.of(cpu)
     this.#u32 = cpu.memory.u32
     this.#count = deviceCounts(cpu)
+    this.#record = cpu.handoffs.record(POINT.rx, cpu.index)
     this.#base = system.pointer(cpu.memory.u8)
     this.#u8 = cpu.memory.u8
     this.#u16 = cpu.memory.u16
@@ -186,7 +190,16 @@ export class TunQueue implements DeviceQueue {
         deliver(this.#take(bytes))
       }
     }
+    if (taken > 0) this.#counted(taken)
     return taken
+  }
+
+  /** Of the kernel's queue only that is known which one service has found: how much more there was at the limit is not. */
+  #counted(taken: number): void {
+    const { handoffs } = this.#cpu
+    handoffs.enqueued(this.#record, taken)
+    handoffs.depth(this.#record, taken)
+    handoffs.served(this.#record, taken, this.#more)
   }
 
   transmit(packet: Address): boolean {

@@ -16,7 +16,7 @@ describe('handoff', () => {
       for (const source of [0, 1, 2]) {
         for (const target of [0, 1, 2]) {
           n++
-          const isProducers = ['ring', 'rx', 'free'].includes(point)
+          const isProducers = ['ring', 'rx', 'free', 'accept'].includes(point)
           const [counting, peer] = isProducers ? [source, target] : [target, source]
           cpus[counting]!.enqueued(cpus[counting]!.record(POINT[point], peer), n)
           cpus[target]!.served(cpus[target]!.record(POINT[point], source), n - 1, false)

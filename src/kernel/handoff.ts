@@ -24,7 +24,7 @@ export const POINT = Object.fromEntries(HANDOFF_POINTS.map((name, i) => [name, i
  * Where the producer itself enqueues in the consumer's memory, it counts that. At ports the consumer does: a message is
  * put into a port's queue by the port's own CPU, wherever it came from.
  */
-const PRODUCER_COUNTS: readonly HandoffPoint[] = ['ring', 'rx', 'free']
+const PRODUCER_COUNTS: readonly HandoffPoint[] = ['ring', 'rx', 'free', 'accept']
 
 /** One CPU's hand-off records. Every method is a few adds: they are always on. */
 export class Handoffs {

@@ -24,7 +24,9 @@ export interface Identity {
   readonly drained?: true
 }
 
-const PORTS = ['port', 'netisr', 'snd', 'rcv', 'accept', 'tx', 'control'] as const
+const PORTS = ['port', 'netisr', 'snd', 'rcv', 'tx', 'control'] as const
+/** All whose enqueues are looked at one by one. */
+const QUEUES = [...PORTS, 'accept'] as const
 
 export const IDENTITIES: readonly Identity[] = [
   // Hand-offs.
@@ -36,17 +38,17 @@ export const IDENTITIES: readonly Identity[] = [
     unless: ['waiting:port messages'],
   },
   {
-    name: 'a port: each enqueue has seen a depth',
+    name: 'a port, an accept queue: each enqueue has seen a depth',
     left: ['depth#'],
     right: ['enqueued'],
-    each: PORTS,
+    each: QUEUES,
     where: ['depth#'],
   },
   {
-    name: 'a port: each dequeue has a time in queue',
+    name: 'a port, an accept queue: each dequeue has a time in queue',
     left: ['wait#'],
     right: ['dequeued'],
-    each: PORTS,
+    each: QUEUES,
     where: ['wait#'],
   },
   {
@@ -62,6 +64,13 @@ export const IDENTITIES: readonly Identity[] = [
     each: ['rx'],
   },
   {
+    name: 'an accept queue: enqueued = dequeued + dropped',
+    left: ['enqueued'],
+    right: ['dequeued', 'dropped'],
+    each: ['accept'],
+  },
+  { name: 'accept queues: got what came for listeners', left: ['tcp socket.accepted'], right: ['accept:enqueued'] },
+  {
     name: 'a ring, a device queue: each service has seen a depth',
     left: ['depth#'],
     right: ['batches'],
@@ -72,7 +81,7 @@ export const IDENTITIES: readonly Identity[] = [
     name: 'a service ended empty or at its limit',
     left: ['batches'],
     right: ['endedEmpty', 'endedLimit'],
-    each: [...PORTS, 'ring', 'rx', 'free'],
+    each: [...QUEUES, 'ring', 'rx', 'free'],
     where: ['batches'],
   },
   { name: 'memory that others freed came home', left: ['free:enqueued'], right: ['free:dequeued'] },
@@ -101,13 +110,13 @@ export const IDENTITIES: readonly Identity[] = [
   {
     name: 'doorbells rung, by all that ring them',
     left: ['cpu.doorbellsRung'],
-    right: ['ring:rung@source', 'rx:rung@source'],
+    right: ['ring:rung@source', 'rx:rung@source', 'load queue.doorbellsRung'],
     each: 'cpu',
   },
   {
     name: 'doorbells avoided, by all that look whether to ring',
     left: ['cpu.doorbellsAvoided'],
-    right: ['ring:avoided@source', 'rx:avoided@source'],
+    right: ['ring:avoided@source', 'rx:avoided@source', 'load queue.doorbellsAvoided'],
     each: 'cpu',
   },
 

@@ -46,7 +46,7 @@ export function delivered(counts: Pick<Counts, 'counters'>): number {
 }
 
 /** Points whose producer counts what it enqueues, because it does so itself. At all others a port's own CPU does, for whoever sent. */
-const BY_PRODUCER: ReadonlySet<HandoffPoint> = new Set(['ring', 'rx', 'free'])
+const BY_PRODUCER: ReadonlySet<HandoffPoint> = new Set(['ring', 'rx', 'free', 'accept'])
 
 /** Whether a point is that of message ports. */
 export function isPort(point: HandoffPoint): boolean {

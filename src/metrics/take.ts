@@ -12,7 +12,7 @@ import '../net/counters.ts'
 import '../net/hostcache/hostcache.ts'
 import '../service/echo.ts'
 import '../service/load.ts'
-import { type Counts, type HandoffRow, isPort } from './counts.ts'
+import type { Counts, HandoffRow } from './counts.ts'
 
 /** Where a port's record (kernel/port.ts) has the number of messages in its queue. */
 const PORT_DEPTH = 16
@@ -40,7 +40,7 @@ export function takeCounts(machine: Readable): Counts {
 function row(memory: Memory, { depth, wait, batch, ...counts }: HandoffReading): HandoffRow {
   const { point, source, target, enqueued, dequeued, dropped } = counts
   // What a device drops was never in its queue. Reader and writers are not of one instant: hence never less than 0.
-  const left = Math.max(0, enqueued - dequeued - (isPort(point) ? dropped : 0))
+  const left = Math.max(0, enqueued - dequeued - (point === 'rx' ? 0 : dropped))
   return {
     ...counts,
     length: point === 'ring' ? ringLength(memory, source, target) : left,

@@ -8,6 +8,7 @@ import type { Address } from '../base/struct.ts'
 import type { Transfer } from '../base/transfer.ts'
 import { Mbuf, type Mbufs } from '../device/mbuf.ts'
 import { define } from '../kernel/function.ts'
+import { POINT } from '../kernel/handoff.ts'
 import { EASYNC, MessageHeader } from '../kernel/message.ts'
 import { FREE_PORT, type Port, type PortId } from '../kernel/port.ts'
 import { Timer } from '../kernel/timer.ts'
@@ -49,6 +50,8 @@ const BACKLOG = 511
 interface Arrival {
   readonly listener: TcpListener
   readonly socket: TcpSocket
+  /** Since when it waits to be accepted, µs. */
+  readonly at: number
 }
 
 /** All TCP sockets of one host on one CPU. */
@@ -85,6 +88,8 @@ export class TcpSockets {
   readonly #retryTimer: Address
   readonly #unclaimed: { readonly pcb: Address; readonly requests: PortId }[] = []
   #arrivals: Arrival[] = []
+  /** The accept queue's record of hand-offs: from this CPU to itself, the notice having crossed already (`rcv`). */
+  readonly #accept: number
   /** Those that some CPU has let in before all knew of the listener, and so before its program was told that it is there. */
   readonly #early: Arrival[] = []
 
@@ -99,6 +104,7 @@ export class TcpSockets {
     this.transfer = memory.transfer
     this.mbufs = context.mbufs
     this.count = context.count(TcpSocketCounters)
+    this.#accept = cpu.handoffs.record(POINT.accept, cpu.index)
     this.#request = TcpRequest.cursor(memory)
     this.#notice = TcpNotice.cursor(memory)
     this.#ephemeral = new EphemeralPorts(cpu.random)
@@ -471,7 +477,10 @@ export class TcpSockets {
     socket.localPort = n.localPort
     socket.remotePort = n.remotePort
     socket.notice(0, 0, 0, n.limit)
-    this.#arrivals.push({ listener, socket })
+    const { cpu } = this.#context
+    this.#arrivals.push({ listener, socket, at: cpu.now })
+    cpu.handoffs.enqueued(this.#accept, 1)
+    cpu.handoffs.depth(this.#accept, this.#arrivals.length + this.#early.length)
     // Before the program is told, so that what it does comes behind it.
     const r = this.#request
     r.at = message
@@ -505,15 +514,25 @@ export class TcpSockets {
 
   /** The end of the batch: the programs are told what is new, each socket once. */
   #tellAll(): void {
+    const { handoffs, now } = this.#context.cpu
     while (this.#arrivals.length > 0) {
       const arrivals = this.#arrivals
       this.#arrivals = []
-      for (const { listener, socket } of arrivals) {
+      let accepted = 0
+      for (const arrival of arrivals) {
+        const { listener, socket, at } = arrival
         socket.isEarly = !listener.closed && !listener.isReady
-        if (listener.closed) socket.abort()
-        else if (socket.isEarly) this.#early.push({ listener, socket })
-        else listener.onConnection(socket)
+        if (listener.closed) {
+          handoffs.dropped(this.#accept)
+          socket.abort()
+        } else if (socket.isEarly) this.#early.push(arrival)
+        else {
+          handoffs.waited(this.#accept, now - at)
+          accepted++
+          listener.onConnection(socket)
+        }
       }
+      if (accepted > 0) handoffs.served(this.#accept, accepted, false)
     }
     if (this.#told.length > 0) {
       const told = this.#told

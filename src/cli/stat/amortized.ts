@@ -9,6 +9,9 @@ import { isPort } from '../../metrics/counts.ts'
 import { delivered, type HandoffRow, type Snapshot } from '../snapshot.ts'
 import { table } from '../table.ts'
 
+/** Queues that several CPUs write to without a lock. The others are the own CPU's. */
+const SHARED: ReadonlySet<string> = new Set(['ring', 'rx', 'free'])
+
 /** What one CPU did. */
 interface Cost {
   readonly queueOperations: number
@@ -73,7 +76,7 @@ function costOf(snapshot: Snapshot, cpu: number): Cost {
       (row) => row.rung + row.avoided,
     )
   const services = total(
-    (row) => !isPort(row.point) && toIt(row),
+    (row) => SHARED.has(row.point) && toIt(row),
     (row) => row.batches,
   )
   return {

@@ -2,7 +2,6 @@
 // each CPU as a whole. Of a queue it tells what its consumer has to do with; the doorbells are those that were rung for it.
 import type { Histogram } from '../../base/histogram.ts'
 import { HANDOFF_POINTS } from '../../kernel/layout.ts'
-import { isPort } from '../../metrics/counts.ts'
 import type { HandoffRow, Snapshot } from '../snapshot.ts'
 import { addRows, count, histogram, table } from '../table.ts'
 
@@ -79,7 +78,7 @@ function ofPoint(snapshot: Snapshot, cpu: number, row: HandoffRow): Workstream {
   // Not each point measures each: an empty histogram tells nothing.
   const [depth, wait, batch] = [row.depth, row.wait, row.batch].map(histogram) as [Histogram, Histogram, Histogram]
   const of = (measured: Histogram, value: number) => (measured.total === 0 ? Number.NaN : value)
-  const hasDoorbell = !isPort(row.point) && row.point !== 'free'
+  const hasDoorbell = row.point === 'ring' || row.point === 'rx'
   return {
     cpu,
     point: row.point,

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { ByHand } from '../../machine/testing/sim.ts'
 import { Answers } from './cell.ts'
+import { LoadQueueCounters } from './counters.ts'
 import { type LoadOptions, loadPlan } from './options.ts'
 import { LoadRegion, loadRegions } from './region.ts'
 
@@ -19,7 +20,9 @@ const load: LoadOptions = {
 function ends() {
   const machine = new ByHand(3, { regions: loadRegions(load) })
   const region = LoadRegion.find(machine.memory, load)
-  return machine.cpus.map((cpu, queue) => new Answers(cpu, loadPlan(load), region, queue))
+  return machine.cpus.map((cpu, queue) => {
+    return new Answers(cpu, loadPlan(load), region, queue, cpu.counterPage.open(LoadQueueCounters))
+  })
 }
 
 interface Taken {

@@ -13,6 +13,7 @@ import type { Address } from '../../base/struct.ts'
 import type { Cpu } from '../../kernel/cpu.ts'
 import { ringDoorbell } from '../../kernel/ipi.ts'
 import { CpuBlock } from '../../kernel/layout.ts'
+import { LoadQueueCounters } from './counters.ts'
 import type { LoadPlan } from './options.ts'
 import { Cell, type LoadRegion, QueueBlock } from './region.ts'
 
@@ -27,6 +28,7 @@ export type TakeAnswer = (
   seenAt: number,
 ) => void
 
+const C = LoadQueueCounters.index
 const NEXT = Cell.offset.next >> 2
 const ACKNOWLEDGED = Cell.offset.acknowledged >> 2
 const END = Cell.offset.end >> 2
@@ -55,14 +57,17 @@ export class Answers {
   /** Queues that are to get something: the first `#toldCount`, each once. */
   readonly #told: Int32Array
   #toldCount = 0
+  readonly #count: Float64Array
 
-  constructor(cpu: Cpu, plan: LoadPlan, region: LoadRegion, queue: number) {
+  /** `count`: of the queue (LoadQueueCounters). */
+  constructor(cpu: Cpu, plan: LoadPlan, region: LoadRegion, queue: number, count: Float64Array) {
     const queues = plan.cpus.length
     this.#cpu = cpu
     this.#i32 = cpu.memory.i32
     this.#region = region
     this.#connections = plan.connections
     this.#queue = queue
+    this.#count = count
     this.#cpus = plan.cpus
     this.#heads = Int32Array.from(plan.cpus, (_, i) => (region.queue(i) + QueueBlock.offset.answers) >> 2)
     this.#first = new Int32Array(queues).fill(LAST)
@@ -158,7 +163,7 @@ export class Answers {
     this.#first[home] = LAST
     const target = this.#cpus[home]!
     const state = this.#cpu.memory.layout.cpuBlock(target) + CpuBlock.offset.state
-    ringDoorbell(this.#cpu, target, state >> 2)
+    this.#count[ringDoorbell(this.#cpu, target, state >> 2) ? C.doorbellsRung : C.doorbellsAvoided]!++
   }
 
   #word(cell: number): number {

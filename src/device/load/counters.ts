@@ -24,6 +24,9 @@ export const LoadQueueCounters = counterSet('load queue', [
   /** Answers whose contents went to, or came from, another queue. */
   'forwarded',
   'taken',
+  /** Of other queues' CPUs, so that they take them. */
+  'doorbellsRung',
+  'doorbellsAvoided',
   /** SYNs that the host has refused because nobody listened: tried again. */
   'refused',
   /** Errors from here on. No mbuf for a packet: it is made later. */

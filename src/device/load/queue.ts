@@ -124,7 +124,7 @@ export class LoadQueue implements DeviceQueue {
     const maker = new Maker(cpu, this.#homes, plan.offload)
     const { count, latency } = { count: this.#count, latency: this.#latency }
     this.#clients = new Clients(cpu, plan, this.#region, queue, this.#homes, maker, templates, count, latency)
-    this.#answers = new Answers(cpu, plan, this.#region, queue)
+    this.#answers = new Answers(cpu, plan, this.#region, queue, count)
     this.#sweepLater()
   }
 

@@ -32,22 +32,26 @@ const lock = (site: string, count: number, countLock: number) => {
   return { name: 'giant', site, count, countLock, ...times }
 }
 
-const handoff = (source: number, enqueued: number): HandoffRow => ({
-  ...({ point: 'netisr', source, target: 0, enqueued, dequeued: 0, dropped: 0, length: 0, batches: 0 } as const),
-  ...{ endedEmpty: 0, endedLimit: 0, rung: 1, avoided: 2, depth: [], wait: [], batch: [] },
+const handoff = (source: number, enqueued: number, rung: number): HandoffRow => ({
+  ...({ point: 'netisr', source, target: 0, enqueued, dequeued: enqueued, dropped: 0, length: 0, batches: 0 } as const),
+  ...{ endedEmpty: 0, endedLimit: 0, rung, avoided: 2, depth: [], wait: [], batch: [] },
 })
 
 test('figures are differences of two readings, by time and by packet', () => {
-  const before = reading(1000, { exchanges: 100 }, { 'ip.delivered': 50, 'cpu.doorbellsRung': 7, 'cpu.sleeps': 1 })
-  const first = { ...before, counts: { ...before.counts, handoffs: [handoff(1, 5)], locks: [lock('input', 10, 2)] } }
-  const cpu = { 'ip.delivered': 150, 'cpu.doorbellsRung': 27, 'cpu.sleeps': 11, 'cpu.busyUs': 300, 'cpu.sleepUs': 100 }
+  const before = reading(1000, { exchanges: 100 }, { 'ip.delivered': 50, 'cpu.sleeps': 1 })
+  const first = { ...before, counts: { ...before.counts, handoffs: [handoff(1, 5, 1)], locks: [lock('input', 10, 2)] } }
+  // The doorbells of the load itself are none of the stack's.
+  const cpu = {
+    ...{ 'ip.delivered': 150, 'cpu.doorbellsRung': 77, 'cpu.sleeps': 11, 'cpu.contextSwitches': 5 },
+    ...{ 'cpu.busyUs': 300, 'cpu.sleepUs': 100 },
+  }
   const after = reading(3000, { exchanges: 500 }, cpu)
   after.load.latency.record(10_000)
   const second = {
     ...after,
     counts: {
       ...after.counts,
-      handoffs: [handoff(0, 10), handoff(1, 45)],
+      handoffs: [handoff(0, 10, 3), handoff(1, 45, 18)],
       locks: [lock('input', 60, 12), lock('output', 50, 10)],
     },
   }
@@ -62,8 +66,9 @@ test('figures are differences of two readings, by time and by packet', () => {
     locks: 1,
     contended: 0.2,
     contention: 0.2,
-    queued: 0.5,
+    queued: 1,
     sleeps: 0.1,
+    switches: 0.15,
     idle: 0.25,
   })
   // Tenths of a µs, as far as the buckets tell.
@@ -73,8 +78,8 @@ test('figures are differences of two readings, by time and by packet', () => {
     ['giant', 'output', 50, 0.5, 10, 0.2],
   ])
   assert.deepEqual(outcome.tables!.queues!.rows, [
-    ['netisr', 'the same CPU', 10, 0.1, 1, 2],
-    ['netisr', 'another CPU', 40, 0.4, 0, 0],
+    ['netisr', 'the same CPU', 10, 0.1, 3, 2],
+    ['netisr', 'another CPU', 40, 0.4, 17, 0],
   ])
 })
 

@@ -39,13 +39,16 @@ export function measured(load: LoadOptions, before: Reading, after: Reading): Me
       ...rates(load.workload, (name) => loaded(name) / seconds),
       packets: packets / seconds,
       ...latencies(before.load.latency, after.load.latency),
-      doorbells: cpu('doorbellsRung') / packets,
+      // Of the stack's queues: the clients of the load ring their own.
+      doorbells: queues.reduce((n, { rung }) => n + rung, 0) / packets,
       locks: acquired / packets,
       contended: contended / packets,
       // Where no lock is taken none is waited for.
       contention: acquired === 0 ? 0 : contended / acquired,
-      queued: queues.reduce((n, { enqueued }) => n + enqueued, 0) / packets,
+      // Each enqueue and each dequeue is one.
+      queued: queues.reduce((n, { enqueued, dequeued }) => n + enqueued + dequeued, 0) / packets,
       sleeps: cpu('sleeps') / packets,
+      switches: (cpu('sleeps') + cpu('contextSwitches')) / packets,
       idle: idle / Math.max(1, cpu('busyUs') + idle),
     },
     tables: { locks: lockTable(locks, packets), queues: queueTable(queues, packets) },
@@ -101,19 +104,21 @@ interface QueueDifference {
   readonly point: string
   readonly from: string
   readonly enqueued: number
+  readonly dequeued: number
   readonly rung: number
   readonly avoided: number
 }
 
 /** By point, and whether the one who put it in was another CPU. */
 function queueDifference(before: Reading['counts'], after: Reading['counts']): QueueDifference[] {
-  const sums = new Map<string, { point: string; from: string; enqueued: number; rung: number; avoided: number }>()
+  const sums = new Map<string, { -readonly [K in keyof QueueDifference]: QueueDifference[K] }>()
   const addAll = ({ handoffs }: Reading['counts'], sign: 1 | -1) => {
-    for (const { point, source, target, enqueued, rung, avoided } of handoffs) {
+    for (const { point, source, target, enqueued, dequeued, rung, avoided } of handoffs) {
       const from = source === target ? 'the same CPU' : 'another CPU'
       const key = `${point} ${from}`
-      const line = sums.get(key) ?? { point, from, enqueued: 0, rung: 0, avoided: 0 }
+      const line = sums.get(key) ?? { point, from, enqueued: 0, dequeued: 0, rung: 0, avoided: 0 }
       line.enqueued += sign * enqueued
+      line.dequeued += sign * dequeued
       line.rung += sign * rung
       line.avoided += sign * avoided
       sums.set(key, line)
@@ -121,7 +126,7 @@ function queueDifference(before: Reading['counts'], after: Reading['counts']): Q
   }
   addAll(after, 1)
   addAll(before, -1)
-  return [...sums.values()].filter(({ enqueued }) => enqueued > 0)
+  return [...sums.values()].filter(({ enqueued, dequeued }) => enqueued + dequeued > 0)
 }
 
 function queueTable(queues: readonly QueueDifference[], packets: number): MeasuredTable {
