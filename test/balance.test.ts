@@ -11,6 +11,7 @@ import { HANDOFF_POINTS } from '../src/kernel/layout.ts'
 import type { Memory } from '../src/kernel/memory.ts'
 import { EASYNC, Plain } from '../src/kernel/message.ts'
 import { NULL_PORT } from '../src/kernel/port.ts'
+import { SharedTimerCounters } from '../src/kernel/shared-timer.ts'
 import { MachineView } from '../src/machine/machine.ts'
 import { type SimMachine, simulate } from '../src/machine/sim.ts'
 import { ByHand } from '../src/machine/testing/sim.ts'
@@ -146,8 +147,10 @@ class Talk {
   }
 }
 
-/** Counters of devices that these hosts do not have. */
-const ELSEWHERE = new Set(LoadQueueCounters.counters.map((name) => `${LoadQueueCounters.name}.${name}`))
+/** Counters of a device that these hosts do not have, and of what connp-t has no use for. */
+const ELSEWHERE = new Set(
+  [LoadQueueCounters, SharedTimerCounters].flatMap(({ name, counters }) => counters.map((each) => `${name}.${each}`)),
+)
 
 /** The same counts, but for one that is wrong by one. `term` as in an Identity. */
 function falsified(counts: Counts, { each = 'machine' }: Identity, term: string): Counts {
@@ -263,7 +266,10 @@ describe('what waits', () => {
     for (let i = 0; i < 3; i++) cpus[1]!.ports.send(cpus[1]!.ports.lookup('late'), message())
     const counts = takeCounts(machine)
     assert.equal(memory.layout.cpus, 2)
-    assert.deepEqual(counts.waiting, [{ 'port messages': 0 }, { 'port messages': 3 }])
+    assert.deepEqual(counts.waiting, [
+      { 'port messages': 0, timers: 0 },
+      { 'port messages': 3, timers: 0 },
+    ])
     assert.deepEqual(
       counts.handoffs.map(({ point, enqueued, length }) => ({ point, enqueued, length })),
       [{ point: 'port', enqueued: 3, length: 3 }],

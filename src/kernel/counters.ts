@@ -123,6 +123,9 @@ export const CpuCounters = counterSet('cpu', [
   'messagesDropped',
   'messagesAborted',
   'messagesForwarded',
+  'messagesUnqueued', // to put-only ports, to FREE_PORT and NULL_PORT, and to ports that were closed: done by the sender
+  'messagesStray', // came by IPI for a port that was closed meanwhile
+  'repliesQueued', // replies that were put at a port, and did not free or complete their message
   'threadsStarted',
   'threadsExited',
   'threadsMigrated',
@@ -131,7 +134,8 @@ export const CpuCounters = counterSet('cpu', [
   'wakeups',
   'wakeupIpis',
   'signals',
-  'timersArmed',
+  'timersArmed', // all calls of arm: armed = rearmed + fired + cancelled + still armed
+  'timersRearmed',
   'timersFired',
   'timersCancelled',
   'cpusyncs',

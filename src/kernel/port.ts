@@ -87,6 +87,7 @@ const SENT = K.messagesSent
 const DIRECT = K.messagesDirect
 const RECEIVED = K.messagesReceived
 const REPLIED = K.messagesReplied
+const REPLIES_QUEUED = K.repliesQueued
 const TYPE = M.type >> 2
 /** Whether the processor makes plain stores visible in the order of the program (x86-TSO). */
 const STORES_IN_ORDER = typeof process !== 'undefined' && (process.arch === 'x64' || process.arch === 'ia32')
@@ -572,6 +573,7 @@ export class Ports {
 
   #putSpecial(id: PortId, kind: number, message: Address): number {
     this.#i32[message >> 2]! &= ~QUEUED
+    this.#count[K.messagesUnqueued]!++
     if (kind === PUT_ONLY) {
       const run = this.#i32[(this.#records + id * PORT_BYTES + AT.handler) >> 2]!
       functionOf(run)(this.#cpu, message, id, 0, this.#index)
@@ -615,6 +617,7 @@ export class Ports {
       'a reply port exists as long as replies are under way',
     )
     words[message >> 2] = flags | REPLY | DONE | QUEUED
+    this.#count[REPLIES_QUEUED]!++
     this.#u16[(message >> 1) + FROM] = this.#index
     this.#f64[(message >> 3) + QUEUED_AT] = this.#cpu.now
     const target = home & 0xffff
@@ -787,6 +790,7 @@ export class Ports {
   /** The port is not here: it was closed while the message was under way. */
   #stray(id: PortId, message: Address): void {
     const home = this.#i32[this.#homes + id]!
+    // One that goes after its port is under way anew.
     if (home >>> 16 !== PortKind.none && (home & 0xffff) !== this.#index) {
       // It moved: the message runs after it. Order holds, for `move` waits until nothing is under way.
       this.#cpu.ipi.put(home & 0xffff, id, message)
@@ -794,6 +798,7 @@ export class Ports {
     }
     assert((this.#flags(message) & REPLY) === 0, 'a reply port exists as long as replies are under way')
     this.#i32[message >> 2]! &= ~QUEUED
+    this.#count[K.messagesStray]!++
     this.#finish(message, Errno.ENXIO)
   }
 }

@@ -324,8 +324,10 @@ export class Timers implements TimerSet {
   /** As `arm`, but for a time of the machine's clock, in µs; one that is over fires in the next turn. */
   armAt(timer: Address, deadlineUs: number, run: FunctionId, argument = 0): void {
     const wheel = this.#wheel
-    if (this.isArmed(timer)) wheel.relink(timer, deadlineUs, run, argument)
-    else wheel.link(timer, deadlineUs, run, argument)
+    if (this.isArmed(timer)) {
+      wheel.relink(timer, deadlineUs, run, argument)
+      this.#cpu.count[K.timersRearmed]!++
+    } else wheel.link(timer, deadlineUs, run, argument)
     this.#cpu.count[K.timersArmed]!++
   }
 

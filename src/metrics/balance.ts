@@ -96,6 +96,24 @@ export const IDENTITIES: readonly Identity[] = [
   },
   { name: 'IPIs sent = received, at rest', left: ['cpu.ipisSent'], right: ['cpu.ipisReceived', 'ring:length'] },
   {
+    name: 'messages sent, forwarded and queued as replies = done by a call + enqueued, at rest',
+    left: ['cpu.messagesSent', 'cpu.messagesForwarded', 'cpu.repliesQueued'],
+    right: ['cpu.messagesDirect', 'cpu.messagesUnqueued', 'cpu.messagesStray', 'ports:enqueued'],
+    unless: ['ring:length'],
+  },
+  {
+    name: 'timers: armed = armed anew + fired + cancelled + still armed',
+    left: ['cpu.timersArmed'],
+    right: ['cpu.timersRearmed', 'cpu.timersFired', 'cpu.timersCancelled', 'waiting:timers'],
+    each: 'cpu',
+  },
+  {
+    name: 'shared timers: armed = armed anew + fired + cancelled',
+    left: ['shared timer.timersArmed'],
+    right: ['shared timer.timersRearmed', 'shared timer.timersFired', 'shared timer.timersCancelled'],
+    drained: true,
+  },
+  {
     name: 'messages received = dequeued at ports',
     left: ['cpu.messagesReceived'],
     right: ['ports:dequeued@target'],
@@ -297,6 +315,35 @@ export const IDENTITIES: readonly Identity[] = [
     right: ['tcp socket.received', 'tcp socket.receiveDropped'],
   },
   { name: 'tcp: opened = closed', left: ['tcp.opened'], right: ['tcp.closed'], drained: true },
+
+  // The network, downwards.
+  {
+    name: 'ip: sent what tcp, udp, icmp and igmp gave it, or tells why not',
+    left: ['tcp.sent', 'udp.sent', 'icmp.echoRequests', 'icmp.sentRequests', 'icmp.sentErrors', 'group.sent'],
+    right: [
+      'ip.sent',
+      'ip.sentDatagramsFragmented',
+      'ip.sentInside',
+      'ip.sendNoRoute',
+      'ip.sendNoAddress',
+      'ip.sendNoMbuf',
+      'ip.sendTooLong',
+      'ip.sendNotAllowed',
+    ],
+  },
+  {
+    name: 'ether: transmitted what ip and arp gave it, but for what arp holds',
+    left: [
+      'ip.sent',
+      'ip.sentFragments',
+      'arp.packetsReleased',
+      'arp.requestsSent',
+      'arp.probesSent',
+      'arp.repliesSent',
+    ],
+    right: ['ether.transmitted', 'ip.sentLocal', 'ip.sentUnframed', 'arp.packetsHeld', 'arp.packetsRefused'],
+    unless: ['waiting:port messages'],
+  },
 
   // Between CPUs.
   { name: 'host cache: news sent = received', left: ['hostcache.newsSent'], right: ['hostcache.newsReceived'] },

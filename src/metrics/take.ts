@@ -1,9 +1,10 @@
 // Reads the counts of a running machine out of its memory: from any thread, at any time, without disturbing it.
 import { Limits } from '../base/limits.ts'
 import type { HandoffReading } from '../kernel/handoff.ts'
-import { PORT_BYTES, RingHeader } from '../kernel/layout.ts'
+import { PORT_BYTES, RingHeader, WHEEL_BYTES } from '../kernel/layout.ts'
 import { readLockSites } from '../kernel/lock.ts'
 import type { Memory } from '../kernel/memory.ts'
+import { TimerWheel } from '../kernel/timer.ts'
 import type { Machine } from '../machine/machine.ts'
 // A reader knows a set of counters by its name: they are declared here too, where no packet passes.
 import '../device/spec.ts'
@@ -85,5 +86,6 @@ function waitingAt(memory: Memory, cpu: number): { [name: string]: number } {
   let ports = 0
   const first = layout.ports + cpu * Limits.portsPerCpu * PORT_BYTES
   for (let i = 0; i < Limits.portsPerCpu; i++) ports += memory.i32[(first + i * PORT_BYTES + PORT_DEPTH) >> 2]!
-  return { 'port messages': ports }
+  const timers = new TimerWheel(memory, layout.wheels + cpu * WHEEL_BYTES, cpu).linked
+  return { 'port messages': ports, timers }
 }

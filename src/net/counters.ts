@@ -40,7 +40,10 @@ export const ArpCounters = counterSet('arp', [
   'packetsRefused',
 ] as const)
 
-/** received + reassembled = delivered + fragments + dropped… */
+/**
+ * received + reassembled = delivered + fragments + dropped…; what the transports sent = sent + sentDatagramsFragmented +
+ * sentInside + sendNoRoute + sendNoAddress + sendNoMbuf + sendTooLong + sendNotAllowed
+ */
 export const IpCounters = counterSet('ip', [
   'received',
   'delivered',
@@ -61,6 +64,11 @@ export const IpCounters = counterSet('ip', [
   'droppedLayout',
   'sent',
   'sentFragments',
+  // Of those sent, fragments included: to the host itself, and to a device whose frames begin with the IP header.
+  'sentLocal',
+  'sentUnframed',
+  // To a group, for the host's own members or for nobody: it does not leave.
+  'sentInside',
   'sentDatagramsFragmented',
   'sendNoRoute',
   'sendNoAddress',
@@ -97,6 +105,8 @@ export const IcmpCounters = counterSet('icmp', [
   'droppedChecksum',
   'droppedBroadcast',
   'droppedNoMbuf',
+  // Of EchoSender.
+  'sentRequests',
   'sentErrors',
   'errorsNotAllowed',
   'errorsRateLimited',
@@ -236,6 +246,8 @@ export const GroupCounters = counterSet('group', [
   'droppedChecksum',
   'droppedTtl',
   'droppedTarget',
+  // Messages that IP was given, and of which kinds there were to be some.
+  'sent',
   'sentReports',
   'sentLeaves',
   'suppressed',

@@ -4,6 +4,7 @@ import { Errno } from '../../base/errno.ts'
 import type { MbufCursor } from '../../device/mbuf.ts'
 import { Family } from '../address.ts'
 import type { NetContext } from '../context.ts'
+import { IcmpCounters } from '../counters.ts'
 import type { Endpoint } from '../endpoint.ts'
 import { IpProtocol } from '../ip/header.ts'
 import { DEFAULT_TTL, type IpOutput } from '../ip/output.ts'
@@ -14,11 +15,13 @@ export class EchoSender {
   readonly #context: NetContext
   readonly #m: MbufCursor
   readonly #output: IpOutput
+  readonly #count: Float64Array
 
   constructor(context: NetContext, output: IpOutput) {
     this.#context = context
     this.#m = context.mbuf()
     this.#output = output
+    this.#count = context.count(IcmpCounters)
   }
 
   /** Sends a request with `length` bytes of data that count up. Returns 0 or an errno. */
@@ -44,6 +47,7 @@ export class EchoSender {
     m.protocol = IpProtocol.icmp
     m.ttl = DEFAULT_TTL
     m.trafficClass = 0
+    this.#count[IcmpCounters.index.sentRequests]!++
     return this.#output.output(packet)
   }
 }

@@ -112,6 +112,7 @@ export class IgmpOutput {
     m.protocol = IpProtocol.igmp
     m.ttl = 1
     m.trafficClass = TRAFFIC_CLASS
+    this.#count[C.sent]!++
     if (this.#output.outputAlert(packet, iface) !== 0) this.#count[C.sendErrors]!++
   }
 }

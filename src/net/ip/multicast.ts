@@ -74,6 +74,7 @@ export class MulticastOutput {
     const leaves = !iface.loopback && m.ttl > 0
     const returns = isBroadcast || ((isLooped || iface.loopback) && this.#groups.accepts(iface.index, INET, m.target))
     if (!leaves) {
+      this.#count[C.sentInside]!++
       if (returns) return this.#loop(packet, iface)
       mbufs.free(packet)
       return 0
@@ -126,7 +127,7 @@ export class MulticastOutput {
     // Whoever receives it keeps it: it may not refer to what belongs to the sender.
     const own = this.#context.mbufs.detach(packet)
     if (own === 0) {
-      this.#count[C.sendNoMbuf]!++
+      this.#groupCount[G.loopNoMbuf]!++
       return Errno.ENOBUFS
     }
     m.at = own
@@ -208,7 +209,10 @@ export class MulticastOutput {
     if (iface.info.framing === 'ethernet') {
       return this.#ether.output(iface, packet, INET, m.network + AT.destination, isBroadcast)
     }
-    if (iface.queue !== undefined) return iface.queue.transmit(packet)
+    if (iface.queue !== undefined) {
+      this.#count[C.sentUnframed]!++
+      return iface.queue.transmit(packet)
+    }
     m.interfaceIndex = iface.index
     const { cpus } = iface.info
     const cpu = cpus[this.#context.cpu.index % cpus.length]!

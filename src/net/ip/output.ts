@@ -205,7 +205,10 @@ export class IpOutput {
   /** To the interface's queue of this CPU, or to a CPU that has one. */
   #transmit(iface: Interface, packet: Address, toBroadcast: boolean): boolean {
     if (iface.queue === undefined) return this.#transmitElsewhere(iface, packet, toBroadcast)
-    if (iface.info.framing === 'ip') return iface.queue.transmit(packet)
+    if (iface.info.framing === 'ip') {
+      this.#count[C.sentUnframed]!++
+      return iface.queue.transmit(packet)
+    }
     return this.#ether.output(iface, packet, INET, this.#nextHop, toBroadcast)
   }
 
@@ -250,6 +253,7 @@ export class IpOutput {
     m.flags = MbufFlag.LOOPBACK | ((m.flags & MbufFlag.PARTIAL_CHECKSUM) !== 0 ? MbufFlag.CHECKED : 0)
     m.interfaceIndex = 0
     this.#count[C.sent]!++
+    this.#count[C.sentLocal]!++
     this.onLocal(own)
     return 0
   }
