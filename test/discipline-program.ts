@@ -2,7 +2,7 @@
 // the server takes all connections; the client's programs on all CPUs open them, send what is checked byte by byte when it comes
 // back, and close, some by a reset.
 import type { WireOptions, WireSide } from '../src/device/wire.ts'
-import { type Cpu, counterSet, type Thread } from '../src/kernel.ts'
+import { type Cpu, counterSet, type Thread, total } from '../src/kernel.ts'
 import type { Discipline } from '../src/net/discipline.ts'
 import type { TcpSocket } from '../src/socket/tcpsocket.ts'
 import { type HostConfig, Stack } from '../src/stack.ts'
@@ -19,6 +19,8 @@ export const ConversationCounters = counterSet('conversation', [
   'finished',
   /** Changes of a host's discipline. */
   'changed',
+  /** CPUs that have had some more turns since all were, in which they have taken in what others freed. */
+  'rested',
 ] as const)
 const C = ConversationCounters.index
 
@@ -51,6 +53,8 @@ const CLIENT = '10.0.0.1'
 /** Every eighth conversation ends by a reset in its middle. */
 const RESET_EVERY = 8
 const BYTES_MAX = 60_000
+const REST_TURNS = 10
+const REST_US = 10_000
 const PATTERN = Uint8Array.from({ length: 65_521 }, (_, i) => (i * 31 + (i >>> 8) * 7) & 255)
 
 export function wireOf(cpus: number): WireOptions {
@@ -107,6 +111,18 @@ function* change(
   }
 }
 
+/** Some more turns, when the last of all CPUs has finished. */
+function rest(client: Stack, count: Float64Array, cpus: number): void {
+  const { cpu } = client.context
+  let left = REST_TURNS
+  const turn = () => {
+    if (total(cpu.memory, ConversationCounters, 'finished') === cpus) left--
+    if (left > 0) cpu.timers.after(REST_US, turn)
+    else count[C.rested]!++
+  }
+  turn()
+}
+
 function listen(server: Stack, ready: () => void): void {
   const buffer = new Uint8Array(16_384)
   server.tcp.listen({ port: PORT, backlog: 1024 }, (error, listener) => {
@@ -136,7 +152,7 @@ function echo(socket: TcpSocket, buffer: Uint8Array): void {
   socket.onError = () => socket.close()
 }
 
-function converse(client: Stack, count: Float64Array, { conversations, atOnce }: ConversationData): void {
+function converse(client: Stack, count: Float64Array, { cpus, conversations, atOnce }: ConversationData): void {
   const { cpu } = client.context
   const buffer = new Uint8Array(16_384)
   let begun = 0
@@ -146,9 +162,9 @@ function converse(client: Stack, count: Float64Array, { conversations, atOnce }:
     begin(begun++)
   }
   const begin = (number: number) => {
-    const total = 1 + cpu.random.below(BYTES_MAX)
+    const length = 1 + cpu.random.below(BYTES_MAX)
     const from = cpu.random.below(PATTERN.length)
-    const abortsAt = number % RESET_EVERY === 0 ? Math.floor(total / 2) : Number.POSITIVE_INFINITY
+    const abortsAt = number % RESET_EVERY === 0 ? Math.floor(length / 2) : Number.POSITIVE_INFINITY
     let sent = 0
     let received = 0
     const socket = client.tcp.connect({ address: SERVER, port: PORT })
@@ -157,13 +173,16 @@ function converse(client: Stack, count: Float64Array, { conversations, atOnce }:
       if (isOver) return
       isOver = true
       over++
-      if (over === conversations) count[C.finished]!++
+      if (over === conversations) {
+        count[C.finished]!++
+        rest(client, count, cpus)
+      }
       next()
     }
     const fill = () => {
-      while (sent < total) {
+      while (sent < length) {
         const at = (from + sent) % PATTERN.length
-        const bytes = PATTERN.subarray(at, Math.min(PATTERN.length, at + total - sent))
+        const bytes = PATTERN.subarray(at, Math.min(PATTERN.length, at + length - sent))
         const taken = socket.send(bytes)
         sent += taken
         if (taken < bytes.length) return
@@ -196,7 +215,7 @@ function converse(client: Stack, count: Float64Array, { conversations, atOnce }:
         }
       }
       if (!socket.ended) return
-      if (received === total) count[C.echoed]!++
+      if (received === length) count[C.echoed]!++
       else count[C.wrong]!++
       socket.close()
       finish()
