@@ -670,14 +670,14 @@ export class HostCache {
 }
 
 /** A value and another, made one; 0 is none (tcp_hostcache of FreeBSD does it so: half of it is the latest). */
-function smooth(value: number, latest: number): number {
+export function smooth(value: number, latest: number): number {
   if (value === 0) return latest
   if (latest === 0) return value
   return Math.floor((value + latest) / 2)
 }
 
 /** As it is kept: 32 bits. */
-function whole(value: number): number {
+export function whole(value: number): number {
   assert(value >= 0, 'what a connection has found out is not negative')
   return Math.min(Math.floor(value), 0xffffffff)
 }
