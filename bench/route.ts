@@ -3,40 +3,11 @@
 //
 //     node --expose-gc dist/bench/route.js     (with --expose-gc it also says what a lookup allocates)
 import { Random } from '../src/base/random.ts'
-import { addressBytes, Family, networkBytes } from '../src/net/address.ts'
+import { randomRoutes, randomTargets } from '../src/lab/rival/prefix.ts'
+import { addressBytes, Family } from '../src/net/address.ts'
 import { type Route, RouteTable } from '../src/net/route/table.ts'
 
 const targetCount = 8192
-
-/** Prefixes as in a routing table: half of them as long as the longest common one, the rest shorter. */
-function randomRoutes(random: Random, family: Family, count: number): Route[] {
-  const bytes = addressBytes(family)
-  const [longest, shortest] = family === Family.inet ? [24, 12] : [48, 28]
-  const routes = new Map<string, Route>()
-  while (routes.size < count) {
-    const address = Uint8Array.from({ length: bytes }, () => random.below(256))
-    // IPv6 is given out of 2000::/3.
-    if (family === Family.inet6) address[0] = 0x20 | (address[0]! & 0x1f)
-    const length = random.chance(0.5) ? longest : shortest + random.below(longest - shortest)
-    const network = networkBytes(address, length)
-    routes.set(`${network.join('.')}/${length}`, { family, bytes: network, length, interfaceIndex: routes.size + 1 })
-  }
-  return [...routes.values()]
-}
-
-/** Addresses inside of random routes, next to each other in a memory. */
-function randomTargets(random: Random, family: Family, routes: readonly Route[]): Uint8Array {
-  const bytes = addressBytes(family)
-  const u8 = new Uint8Array(targetCount * bytes)
-  for (let target = 0; target < targetCount; target++) {
-    const route = routes[random.below(routes.length)]!
-    for (let index = 0; index < bytes; index++) {
-      const fixed = Math.min(Math.max(route.length - index * 8, 0), 8)
-      u8[target * bytes + index] = route.bytes[index]! | (random.below(256) & (0xff >>> fixed))
-    }
-  }
-  return u8
-}
 
 function linearLookup(routes: readonly Route[], u8: Uint8Array, address: number): Route | undefined {
   let longest: Route | undefined
@@ -76,7 +47,7 @@ for (const [name, family] of Object.entries(Family))
     const random = new Random(20040611)
     const bytes = addressBytes(family)
     const routes = randomRoutes(random, family, count)
-    const u8 = randomTargets(random, family, routes)
+    const u8 = randomTargets(random, family, routes, targetCount)
     const table = new RouteTable()
     const start = process.hrtime.bigint()
     for (const route of routes) table.insert(route)

@@ -2,8 +2,9 @@
 import type { Experiment } from './experiment.ts'
 import { coalescing } from './experiments/coalescing.ts'
 import { disciplines } from './experiments/disciplines.ts'
+import { hardParts } from './experiments/hard-parts.ts'
 import { messages } from './experiments/messages.ts'
 import { steering } from './experiments/steering.ts'
 import { workloads } from './experiments/workloads.ts'
 
-export const EXPERIMENTS: readonly Experiment[] = [disciplines, workloads, steering, coalescing, messages]
+export const EXPERIMENTS: readonly Experiment[] = [disciplines, workloads, steering, coalescing, messages, hardParts]

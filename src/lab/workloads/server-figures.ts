@@ -81,7 +81,10 @@ function latencies(before: Histogram, after: Histogram): { readonly [name: strin
 
 type LockDifference = Pick<LockSiteReading, 'name' | 'site' | 'count' | 'countLock'>
 
-function lockDifference(before: readonly LockSiteReading[], after: readonly LockSiteReading[]): LockDifference[] {
+export function lockDifference(
+  before: readonly LockSiteReading[],
+  after: readonly LockSiteReading[],
+): LockDifference[] {
   return after
     .map(({ name, site, count, countLock }) => {
       const earlier = before.find((line) => line.name === name && line.site === site)
@@ -91,7 +94,7 @@ function lockDifference(before: readonly LockSiteReading[], after: readonly Lock
     .sort((a, b) => b.count - a.count)
 }
 
-function lockTable(locks: readonly LockDifference[], packets: number): MeasuredTable {
+export function lockTable(locks: readonly LockDifference[], packets: number): MeasuredTable {
   return {
     columns: ['lock', 'taken at', 'times', 'times a packet', 'waited', 'share that waited'],
     rows: locks.map(({ name, site, count, countLock }) => {
@@ -100,7 +103,7 @@ function lockTable(locks: readonly LockDifference[], packets: number): MeasuredT
   }
 }
 
-interface QueueDifference {
+export interface QueueDifference {
   readonly point: string
   readonly from: string
   readonly enqueued: number
@@ -110,7 +113,7 @@ interface QueueDifference {
 }
 
 /** By point, and whether the one who put it in was another CPU. */
-function queueDifference(before: Reading['counts'], after: Reading['counts']): QueueDifference[] {
+export function queueDifference(before: Reading['counts'], after: Reading['counts']): QueueDifference[] {
   const sums = new Map<string, { -readonly [K in keyof QueueDifference]: QueueDifference[K] }>()
   const addAll = ({ handoffs }: Reading['counts'], sign: 1 | -1) => {
     for (const { point, source, target, enqueued, dequeued, rung, avoided } of handoffs) {
@@ -129,7 +132,7 @@ function queueDifference(before: Reading['counts'], after: Reading['counts']): Q
   return [...sums.values()].filter(({ enqueued, dequeued }) => enqueued + dequeued > 0)
 }
 
-function queueTable(queues: readonly QueueDifference[], packets: number): MeasuredTable {
+export function queueTable(queues: readonly QueueDifference[], packets: number): MeasuredTable {
   return {
     columns: ['point', 'put in by', 'times', 'times a packet', 'doorbells', 'doorbells avoided'],
     rows: queues.map(({ point, from, enqueued, rung, avoided }) => {
