@@ -62,6 +62,7 @@ export function* hostCachePart(thread: Thread, setup: PartSetup): Generator<void
       }
       // What is looked up must be of use to somebody, or it need not be done at all.
       if (sum < 0) throw new RangeError('what is known is not negative')
+      return TURN_PACKETS
     },
     visible: {
       everyUs: PROBE_US,

@@ -23,7 +23,8 @@ export default function program(cpu: Cpu, data: HardPartData): void {
     const probe = part.visible === undefined ? undefined : new Probe(cpu, part.visible)
     count[HardPartCounters.index.ready]!++
     for (;;) {
-      part.work()
+      // Who waits for others gives the processor away after a while, as one who waits for a lock does.
+      if (part.work() === 0) cpu.host.relax(cpu)
       probe?.look()
       yield* thread.pause()
     }

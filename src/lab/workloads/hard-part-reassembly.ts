@@ -74,11 +74,13 @@ export function* reassemblyPart(thread: Thread, setup: PartSetup): Generator<voi
   return {
     work() {
       delivered.publish()
+      const began = sent
       const end = Math.min(sent + TURN_PACKETS / FRAGMENTS, delivered.own + WINDOW)
       for (; sent < end; sent++) {
         const sender = senders[owners[sent & (ARRIVALS - 1)]!]![sent & (SENDERS - 1)]!
         for (let fragment = 0; fragment < FRAGMENTS; fragment++) arrive(sender, fragment)
       }
+      return sent - began
     },
   }
 }

@@ -55,7 +55,8 @@ export function* routePart(thread: Thread, setup: PartSetup): Generator<void, Wo
   let found = 0
   return {
     work() {
-      for (let left = TURN_PACKETS; left > 0; ) {
+      let left = TURN_PACKETS
+      while (left > 0) {
         const run = changes.before(left)
         if (run === 0) break
         for (let i = 0; i < run; i++) found += routes.lookup(targets + (next++ & (TARGETS - 1)) * ADDRESS) & 1
@@ -64,6 +65,7 @@ export function* routePart(thread: Thread, setup: PartSetup): Generator<void, Wo
       }
       // What is looked up must be of use to somebody, or it need not be done at all.
       if (found < 0) throw new RangeError('an interface has a number')
+      return TURN_PACKETS - left
     },
     visible: {
       everyUs: PROBE_US,

@@ -30,8 +30,8 @@ export const HardPartCounters = counterSet('lab hard part', [
 
 /** A part on one CPU. */
 export interface WorkingPart {
-  /** Packets of one turn. */
-  work(): void
+  /** Packets of one turn. How many were done: 0 where all that could be waits for messages. */
+  work(): number
   readonly visible?: Visible
 }
 
