@@ -5,9 +5,9 @@
 import { parseArgs } from 'node:util'
 import { wireRegions } from '../src/device/wire.ts'
 import { boot, total } from '../src/kernel.ts'
+import { untilHosts } from '../src/lab/tun/service-machine.ts'
 import { LoadCounters } from './tcp-load.ts'
 import { MemoryCounters, type MemoryData, wireOf } from './tcp-memory-program.ts'
-import { untilHosts } from './tcp-service-machine.ts'
 
 const { values } = parseArgs({ options: { connections: { type: 'string', default: '100000' } } })
 const connections = Number(values.connections)

@@ -1,10 +1,10 @@
-// Loads on the stack's own sockets, for a CPU program that is the client of tcp-service.ts.
+// Loads on the stack's own sockets, for a CPU program that is the client of src/lab/tun/service.ts.
 import { errnoName } from '../src/base/errno.ts'
 import { counterSet } from '../src/kernel.ts'
+import { MESSAGE_BYTES, Service } from '../src/lab/tun/peer.ts'
+import type { Block } from '../src/lab/tun/service.ts'
 import type { TcpSocket } from '../src/socket/tcpsocket.ts'
 import type { Stack } from '../src/stack.ts'
-import { MESSAGE_BYTES, Service } from './tcp-peer.ts'
-import type { Block } from './tcp-service.ts'
 
 /** `connected` and `ended` count connections, `bytes` what a bulk server was given or gave, `exchanges` answered questions. */
 export const LoadCounters = counterSet('bench', ['connected', 'ended', 'bytes', 'exchanges'] as const)

@@ -3,10 +3,10 @@
 import type { WireOptions, WireSide } from '../src/device/wire.ts'
 import type { Cpu } from '../src/kernel.ts'
 import { counterSet } from '../src/kernel.ts'
+import { Block, serveAll } from '../src/lab/tun/service.ts'
 import { HostCounters } from '../src/net/counters.ts'
 import { type HostConfig, Stack } from '../src/stack.ts'
 import { bulkOut, connectMany, exchange } from './tcp-load.ts'
-import { Block, serveAll } from './tcp-service.ts'
 
 export const SERVER_ADDRESS = '10.0.0.2'
 

@@ -5,12 +5,12 @@
 import { parseArgs } from 'node:util'
 import { wireRegions } from '../src/device/wire.ts'
 import { boot, total } from '../src/kernel.ts'
+import { untilHosts } from '../src/lab/tun/service-machine.ts'
 import { IpCounters } from '../src/net/counters.ts'
 import { compare, print, type Result } from './report.ts'
 import { judge } from './tcp-bar.ts'
 import { LoadCounters } from './tcp-load.ts'
 import { type MemoryData, wireOf } from './tcp-memory-program.ts'
-import { untilHosts } from './tcp-service-machine.ts'
 
 const { values } = parseArgs({
   options: { rounds: { type: 'string', default: '5' }, seconds: { type: 'string', default: '2' } },

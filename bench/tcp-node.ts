@@ -1,4 +1,4 @@
-// Unmodified Node programs on the stack against the same programs on the kernel: bench/tcp-node-program.ts, run by node
+// Unmodified Node programs on the stack against the same programs on the kernel: src/lab/tun/node-program.ts, run by node
 // in a namespace of its own behind a veth, and by `damselfly run` on a TUN device; the same C client, and wrk, as the load.
 // In turn, in one run.
 //
@@ -9,9 +9,7 @@ import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { libcUnavailable } from '../src/device/linux/library.ts'
-import { available, type Namespace, output } from '../test/namespace.ts'
-import { print, type Variant } from './report.ts'
-import { compareOrSay, judge } from './tcp-bar.ts'
+import { available, type Namespace, output } from '../src/lab/tun/namespace.ts'
 import {
   type ClientMode,
   KERNEL_ADDRESS,
@@ -21,7 +19,9 @@ import {
   untilPrinted,
   withPrograms,
   withVeth,
-} from './tcp-peer.ts'
+} from '../src/lab/tun/peer.ts'
+import { print, type Variant } from './report.ts'
+import { compareOrSay, judge } from './tcp-bar.ts'
 
 const { values } = parseArgs({
   options: {
@@ -40,7 +40,7 @@ const STACK_ADDRESS = '10.77.0.2'
 /** What is not counted before: Node compiles what is hot. */
 const WARM_MS = 1000
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
-const PROGRAM = here('./tcp-node-program.js')
+const PROGRAM = here('../src/lab/tun/node-program.js')
 
 interface Workload {
   /** For --only. */

@@ -10,9 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { configureInterface, QUEUE_LENGTH } from '../src/device/linux/interface.ts'
 import { libcUnavailable } from '../src/device/linux/library.ts'
-import { output } from '../test/namespace.ts'
-import { print, type Variant } from './report.ts'
-import { type Bar, compareOrSay, judge } from './tcp-bar.ts'
+import { output } from '../src/lab/tun/namespace.ts'
 import {
   type ClientMode,
   type ClientResult,
@@ -22,8 +20,10 @@ import {
   startServer,
   withPrograms,
   withVeth,
-} from './tcp-peer.ts'
-import { openServiceTun, SERVICE_ADDRESS, serviceMachine } from './tcp-service-machine.ts'
+} from '../src/lab/tun/peer.ts'
+import { openServiceTun, SERVICE_ADDRESS, serviceMachine } from '../src/lab/tun/service-machine.ts'
+import { print, type Variant } from './report.ts'
+import { type Bar, compareOrSay, judge } from './tcp-bar.ts'
 
 const { values } = parseArgs({
   options: {

@@ -12,7 +12,7 @@ import { assert } from '../src/base/assert.ts'
 import { configureInterface } from '../src/device/linux/interface.ts'
 import { libc } from '../src/device/linux/library.ts'
 import { openTun } from '../src/device/linux/tun.ts'
-import { available, Namespace, output } from '../test/namespace.ts'
+import { available, Namespace, output } from '../src/lab/tun/namespace.ts'
 import { costOfNothing, type UdpClientResult } from './udp-client.ts'
 
 const EAGAIN = 11

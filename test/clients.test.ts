@@ -12,9 +12,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Random } from '../src/base/random.ts'
 import { libcUnavailable } from '../src/device/linux/library.ts'
+import { available, Namespace } from '../src/lab/tun/namespace.ts'
 import { digest, Port, sample } from './client-service.ts'
 import { Command, environment, MAIN, until } from './command.ts'
-import { available, Namespace } from './namespace.ts'
 
 const self = fileURLToPath(import.meta.url)
 const SERVICE = fileURLToPath(new URL('./client-service.js', import.meta.url))

@@ -12,8 +12,8 @@ import { type Snapshot, sum } from '../src/cli/snapshot.ts'
 import { libc, libcUnavailable } from '../src/device/linux/library.ts'
 import { LinkType } from '../src/device/pcap/format.ts'
 import { readCapture } from '../src/device/pcap/reader.ts'
+import { available, Namespace } from '../src/lab/tun/namespace.ts'
 import { Command, environment, MAIN, until } from './command.ts'
-import { available, Namespace } from './namespace.ts'
 
 const self = fileURLToPath(import.meta.url)
 const FLOOD = process.env.DAMSELFLY_LONG === '1' ? 100_000 : 20_000

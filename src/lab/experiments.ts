@@ -5,6 +5,15 @@ import { disciplines } from './experiments/disciplines.ts'
 import { hardParts } from './experiments/hard-parts.ts'
 import { messages } from './experiments/messages.ts'
 import { steering } from './experiments/steering.ts'
+import { tun } from './experiments/tun.ts'
 import { workloads } from './experiments/workloads.ts'
 
-export const EXPERIMENTS: readonly Experiment[] = [disciplines, workloads, steering, coalescing, messages, hardParts]
+export const EXPERIMENTS: readonly Experiment[] = [
+  disciplines,
+  workloads,
+  steering,
+  coalescing,
+  messages,
+  hardParts,
+  tun,
+]

@@ -4,8 +4,8 @@ import { spawn } from 'node:child_process'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { libcUnavailable } from '../../src/device/linux/library.ts'
+import { available, inNamespace } from '../../src/lab/tun/namespace.ts'
 import { Command, environment, MAIN, until } from '../command.ts'
-import { available, inNamespace } from '../namespace.ts'
 
 const skip = available() ?? libcUnavailable()
 

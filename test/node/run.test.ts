@@ -7,8 +7,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { libcUnavailable } from '../../src/device/linux/library.ts'
+import { available, inNamespace, type Namespace } from '../../src/lab/tun/namespace.ts'
 import { Command, type Ended, environment, MAIN, until } from '../command.ts'
-import { available, inNamespace, type Namespace } from '../namespace.ts'
 
 const skip = available() ?? libcUnavailable()
 const OURS = '10.77.0.2'

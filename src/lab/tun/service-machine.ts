@@ -1,8 +1,8 @@
-// A machine of one CPU, on a thread of its own, that serves the services of tcp-service.ts on a TUN device.
-import { openTun, type TunHandle } from '../src/device/linux/tun.ts'
-import { boot, type Machine, total } from '../src/kernel.ts'
-import { HostCounters } from '../src/net/counters.ts'
-import type { ServiceData } from './tcp-service.ts'
+// A machine of one CPU, on a thread of its own, that serves the services of service.ts on a TUN device.
+import { openTun, type TunHandle } from '../../device/linux/tun.ts'
+import { boot, type Machine, total } from '../../kernel.ts'
+import { HostCounters } from '../../net/counters.ts'
+import type { ServiceData } from './service.ts'
 
 /** The stack's address on the device, whose other end is 10.77.0.1. */
 export const SERVICE_ADDRESS = '10.77.0.2'
@@ -20,7 +20,7 @@ export async function serviceMachine(tun: TunHandle, spins: boolean): Promise<Ma
   const data: ServiceData = { host: { name: 'services', index: 0, cpus: [0], interfaces } }
   const machine = await boot({
     cpus: 1,
-    program: new URL('./tcp-service.js', import.meta.url),
+    program: new URL('./service.js', import.meta.url),
     data,
     memoryBytes: 512 * 1024 * 1024,
     ...(spins ? { spinTurns: Number.POSITIVE_INFINITY } : {}),

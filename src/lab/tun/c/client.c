@@ -4,9 +4,10 @@
  *   client in      TARGET   takes from the service source
  *   client rr      TARGET   asks the service echo, on each connection one question at a time
  *   client connect TARGET   connects to the service short, asks, is answered, closes; again and again
+ *   client http    TARGET   as rr, with requests of HTTP; answers that are as long as the first
  *
  *   --connections 1   at a time
- *   --seconds 3       counted; --warm 500 ms before are not
+ *   --counted 3000    ms; --warm 500 ms before are not
  *   --bytes 64        of a question of rr
  *   --spin            never blocks
  *   --port            instead of the service's own
@@ -71,11 +72,11 @@ static int64_t cpu_ns(void) {
 static struct {
   const char *mode;
   struct sockaddr_in target;
-  int connections, question, spins;
+  int connections, question, answer, spins;
   int64_t warm_ns, counted_ns;
 } options;
 
-static char block[BLOCK];
+static char block[BLOCK], inbox[BLOCK];
 static int64_t start, counted_from, until, cpu_before;
 
 /* The time; begins to count when the warming is over. */
@@ -165,6 +166,24 @@ static void ask(struct connection *connection) {
   connection->answered = 0;
 }
 
+/* The request, and how long an answer is: its header says so. */
+static void learn_http(const char *host) {
+  options.question = snprintf(block, BLOCK, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", host);
+  struct connection one = { .fd = connected() };
+  ask(&one);
+  for (int length = 0; options.answer == 0;) {
+    ssize_t got = recv(one.fd, inbox + length, BLOCK - 1 - length, 0);
+    check(got >= 0, "recv");
+    if (got == 0) die("the server ended the connection");
+    inbox[length += got] = 0;
+    char *end = strstr(inbox, "\r\n\r\n"), *field = strcasestr(inbox, "\r\nContent-Length:");
+    if (end == NULL) continue;
+    if (strncmp(inbox, "HTTP/1.1 200 ", 13) != 0 || field == NULL || field > end) die("no answer with a length: %.100s", inbox);
+    options.answer = end + 4 - inbox + atoi(field + 17);
+  }
+  close(one.fd);
+}
+
 /* One connection, without epoll: the shortest way that there is. */
 static void exchange_one(void) {
   struct connection one = { .fd = connected() };
@@ -173,8 +192,8 @@ static void exchange_one(void) {
   int64_t now = start, alarmed = 0;
   for (;;) {
     ask(&one);
-    while (one.answered < options.question) {
-      ssize_t got = recv(one.fd, block, BLOCK, flags);
+    while (one.answered < options.answer) {
+      ssize_t got = recv(one.fd, inbox, BLOCK, flags);
       if (got < 0 && errno == EAGAIN) continue;
       check(got >= 0, "recv");
       if (got == 0) die("the server ended the connection");
@@ -218,12 +237,12 @@ static void exchange_many(void) {
     else if (now - heard > STUCK_NS) die("nothing was answered for 5 seconds");
     for (int i = 0; i < count; i++) {
       struct connection *connection = ready[i].data.ptr;
-      ssize_t got = recv(connection->fd, block, BLOCK, 0);
+      ssize_t got = recv(connection->fd, inbox, BLOCK, 0);
       if (got < 0 && errno == EAGAIN) continue;
       check(got >= 0, "recv");
       if (got == 0) die("the server ended a connection");
       connection->answered += got;
-      if (connection->answered < options.question) continue;
+      if (connection->answered < options.answer) continue;
       now = now_ns();
       took(now - connection->began);
       connection->began = now;
@@ -304,17 +323,18 @@ static void connect_many(void) {
 }
 
 int main(int count, char **arguments) {
-  if (count < 3) die("usage: client out|in|rr|connect TARGET [--connections 1] [--seconds 3] [--warm 500] [--bytes 64] [--spin] [--port P]");
+  if (count < 3) die("usage: client out|in|rr|connect|http TARGET [--connections 1] [--counted 3000] [--warm 500] [--bytes 64] [--spin] [--port P]");
   options.mode = arguments[1];
   int is_out = strcmp(options.mode, "out") == 0, is_in = strcmp(options.mode, "in") == 0;
   int is_rr = strcmp(options.mode, "rr") == 0, is_connect = strcmp(options.mode, "connect") == 0;
-  if (is_out + is_in + is_rr + is_connect == 0) die("%s is not out, in, rr or connect", options.mode);
-  int port = is_out ? SINK_PORT : is_in ? SOURCE_PORT : is_rr ? ECHO_PORT : SHORT_PORT;
+  int is_http = strcmp(options.mode, "http") == 0;
+  if (is_out + is_in + is_rr + is_connect + is_http == 0) die("%s is not out, in, rr, connect or http", options.mode);
+  int port = is_out ? SINK_PORT : is_in ? SOURCE_PORT : is_rr ? ECHO_PORT : is_http ? HTTP_PORT : SHORT_PORT;
   options.target = address_of(arguments[2], number(count, arguments, "--port", port));
   options.connections = number(count, arguments, "--connections", 1);
   options.question = number(count, arguments, "--bytes", MESSAGE);
   options.spins = wants(count, arguments, "--spin");
-  options.counted_ns = number(count, arguments, "--seconds", 3) * 1000000000;
+  options.counted_ns = number(count, arguments, "--counted", 3000) * 1000000;
   options.warm_ns = number(count, arguments, "--warm", 500) * 1000000;
   if (options.connections < 1) die("--connections: give at least 1");
   if (options.question < 1 || options.question > BLOCK) die("--bytes: give 1 to %d", BLOCK);
@@ -322,6 +342,8 @@ int main(int count, char **arguments) {
   signal(SIGALRM, on_alarm);
   alarm(options.warm_ns / 1000000000 + 6);
 
+  if (is_http) learn_http(arguments[2]);
+  else options.answer = options.question;
   if (is_out || is_in) bulk(is_out);
   else if (is_connect) connect_many();
   else if (options.connections == 1) exchange_one();

@@ -1,10 +1,10 @@
-// The services of bench/peer/server.c on the stack: a CPU program that makes a Stack and serves by its sockets directly,
+// The services of src/lab/tun/c/server.c on the stack: a CPU program that makes a Stack and serves by its sockets directly,
 // on the CPU itself. What one CPU reads goes through one scratch buffer; nothing is allocated per message.
-import type { Cpu } from '../src/kernel.ts'
-import { HostCounters } from '../src/net/counters.ts'
-import type { TcpSocket } from '../src/socket/tcpsocket.ts'
-import { type HostConfig, Stack } from '../src/stack.ts'
-import { MESSAGE_BYTES, Service } from './tcp-peer.ts'
+import type { Cpu } from '../../kernel.ts'
+import { HostCounters } from '../../net/counters.ts'
+import type { TcpSocket } from '../../socket/tcpsocket.ts'
+import { type HostConfig, Stack } from '../../stack.ts'
+import { MESSAGE_BYTES, Service } from './peer.ts'
 
 export interface ServiceData {
   readonly host: HostConfig

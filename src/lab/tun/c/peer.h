@@ -1,10 +1,11 @@
 /* What the server and the client of the benchmarks share: the services' ports, and a few lines about sockets.
  *
- * The services are the same wherever they run, on the kernel's sockets (server.c) or on the stack (bench/tcp-service.ts):
+ * The services are the same wherever they run, on the kernel's sockets (server.c) or on the stack (src/lab/tun/service.ts):
  *   echo    gives back what comes (RFC 862)
  *   sink    takes what comes (RFC 863)
  *   source  sends for as long as it is taken (RFC 864)
  *   short   reads a request of MESSAGE bytes, answers with as many, and closes first
+ *   http    a hello; where there is Node (src/lab/tun/node-program.ts)
  */
 #ifndef PEER_H
 #define PEER_H
@@ -27,7 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ECHO_PORT = 7, SINK_PORT = 9, SOURCE_PORT = 19, SHORT_PORT = 80 };
+enum { ECHO_PORT = 7, SINK_PORT = 9, SOURCE_PORT = 19, SHORT_PORT = 80, HTTP_PORT = 8080 };
 enum { MESSAGE = 64, BLOCK = 256 * 1024, EVENTS = 512 };
 
 static inline void die(const char *format, ...) {

@@ -1,4 +1,4 @@
-// Small C programs that tests and benchmarks need as peers: compiled when they are wanted, into a folder of the caller's.
+// Small C programs that tests, benchmarks and the laboratory need as peers: compiled when they are wanted, into a folder of the caller's.
 // Nothing of the stack itself is C.
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -18,7 +18,7 @@ export function compilerUnavailable(): string | undefined {
 
 /**
  * Compiles one file into `folder`; the path of the program.
- * @param source from the repository's root: `bench/peer/client.c`
+ * @param source from the repository's root: `src/lab/tun/c/client.c`
  * @throws Error with what the compiler printed
  */
 export function compile(source: string, folder: string): string {

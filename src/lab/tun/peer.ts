@@ -1,13 +1,13 @@
-// The outside of the TCP benchmarks: two network namespaces with a veth between them, the C programs of bench/peer, and
+// The outside of what is measured over TUN: two network namespaces with a veth between them, the C programs of src/lab/tun/c, and
 // the kernel's TCP as a server in the second namespace. Needs Linux, root and a C compiler.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { compile, compilerUnavailable } from '../test/c.ts'
-import { available, Namespace, output } from '../test/namespace.ts'
+import { compile, compilerUnavailable } from './compile.ts'
+import { available, Namespace, output } from './namespace.ts'
 
-/** The services of bench/peer/peer.h. */
+/** The services of src/lab/tun/c/peer.h. */
 export const Service = { echo: 7, sink: 9, source: 19, short: 80 } as const
 
 /** Bytes of a question, and of an answer. */
@@ -17,7 +17,7 @@ export const MESSAGE_BYTES = 64
 export const CLIENT_ADDRESS = '10.78.0.1'
 export const KERNEL_ADDRESS = '10.78.0.2'
 
-/** What bench/peer/client.c prints. Rates and percentiles are of the time counted. */
+/** What src/lab/tun/c/client.c prints. Rates and percentiles are of the time counted. */
 export interface ClientResult {
   readonly mode: ClientMode
   readonly connections: number
@@ -37,8 +37,8 @@ export interface ClientResult {
   readonly maxUs: number
 }
 
-/** `out`: the client sends; `in`: the server does; `rr`: question and answer; `connect`: a connection for each question. */
-export type ClientMode = 'out' | 'in' | 'rr' | 'connect'
+/** `out`: the client sends; `in`: the server does; `rr`: question and answer; `connect`: a connection for each question; `http`: requests. */
+export type ClientMode = 'out' | 'in' | 'rr' | 'connect' | 'http'
 
 export interface ClientOptions {
   readonly mode: ClientMode
@@ -54,6 +54,8 @@ export interface ClientOptions {
   readonly port?: number
 }
 
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const
+
 /** Why the peers cannot be had, or undefined. */
 export function peersUnavailable(): string | undefined {
   return available() ?? compilerUnavailable()
@@ -64,16 +66,25 @@ export interface Programs {
   readonly server: string
 }
 
-/** Compiles the peers into a temporary folder, which is there until `body` ends. */
+/** Compiles the peers into a temporary folder, which is there until `body` ends, or this process. */
 export async function withPrograms<Result>(body: (programs: Programs) => Promise<Result>): Promise<Result> {
   const folder = mkdtempSync(join(tmpdir(), 'damselfly-peer-'))
+  const remove = () => rmSync(folder, { recursive: true, force: true })
+  const onSignal = (signal: NodeJS.Signals) => {
+    remove()
+    process.kill(process.pid, signal)
+  }
+  process.once('exit', remove)
+  for (const signal of SIGNALS) process.once(signal, onSignal)
   try {
     return await body({
-      client: compile('bench/peer/client.c', folder),
-      server: compile('bench/peer/server.c', folder),
+      client: compile('src/lab/tun/c/client.c', folder),
+      server: compile('src/lab/tun/c/server.c', folder),
     })
   } finally {
-    rmSync(folder, { recursive: true, force: true })
+    process.off('exit', remove)
+    for (const signal of SIGNALS) process.off(signal, onSignal)
+    remove()
   }
 }
 
@@ -108,7 +119,16 @@ export async function withVeth<Result>(
 /** Runs the client to its end, in `namespace` or, without one, in this process's own. */
 export async function runClient(program: string, options: ClientOptions, namespace?: Namespace): Promise<ClientResult> {
   const { mode, target, seconds, warmMs = 500, connections = 1, spins = false, port } = options
-  const args = [mode, target, '--connections', `${connections}`, '--seconds', `${seconds}`, '--warm', `${warmMs}`]
+  const args = [
+    mode,
+    target,
+    '--connections',
+    `${connections}`,
+    '--counted',
+    `${Math.round(seconds * 1000)}`,
+    '--warm',
+    `${warmMs}`,
+  ]
   if (spins) args.push('--spin')
   if (port !== undefined) args.push('--port', `${port}`)
   const child = namespace === undefined ? spawn(program, args) : namespace.spawn(program, args)

@@ -1,7 +1,7 @@
-// The services of bench/peer/server.c, and a hello over HTTP, as anybody would write them for Node: the same file runs on
+// The services of src/lab/tun/c/server.c, and a hello over HTTP, as anybody would write them for Node: the same file runs on
 // the kernel (by node) and on the stack (by damselfly run). Prints "ready" when all of them listen.
 //
-//   node dist/bench/tcp-node-program.js [--cluster 2]
+//   node dist/src/lab/tun/node-program.js [--cluster 2]
 //
 // --cluster: Node's own way to use several cores, so many processes with the same ports.
 import cluster from 'node:cluster'

@@ -1,4 +1,4 @@
-// Network namespaces for tests and benchmarks: a network of their own, so that nothing they do touches the host's.
+// Network namespaces for tests, benchmarks and the laboratory: a network of their own, so that nothing they do touches the host's.
 // A program runs inside by `ip netns exec`; a TUN device opened there stays there. Every namespace is removed, also when
 // the test fails, throws or is told to stop.
 import { type ChildProcess, execFileSync, type SpawnOptions, spawn } from 'node:child_process'
