@@ -394,7 +394,7 @@ export class Clients {
     const { tick } = this
     if (this.#isExchange && !this.#isOpenLoop) words[f + ASKED_AT] = tick
     words[f + PROGRESS_AT] = tick
-    words[f + EXPECTED] = (words[f + RCV_NXT]! + this.#plan.bytes) | 0
+    words[f + EXPECTED] = (words[f + RCV_NXT]! + this.#plan.answerBytes) | 0
     this.#sent(f, data, Due.ASK | Due.ACK)
     this.#count[C.asked]!++
     return packet
@@ -500,7 +500,7 @@ export class Clients {
     words[f + PROGRESS_AT] = this.tick
     this.#count[C.connects]!++
     if (this.#isShort) {
-      words[f + EXPECTED] = (end + this.#plan.bytes) | 0
+      words[f + EXPECTED] = (end + this.#plan.answerBytes) | 0
       this.#schedule(number, Due.ASK)
       return
     }
@@ -568,7 +568,7 @@ export class Clients {
     if (isForwarded) this.#latency.record(askedAt, seenAt)
     else this.#latency.seen(askedAt, this.tick)
     this.#count[C.exchanges]!++
-    this.#count[C.bytes]! += this.#plan.bytes
+    this.#count[C.bytes]! += this.#plan.answerBytes
   }
 
   /** A connection is free for its next question. */

@@ -33,6 +33,9 @@ test('what cannot be is refused with a sentence that says what to give', () => {
   refused({ workload: 'udp', bytes: 7 }, /from 8 to 1472/)
   refused({ wrong: 1.5 }, /a share from 0 to 1/)
   refused({ workload: 'bulk-in', offered: 5 }, /leave out `offered`/)
+  refused({ question: 'x'.repeat(1461) }, /bytes is 1461/)
+  refused({ answerBytes: 0 }, /answerBytes is 0/)
+  refused({ workload: 'udp', question: 'how are you?' }, /a udp load has no `question`/)
 })
 
 test('the window is scaled as far as it needs to be', () => {

@@ -29,6 +29,10 @@ export interface LoadOptions {
   readonly clients?: string
   /** Bytes of a question, and of an answer, which must fit into one packet; of datagrams 8 at least. Default 64. */
   readonly bytes?: number
+  /** Over TCP: the text of a question, in place of `bytes` of it, where a server is to understand it. ASCII. */
+  readonly question?: string
+  /** Bytes of an answer where they are not as many as the question's. An answer may be longer than a packet. */
+  readonly answerBytes?: number
   /** Datagrams under way in each flow of a closed loop. Default 1. */
   readonly outstanding?: number
   /**
@@ -79,11 +83,13 @@ export function loadPlan(options: LoadOptions): LoadPlan {
 }
 
 function planOf(options: LoadOptions): LoadPlan {
-  const { mtu = MTU, windowBytes = 256 * 1024 } = options
+  const { mtu = MTU, windowBytes = 256 * 1024, question = '' } = options
+  const bytes = question === '' ? (options.bytes ?? 64) : question.length
   let windowShift = 0
   while (windowBytes / 2 ** windowShift > 65535) windowShift++
   return {
-    bytes: 64,
+    question,
+    answerBytes: bytes,
     outstanding: 1,
     offered: 0,
     wrong: 0,
@@ -91,6 +97,7 @@ function planOf(options: LoadOptions): LoadPlan {
     handshakes: 32,
     begins: true,
     ...options,
+    bytes,
     mtu,
     windowBytes,
     windowShift,
@@ -122,6 +129,10 @@ function checkTraffic(name: string, plan: LoadPlan): void {
   }
   if (workload === 'udp') checkWhole(name, 'bytes', bytes, DATAGRAM_MIN, mtu - UDP_HEADERS)
   else checkWhole(name, 'bytes', bytes, 1, mtu - TCP_HEADERS)
+  checkWhole(name, 'answerBytes', plan.answerBytes, 1, plan.windowBytes)
+  if (workload !== 'exchange' && workload !== 'short' && (plan.question !== '' || plan.answerBytes !== bytes)) {
+    refuse(name, `a ${workload} load has no \`question\`, and no answer of another length`)
+  }
   checkWhole(name, 'outstanding', plan.outstanding, 1, 65536)
   checkWhole(name, 'handshakes', plan.handshakes, 1, LOAD_CONNECTIONS_MAX)
   checkWhole(name, 'windowBytes', plan.windowBytes, mtu, WINDOW_MAX)

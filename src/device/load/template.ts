@@ -71,7 +71,7 @@ function tcp(
     view.setUint32(header + 20, (2 << 24) | (4 << 16) | plan.segmentBytes)
     view.setUint32(header + 24, (1 << 24) | (3 << 16) | (3 << 8) | plan.windowShift)
   }
-  fillPayload(memory, header + headerBytes, payload)
+  fillPayload(memory, header + headerBytes, payload, plan.question)
   const sequences = payload + (flags & (Tcp.SYN | Tcp.FIN) ? 1 : 0)
   return { address, length, sequences, ...sums(memory, address, PROTOCOL_TCP, length) }
 }
@@ -82,7 +82,7 @@ function udp(memory: Memory, address: Address, plan: LoadPlan): Template {
   ipHeader(memory, address, plan, PROTOCOL_UDP, length)
   view.setUint16(address + IP_BYTES + 2, plan.port)
   view.setUint16(address + IP_BYTES + 4, UDP_BYTES + plan.bytes)
-  fillPayload(memory, address + IP_BYTES + UDP_BYTES, plan.bytes)
+  fillPayload(memory, address + IP_BYTES + UDP_BYTES, plan.bytes, '')
   // The time when it is put in.
   view.setUint32(address + IP_BYTES + UDP_BYTES, 0)
   return { address, length, sequences: 1, ...sums(memory, address, PROTOCOL_UDP, length) }
@@ -97,8 +97,9 @@ function ipHeader({ view }: Memory, address: Address, plan: LoadPlan, protocol: 
   view.setUint32(address + 16, plan.server)
 }
 
-function fillPayload({ u8 }: Memory, address: Address, count: number): void {
-  for (let i = 0; i < count; i++) u8[address + i] = i
+/** The text, or where it is empty numbers. */
+function fillPayload({ u8 }: Memory, address: Address, count: number, text: string): void {
+  for (let i = 0; i < count; i++) u8[address + i] = text === '' ? i : text.charCodeAt(i)
 }
 
 function sums(

@@ -13,6 +13,7 @@ const LOADS: { readonly [load: string]: { readonly metric: string; readonly name
   'bulk-out': { metric: 'bits', name: 'sending in bulk', unit: 'Gbit/s' },
   exchange: { metric: 'exchanges', name: 'exchanges', unit: 'thousand a second' },
   short: { metric: 'connections', name: 'short connections', unit: 'thousand a second' },
+  http: { metric: 'exchanges', name: 'requests of HTTP', unit: 'thousand a second' },
   udp: { metric: 'exchanges', name: 'datagrams', unit: 'thousand a second' },
 }
 /** The strongest of those with locks in the literature: what the others are drawn against. */
@@ -25,7 +26,8 @@ export const workloads: Experiment = {
     'A lock is taken several times for each segment, and a connection is entered in tables when it begins. Which work suits which discipline?',
   method: `A host of two CPUs, and 64 connections or flows of datagrams, with packets by the queue of the CPU that owns them. It receives
 as much as its windows permit (bulk-in), sends as much as is acknowledged (bulk-out), echoes a question of 64 bytes on each
-connection (exchange), or on a new connection for each question (short), or in a datagram (udp). All loops are closed.
+connection (exchange), or on a new connection for each question (short), or in a datagram (udp). Node’s own http answers requests, on the
+event loop of each CPU’s thread (http). All loops are closed.
 
 Datagrams have no connection, and every CPU has an echo socket of its own: no discipline has anything to lock or to send there, and
 what differs is noise. Bulk is moved within one memory: a real link is slower than these figures.`,

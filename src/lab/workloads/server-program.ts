@@ -4,8 +4,8 @@ import { type Cpu, counterSet } from '../../kernel.ts'
 import { echo } from '../../service/echo.ts'
 import { type HostConfig, Stack, type TcpSocket } from '../../stack.ts'
 
-/** The well-known ports of these services (RFC 862, 863 and 864). */
-export const Port = { echo: 7, sink: 9, source: 19 } as const
+/** The well-known ports of these services (RFC 862, 863 and 864), and of HTTP. */
+export const Port = { echo: 7, sink: 9, source: 19, http: 80 } as const
 
 export const ServerCounters = counterSet('lab server', [
   /** Services of this CPU that are open. */

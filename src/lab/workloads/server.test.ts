@@ -18,7 +18,7 @@ async function measure(parameters: { readonly [name: string]: string | number })
   return outcome
 }
 
-for (const load of ['exchange', 'bulk-in', 'bulk-out', 'short', 'udp']) {
+for (const load of ['exchange', 'bulk-in', 'bulk-out', 'short', 'http', 'udp']) {
   test(`a load of ${load} has sane figures`, async () => {
     const { metrics } = await measure({ load })
     const name = { short: 'connections', 'bulk-in': 'bits', 'bulk-out': 'bits' }[load] ?? 'exchanges'

@@ -3,9 +3,9 @@
 //   cpus         CPUs of the host, each with a queue of the device
 //   discipline   how a CPU comes to work on a connection (net/discipline.ts)
 //   groups       of connp-l: connection groups; 0, the default: as many as the discipline has of itself
-//   load         "exchange", "bulk-in", "bulk-out", "short" or "udp" (device/load/options.ts)
+//   load         "exchange", "bulk-in", "bulk-out", "short" or "udp" (device/load/options.ts); or "http", requests to Node's own http
 //   connections  of all CPUs together
-//   bytes        of a question and of its answer; default 64
+//   bytes        of a question and of its answer, of all but http; default 64
 //   offered      questions a second, of all CPUs together; 0, the default: a closed loop
 //   wrong        the share of the connections whose packets come to another CPU than their owner; default 0
 //   host         "threads", the default, or "inline": all CPUs on one event loop, which is for tests
@@ -13,12 +13,14 @@ import { availableParallelism } from 'node:os'
 import { type LoadOptions, type LoadWorkload, loadPlan } from '../../device/load/options.ts'
 import { readLoad, tellLoad } from '../../device/load/reading.ts'
 import { loadRegions } from '../../device/load/region.ts'
-import { boot, type Cpu, type Machine, total } from '../../kernel.ts'
-import { takeCounts } from '../../metrics/take.ts'
+import { type BootOptions, boot, type Cpu, type Machine, total } from '../../kernel.ts'
+import { type Readable, takeCounts } from '../../metrics/take.ts'
 import { DISCIPLINES, type Discipline } from '../../net/discipline.ts'
 import type { HostConfig } from '../../stack.ts'
 import type { CellParameters } from '../experiment.ts'
 import type { Impossible, Measured, Workload } from '../workload.ts'
+import { httpMachine } from './http-machine.ts'
+import httpProgram, { answerBytes, REQUEST } from './http-program.ts'
 import { measured, type Reading } from './server-figures.ts'
 import program, { Port, SERVICES, ServerCounters } from './server-program.ts'
 
@@ -37,70 +39,85 @@ interface Setup {
   readonly load: LoadOptions
   readonly config: HostConfig
   readonly host: 'threads' | 'inline'
+  readonly isHttp: boolean
+}
+
+/** A machine that serves. `done` rejects when one of its CPUs threw. */
+interface Served extends Pick<Machine, 'done' | 'stop'> {
+  readonly machine: Readable
+  /** What each of its CPUs opens. */
+  readonly services: number
 }
 
 export default {
   name: 'server',
   async run(parameters, seconds, seed) {
-    const setup = setUp(parameters)
-    const { load, config, host } = setup
-    const cpus = load.cpus.length
-    if (host === 'threads' && availableParallelism() < cpus) {
+    const setup = await setUp(parameters)
+    const cpus = setup.load.cpus.length
+    if (setup.host === 'threads' && availableParallelism() < cpus) {
       return { impossible: `${cpus} CPUs that are busy at the same time need ${cpus} processors` }
     }
-    const machine = await boot({
-      cpus,
-      host,
-      seed,
-      program: host === 'inline' ? (cpu: Cpu) => program(cpu, config) : new URL('./server-program.js', import.meta.url),
-      data: config,
-      memoryBytes: MEMORY_BYTES + load.connections * CONNECTION_BYTES,
-      regions: loadRegions(load),
-    })
+    const served = await serve(setup, seed)
     try {
-      return await measure(machine, load, seconds)
+      return await measure(served, setup.load, seconds)
     } finally {
       // Threads end with the process: taking down thousands of connections is time in which nothing is measured.
-      if (host === 'inline') await machine.stop()
+      if (setup.host === 'inline') await served.stop()
     }
   },
 } satisfies Workload
 
-async function measure(machine: Machine, load: LoadOptions, seconds: number): Promise<Measured | Impossible> {
-  const { memory } = machine
-  await until(machine, 'its services are not open', () => {
-    return total(memory, ServerCounters, 'listening') === load.cpus.length * SERVICES
+async function serve({ load, config, host, isHttp }: Setup, seed: number): Promise<Served> {
+  const options = {
+    cpus: load.cpus.length,
+    seed,
+    data: config,
+    memoryBytes: MEMORY_BYTES + load.connections * CONNECTION_BYTES,
+    regions: loadRegions(load),
+  }
+  if (isHttp && host === 'threads') return { ...httpMachine(options, config), services: 1 }
+  const own = isHttp ? httpProgram : program
+  const run: BootOptions['program'] =
+    host === 'inline' ? (cpu: Cpu) => own(cpu, config) : new URL('./server-program.js', import.meta.url)
+  const machine = await boot({ ...options, host, program: run })
+  return { machine, done: machine.done, stop: () => machine.stop(), services: isHttp ? 1 : SERVICES }
+}
+
+async function measure(served: Served, load: LoadOptions, seconds: number): Promise<Measured | Impossible> {
+  const { memory } = served.machine
+  await until(served, 'its services are not open', () => {
+    return total(memory, ServerCounters, 'listening') === load.cpus.length * served.services
   })
   tellLoad(memory, load, 'run')
-  await until(machine, 'its connections are not open', () => readLoad(memory, load).ready)
-  await pause(machine, Math.max(seconds * WARM_UP, WARM_UP_SECONDS))
-  const before = read(machine, load)
-  await pause(machine, seconds)
-  const after = read(machine, load)
+  await until(served, 'its connections are not open', () => readLoad(memory, load).ready)
+  await pause(served, Math.max(seconds * WARM_UP, WARM_UP_SECONDS))
+  const before = read(served, load)
+  await pause(served, seconds)
+  const after = read(served, load)
   return measured(load, before, after)
 }
 
-function read(machine: Machine, load: LoadOptions): Reading {
+function read({ machine }: Served, load: LoadOptions): Reading {
   const { memory } = machine
   const broken = total(memory, ServerCounters, 'errors')
   return { ms: performance.now(), load: readLoad(memory, load), broken, counts: takeCounts(machine) }
 }
 
 /** Looks again and again until it holds. A machine that fails ends it. */
-async function until(machine: Machine, fault: string, holds: () => boolean): Promise<void> {
+async function until(served: Served, fault: string, holds: () => boolean): Promise<void> {
   const end = performance.now() + READY_SECONDS * 1000
   while (!holds()) {
     if (performance.now() > end) throw new Error(`after ${READY_SECONDS} s ${fault}`)
-    await pause(machine, 0.005)
+    await pause(served, 0.005)
   }
 }
 
-async function pause(machine: Machine, seconds: number): Promise<void> {
-  await Promise.race([machine.done, new Promise((resolve) => setTimeout(resolve, seconds * 1000))])
+async function pause({ done }: Served, seconds: number): Promise<void> {
+  await Promise.race([done, new Promise((resolve) => setTimeout(resolve, seconds * 1000))])
 }
 
 /** @throws RangeError for parameters that cannot be, KernelError for a load that cannot be */
-function setUp(parameters: CellParameters): Setup {
+async function setUp(parameters: CellParameters): Promise<Setup> {
   const { cpus, discipline, groups = 0, load: workload, connections, bytes = 64 } = parameters
   const { offered = 0, wrong = 0, host = 'threads' } = parameters
   const numbers = { cpus, connections, bytes, offered, wrong, groups }
@@ -112,21 +129,22 @@ function setUp(parameters: CellParameters): Setup {
   }
   if (host !== 'threads' && host !== 'inline') throw new RangeError(`host is ${host}: give "threads" or "inline"`)
   const all = Array.from({ length: Number(cpus) }, (_, cpu) => cpu)
+  const isHttp = workload === 'http'
   const load: LoadOptions = {
     name: 'load0',
     cpus: all,
-    workload: workload as LoadWorkload,
+    workload: isHttp ? 'exchange' : (workload as LoadWorkload),
     connections: Number(connections),
     server: SERVER,
-    port: workload === 'bulk-in' ? Port.sink : workload === 'bulk-out' ? Port.source : Port.echo,
-    bytes: Number(bytes),
+    port: isHttp ? Port.http : workload === 'bulk-in' ? Port.sink : workload === 'bulk-out' ? Port.source : Port.echo,
+    ...(isHttp ? { question: REQUEST, answerBytes: await answerBytes() } : { bytes: Number(bytes) }),
     wrong: Number(wrong),
     ...(offered === 0 ? {} : { offered: Number(offered) / all.length }),
     begins: false,
   }
   // The device says what is wrong with the rest.
   loadPlan(load)
-  return { load, host, config: hostOf(load, discipline as Discipline, Number(groups)) }
+  return { load, host, isHttp, config: hostOf(load, discipline as Discipline, Number(groups)) }
 }
 
 function hostOf(load: LoadOptions, discipline: Discipline, groups: number): HostConfig {
