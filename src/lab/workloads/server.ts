@@ -27,8 +27,8 @@ import program, { Port, SERVICES, ServerCounters } from './server-program.ts'
 const SERVER = '10.0.0.1'
 /** Of the measuring time, before it. */
 const WARM_UP = 0.3
-/** At least: until then most of the stack is not optimized. */
-const WARM_UP_SECONDS = 0.5
+/** At least: until then most of the stack is not optimized, and of Node's http for longer. */
+const WARM_UP_SECONDS = { stack: 0.5, http: 1 } as const
 /** Opening 16384 connections takes one CPU about two seconds. */
 const READY_SECONDS = 30
 const MEMORY_BYTES = 256 * 1024 * 1024
@@ -47,6 +47,7 @@ interface Served extends Pick<Machine, 'done' | 'stop'> {
   readonly machine: Readable
   /** What each of its CPUs opens. */
   readonly services: number
+  readonly warmUpSeconds: number
 }
 
 export default {
@@ -75,12 +76,15 @@ async function serve({ load, config, host, isHttp }: Setup, seed: number): Promi
     memoryBytes: MEMORY_BYTES + load.connections * CONNECTION_BYTES,
     regions: loadRegions(load),
   }
-  if (isHttp && host === 'threads') return { ...httpMachine(options, config), services: 1 }
+  const of = isHttp
+    ? { services: 1, warmUpSeconds: WARM_UP_SECONDS.http }
+    : { services: SERVICES, warmUpSeconds: WARM_UP_SECONDS.stack }
+  if (isHttp && host === 'threads') return { ...httpMachine(options, config), ...of }
   const own = isHttp ? httpProgram : program
   const run: BootOptions['program'] =
     host === 'inline' ? (cpu: Cpu) => own(cpu, config) : new URL('./server-program.js', import.meta.url)
   const machine = await boot({ ...options, host, program: run })
-  return { machine, done: machine.done, stop: () => machine.stop(), services: isHttp ? 1 : SERVICES }
+  return { machine, done: machine.done, stop: () => machine.stop(), ...of }
 }
 
 async function measure(served: Served, load: LoadOptions, seconds: number): Promise<Measured | Impossible> {
@@ -90,7 +94,7 @@ async function measure(served: Served, load: LoadOptions, seconds: number): Prom
   })
   tellLoad(memory, load, 'run')
   await until(served, 'its connections are not open', () => readLoad(memory, load).ready)
-  await pause(served, Math.max(seconds * WARM_UP, WARM_UP_SECONDS))
+  await pause(served, Math.max(seconds * WARM_UP, served.warmUpSeconds))
   const before = read(served, load)
   await pause(served, seconds)
   const after = read(served, load)
