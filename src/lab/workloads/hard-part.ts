@@ -22,8 +22,8 @@ import { FORMS, type Form, HardPartCounters, type HardPartData, PARTS, type Part
 const WARM_UP = 0.3
 /** At least: until then most of it is not optimized. */
 const WARM_UP_SECONDS = 0.3
-/** A machine that others keep busy warms up for so many times as long at most. */
-const WARM_UP_PATIENCE = 8
+/** On a machine that others keep busy it takes so many times as long at most. */
+const PATIENCE = 8
 const READY_SECONDS = 20
 const MEMORY_BYTES = 128 * 1024 * 1024
 
@@ -48,9 +48,9 @@ export default {
     })
     try {
       await untilReady(machine, data.cpus)
-      await warmUp(machine, Math.max(seconds * WARM_UP, WARM_UP_SECONDS))
+      await untilUsed(machine, Math.max(seconds * WARM_UP, WARM_UP_SECONDS))
       const before = read(machine)
-      await pause(machine, seconds)
+      await untilUsed(machine, seconds)
       const after = read(machine)
       return measured(before, after, samples(machine.memory).slice(before.samples))
     } finally {
@@ -69,17 +69,17 @@ function read(machine: Machine): Reading {
   }
 }
 
-/** Until each CPU has had a processor for so long: what others take of the processors, code is not compiled in. */
-async function warmUp(machine: Machine, seconds: number): Promise<void> {
-  const cpus = machine.layout.cpus
+/** So long at least, and until each CPU has had a processor for so long: nothing is compiled or measured while others have them all. */
+async function untilUsed(machine: Machine, seconds: number): Promise<void> {
+  const threads = Math.min(machine.layout.cpus, availableParallelism())
   const began = performance.now()
-  const usage = process.cpuUsage()
-  const isWarm = () => {
-    const { user, system } = process.cpuUsage(usage)
-    return (user + system) / 1e6 >= seconds * cpus
+  const before = process.cpuUsage()
+  const isUsed = () => {
+    const { user, system } = process.cpuUsage(before)
+    return (user + system) / 1e6 >= seconds * threads
   }
   await pause(machine, seconds)
-  while (!isWarm() && performance.now() - began < seconds * WARM_UP_PATIENCE * 1000) await pause(machine, 0.02)
+  while (!isUsed() && performance.now() - began < seconds * PATIENCE * 1000) await pause(machine, 0.02)
 }
 
 async function untilReady(machine: Machine, cpus: number): Promise<void> {
