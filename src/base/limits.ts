@@ -17,6 +17,8 @@ export const Limits = {
   threadBatch: 32,
   /** Packets taken from one device in one turn. */
   deviceBatch: 64,
+  /** What any of these batches can be set to at boot. */
+  batchMax: 1024,
   /** Names of ports that a machine can have seen: a host has six for each of its CPUs. A power of two. */
   names: 8192,
   nameBytes: 52,

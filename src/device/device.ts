@@ -1,6 +1,5 @@
 // The one interface to whatever carries packets. A device has queues; each queue belongs to one CPU, which alone
 // receives and transmits there. Devices wrap devices (fault, capture) behind the same interface.
-import { Limits } from '../base/limits.ts'
 import type { Address } from '../base/struct.ts'
 import { counterSet } from '../kernel/counters.ts'
 import type { Cpu } from '../kernel/cpu.ts'
@@ -84,7 +83,7 @@ export interface DeviceQueue {
  * Has the CPU's run loop serve a queue: `deliver` gets what it receives, at most `budget` packets a turn. The queue is
  * closed when the CPU stops.
  */
-export function attachQueue(cpu: Cpu, queue: DeviceQueue, deliver: Deliver, budget: number = Limits.deviceBatch): void {
+export function attachQueue(cpu: Cpu, queue: DeviceQueue, deliver: Deliver, budget: number = cpu.batches.device): void {
   cpu.addPollable({
     poll: () => queue.receive(budget, deliver),
     flush: () => queue.flush(),

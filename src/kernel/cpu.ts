@@ -4,6 +4,7 @@ import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
 import type { Address } from '../base/struct.ts'
+import { type Batches, batchesOf } from './batch.ts'
 import { CounterPage, CpuCounters, K } from './counters.ts'
 import { CpuState } from './cpustate.ts'
 import { Cpusync } from './cpusync.ts'
@@ -57,6 +58,10 @@ export interface CpuOptions {
   readonly checkOrder?: boolean
   /** Measure how long locks are held. Default false: counts only. */
   readonly profileLocks?: boolean
+  /** Histograms of hand-offs. Default true. */
+  readonly histograms?: boolean
+  /** How much is done together before others have their turn. */
+  readonly batches?: Partial<Batches>
 }
 
 export class Cpu {
@@ -84,6 +89,7 @@ export class Cpu {
   readonly recycler: Recycler
   readonly order: OrderChecker | undefined
   readonly profileLocks: boolean
+  readonly batches: Batches
   /** The time at the beginning of this turn, µs. */
   now = 0
   #sleeper: Sleeper | undefined = undefined
@@ -111,6 +117,7 @@ export class Cpu {
     this.handoffs = new Handoffs(memory, index)
     this.order = options.checkOrder === true ? new OrderChecker(this) : undefined
     this.profileLocks = options.profileLocks ?? false
+    this.batches = batchesOf(options.batches)
     this.ipi = new Ipi(this)
     this.slab = new Slab(this)
     this.names = new Names(memory)

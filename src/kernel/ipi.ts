@@ -86,6 +86,8 @@ export class Ipi {
   readonly #mask: number
   readonly #size: number
   readonly #high: number
+  /** Staged entries are published when there are so many. */
+  readonly #batch: number
   readonly #low: number
   readonly #out: Out[] = []
   readonly #in: In[] = []
@@ -104,6 +106,7 @@ export class Ipi {
     this.#size = layout.ringEntries
     this.#mask = layout.ringEntries - 1
     this.#high = layout.ringEntries >> 1
+    this.#batch = cpu.batches.ipi
     this.#low = layout.ringEntries >> 2
     this.#staged = new Array(layout.cpus).fill(undefined)
     for (let peer = 0; peer < layout.cpus; peer++) {
@@ -398,7 +401,7 @@ export class Ipi {
     out.openWord = entry + 2
     out.staged = (out.staged + 1) | 0
     if (active) out.active = true
-    if (((out.staged - out.published) | 0) >= BATCH) this.#publish(out)
+    if (((out.staged - out.published) | 0) >= this.#batch) this.#publish(out)
     else this.#list(out)
   }
 

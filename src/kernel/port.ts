@@ -110,7 +110,7 @@ export interface PortOptions {
   readonly point?: HandoffPoint
   /** `direct`: a send from this CPU to an idle handler port is a call; `deferred`: it queues all the same. Default `direct`. */
   readonly dispatch?: 'direct' | 'deferred'
-  /** Messages served before others get their turn. Default 32. */
+  /** Messages served before others get their turn. Default: the machine's, 32 (batch.ts). */
   readonly batch?: number
   /** Replies only: any other message is a bug. */
   readonly replyOnly?: boolean
@@ -142,7 +142,7 @@ export class Port {
     this.handler = options.handler
     this.onReply = options.onReply
     this.direct = options.dispatch !== 'deferred'
-    this.batch = options.batch ?? Limits.portBatch
+    this.batch = options.batch ?? cpu.batches.port
     const point = POINT[options.point ?? 'port']
     this.records = Array.from({ length: cpu.memory.layout.cpus }, (_, peer) => cpu.handoffs.record(point, peer))
   }

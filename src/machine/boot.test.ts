@@ -220,6 +220,7 @@ describe('boot', () => {
         await assert.rejects(with_({ cpus: 32, memoryBytes: 8e6 }), refuses('ENOMEM', /give at least \d+/))
         await assert.rejects(with_({ spinTurns: -1 }), refuses('EINVAL', /spinTurns is -1/))
         await assert.rejects(with_({ seed: 0.5 }), refuses('EINVAL', /seed is 0.5/))
+        await assert.rejects(with_({ batches: { ipi: 0 } }), refuses('EINVAL', /batches.ipi is 0/))
         await assert.rejects(with_({ stopTimeoutMs: Number.NaN }), refuses('EINVAL', /stopTimeoutMs is NaN/))
       }
       const host = 'moon' as 'sim'

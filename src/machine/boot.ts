@@ -1,6 +1,7 @@
 // Boots a machine on one of the three hosts.
 import { Errno, KernelError } from '../base/errno.ts'
 import { Limits } from '../base/limits.ts'
+import { batchesOf } from '../kernel/batch.ts'
 import { InlineMachine } from './inline.ts'
 import type { Machine } from './machine.ts'
 import type { BootOptions, CpuProgram } from './options.ts'
@@ -48,6 +49,7 @@ function check(options: BootOptions): void {
   if (typeof spinTurns !== 'number' || !(spinTurns >= 0)) {
     throw new KernelError(Errno.EINVAL, `spinTurns is ${spinTurns}: give a number from 0, or Infinity`, 'boot')
   }
+  batchesOf(options.batches)
   if (!Number.isInteger(seed)) throw new KernelError(Errno.EINVAL, `seed is ${seed}: give a whole number`, 'boot')
   if (!(stopTimeoutMs >= 0)) {
     throw new KernelError(Errno.EINVAL, `stopTimeoutMs is ${stopTimeoutMs}: give a number from 0`, 'boot')
