@@ -13,10 +13,11 @@
 // Each CPU of a host has one of these; between them there are only messages.
 import type { KernelError } from './base/errno.ts'
 import type { Address } from './base/struct.ts'
-import { attachQueue, type Deliver } from './device/device.ts'
-import type { MbufCursor } from './device/mbuf.ts'
+import { attachQueue, type Deliver, type DeviceQueue } from './device/device.ts'
+import { type MbufCursor, MbufFlag } from './device/mbuf.ts'
 import { deviceInfo, openQueue } from './device/spec.ts'
 import type { Cpu } from './kernel/cpu.ts'
+import type { HandoffPoint } from './kernel/layout.ts'
 import { lockSite } from './kernel/lock.ts'
 import type { Memory } from './kernel/memory.ts'
 import type { Thread } from './kernel/thread.ts'
@@ -27,7 +28,10 @@ import { GroupRounds } from './net/control/group.ts'
 import { Rounds } from './net/control/round.ts'
 import { RouteRounds } from './net/control/route.ts'
 import type { Discipline } from './net/discipline.ts'
+import { DeferredDevice } from './net/dispatch/device.ts'
 import { Dispatch } from './net/dispatch/dispatch.ts'
+import { Layers } from './net/dispatch/layer.ts'
+import { PacketQueue, type QueueName } from './net/dispatch/queue.ts'
 import { type Endpoint, endpoint } from './net/endpoint.ts'
 import { Arp } from './net/ether/arp.ts'
 import { EtherHeader } from './net/ether/header.ts'
@@ -44,11 +48,12 @@ import { IgmpMembership } from './net/igmp/membership.ts'
 import { IgmpOutput } from './net/igmp/output.ts'
 import { Interface } from './net/interface.ts'
 import { IpProtocol } from './net/ip/header.ts'
-import { IpInput } from './net/ip/input.ts'
+import { IpInput, type TransportInput } from './net/ip/input.ts'
 import { MulticastOutput } from './net/ip/multicast.ts'
 import { IpOutput } from './net/ip/output.ts'
 import { Reassembly } from './net/ip/reassembly.ts'
 import { DisciplineChanges } from './net/tcp/change.ts'
+import { type DispatchPlan, type DispatchProtocol, dispatchPlan, type Layer } from './net/policy.ts'
 import { icmpError as tcpError, unreachable as tcpUnreachable } from './net/tcp/icmp.ts'
 import { input as tcpInput } from './net/tcp/input.ts'
 import { Tcp } from './net/tcp/tcp.ts'
@@ -88,6 +93,8 @@ export class Stack {
   readonly #m: MbufCursor
   readonly #tcp: Tcp
   readonly #changes: DisciplineChanges
+  readonly #plan: DispatchPlan
+  readonly #layers: Layers
   #routes: RouteRounds
 
   /**
@@ -98,6 +105,8 @@ export class Stack {
     const context = new NetContext(cpu, config)
     this.context = context
     this.#m = context.mbuf()
+    this.#plan = dispatchPlan(config)
+    this.#layers = new Layers(context, this.#plan)
     this.rounds = new Rounds(context)
     this.#routes = new RouteRounds(context, this.rounds)
 
@@ -112,7 +121,8 @@ export class Stack {
       output: new IpOutput(context, ether.output),
       multicast: new MulticastOutput(context, ether.output, this.groups),
     }
-    this.dispatch = new Dispatch(context, (packet) => this.ip.input.input(packet))
+    this.dispatch = new Dispatch(context, this.#plan, (packet) => this.ip.input.input(packet))
+    this.#layers.serve('ip', this.dispatch.port)
     const errors = new IcmpErrors(context, this.ip.output)
     this.icmp = { input: new IcmpInput(context, this.ip.output), errors, echo: new EchoSender(context, this.ip.output) }
     const igmp = new IgmpInput(context)
@@ -127,7 +137,7 @@ export class Stack {
     this.hostCache = new HostCache(context)
     const tcp = new Tcp(context, this.ip.output, this.hostCache)
     this.#tcp = tcp
-    new TcpUser(tcp)
+    const user = new TcpUser(tcp)
     this.#changes = new DisciplineChanges(tcp, this.rounds)
     tcp.onUse = () => {
       this.dispatch.isAnywhere = tcp.groups.isLocked
@@ -136,7 +146,7 @@ export class Stack {
 
     // Up: ether → dispatch → ip → tcp, udp, icmp, igmp.
     ether.input.onIp = (packet) => this.dispatch.steer(packet)
-    ether.input.onArp = (packet) => this.arp.input(packet)
+    ether.input.onArp = this.#queued('arp', 'Arp', 'link', 'ether', (packet) => this.arp.input(packet))
     this.arp.onUnreachable = (packet) => {
       this.#m.at = packet
       if (this.#m.protocol === IpProtocol.tcp) tcpUnreachable(tcp, this.#m.data)
@@ -146,16 +156,18 @@ export class Stack {
       this.#m.at = first
       errors.send(first, this.#m.network, IcmpType.timeExceeded, IcmpTimeExceeded.reassembly)
     }
-    this.ip.input.onTcp = (packet, isBroadcast) => {
+    this.ip.input.onTcp = this.#transport('tcp', 'Tcp', (packet, isBroadcast) => {
       tcp.now = cpu.now
       this.#m.at = packet
       tcp.groups.enterFlow(this.#m.hash, TCP_INPUT)
       tcpInput(tcp, packet, isBroadcast)
       tcp.groups.leave()
-    }
-    this.ip.input.onUdp = (packet, isBroadcast) => udpInput.input(packet, isBroadcast)
-    this.ip.input.onIcmp = (packet, isBroadcast) => this.icmp.input.input(packet, isBroadcast)
-    this.ip.input.onIgmp = (packet) => igmp.input(packet)
+    })
+    this.ip.input.onUdp = this.#transport('udp', 'Udp', (packet, isBroadcast) => udpInput.input(packet, isBroadcast))
+    this.ip.input.onIcmp = this.#transport('icmp', 'Icmp', (packet, isBroadcast) =>
+      this.icmp.input.input(packet, isBroadcast),
+    )
+    this.ip.input.onIgmp = this.#transport('igmp', 'Igmp', (packet) => igmp.input(packet))
     igmp.onMessage = (packet) => memberships.message(packet)
     this.ip.input.onUnknownProtocol = (packet) => {
       this.#m.at = packet
@@ -168,7 +180,23 @@ export class Stack {
     this.ip.output.onLocal = (packet) => this.dispatch.defer(packet)
     this.ip.multicast.onLocal = (packet) => this.dispatch.defer(packet)
 
-    addInterfaces(context, this.dispatch, config.interfaces)
+    // Boundaries that are queues, besides those that a packet passes on its way up.
+    if (this.#layers.has('ip')) {
+      const link = this.#queue('ip', 'Link', 'tx', (packet) => ether.output.outputQueued(packet))
+      ether.output.defer = (packet) => link.defer(packet)
+    }
+    if (this.#layers.has('socket')) {
+      const datagrams = this.#queue('socket', 'Socket', 'rcv', (packet) => this.udp.arrived(packet))
+      this.udp.defer = (packet) => datagrams.defer(packet)
+      for (const port of [this.udp.port, user.port, this.tcp.port]) this.#layers.serve('socket', port)
+    }
+
+    const boundary = (queue: DeviceQueue): DeviceQueue => {
+      if (!this.#layers.has('ether')) return queue
+      const frames = this.#queue('ether', 'Device', 'tx', (packet) => queue.transmit(packet))
+      return new DeferredDevice(queue, frames)
+    }
+    addInterfaces(context, this.dispatch, config.interfaces, boundary)
     for (const route of config.routes ?? []) this.#routes.insertHere(route)
   }
 
@@ -222,17 +250,77 @@ export class Stack {
   #deliver(iface: Interface): Deliver {
     const m = this.#m
     const isEthernet = iface.info.framing === 'ethernet'
+    if (this.#plan.policies.ether === 'direct') {
+      return (packet) => {
+        m.at = packet
+        m.interfaceIndex = iface.index
+        if (isEthernet) this.#ether.input(iface, packet)
+        else this.dispatch.steer(packet)
+      }
+    }
+    const input = this.#queued('ether', 'Ether', 'link', 'ether', (packet) => {
+      if (isEthernet) this.#ether.input(iface, packet)
+      else this.dispatch.steer(packet)
+    })
     return (packet) => {
       m.at = packet
       m.interfaceIndex = iface.index
-      if (isEthernet) this.#ether.input(iface, packet)
-      else this.dispatch.steer(packet)
+      input(packet)
+    }
+  }
+
+  /** A queue that a boundary's thread serves, where the boundary is a layer, and else the run loop. */
+  #queue(
+    layer: Layer,
+    name: QueueName,
+    point: HandoffPoint,
+    run: (packet: Address) => void,
+    isHybrid = false,
+  ): PacketQueue {
+    const queue = new PacketQueue(this.context, { name, point, limit: this.#plan.queueLimit, isHybrid, run })
+    this.#layers.serve(layer, queue.port)
+    return queue
+  }
+
+  /** What is to be called to give a packet to a protocol: itself, or its queue. */
+  #queued(
+    protocol: DispatchProtocol,
+    name: QueueName,
+    point: HandoffPoint,
+    layer: Layer,
+    run: (packet: Address) => void,
+  ): (packet: Address) => void {
+    const policy = this.#plan.policies[protocol]
+    if (policy === 'direct') return run
+    const queue = this.#queue(layer, name, point, run, policy === 'hybrid')
+    return (packet) => queue.input(packet)
+  }
+
+  /** As `#queued`, of a transport: in its queue the packet knows whom it is to. */
+  #transport(protocol: DispatchProtocol, name: QueueName, input: TransportInput): TransportInput {
+    if (this.#plan.policies[protocol] === 'direct') return input
+    const m = this.#m
+    const queued = this.#queued(protocol, name, 'transport', 'tcp', (packet) => {
+      m.at = packet
+      const isToMany = (m.flags & MbufFlag.TO_MANY) !== 0
+      m.flags &= ~MbufFlag.TO_MANY
+      input(packet, isToMany)
+    })
+    return (packet, isToMany) => {
+      m.at = packet
+      if (isToMany) m.flags |= MbufFlag.TO_MANY
+      queued(packet)
     }
   }
 }
 
 /** The interfaces, the host's own loopback first, and the routes to their prefixes. */
-function addInterfaces(context: NetContext, dispatch: Dispatch, configs: readonly InterfaceConfig[]): void {
+function addInterfaces(
+  context: NetContext,
+  dispatch: Dispatch,
+  configs: readonly InterfaceConfig[],
+  boundary: (queue: DeviceQueue) => DeviceQueue,
+): void {
   const { cpu, interfaces, routes } = context
   const m = context.mbuf()
   const none = {
@@ -256,7 +344,8 @@ function addInterfaces(context: NetContext, dispatch: Dispatch, configs: readonl
     const queue = openQueue(cpu, config.device, steer)
     // Also when the machine stops before the queue is polled, or when what follows here throws.
     if (queue !== undefined) cpu.onStop(() => queue.close())
-    interfaces.push(new Interface(cpu, index, config.name, info, queue, prefixes, false))
+    const outer = queue === undefined ? undefined : boundary(queue)
+    interfaces.push(new Interface(cpu, index, config.name, info, outer, prefixes, false))
     for (const { family, bytes, length } of prefixes) {
       routes.insert({ family, bytes: networkBytes(bytes, length), length, interfaceIndex: index })
     }

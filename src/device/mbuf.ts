@@ -64,6 +64,8 @@ export const MbufFlag = {
    * device finishes it, or whoever receives it needs none. Only for a device that offloads checksums.
    */
   PARTIAL_CHECKSUM: 1 << 6,
+  /** To a broadcast address or a group: in a queue between IP and a transport. */
+  TO_MANY: 1 << 7,
 } as const
 
 export const MBUF_BYTES = 2048

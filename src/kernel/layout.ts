@@ -58,7 +58,20 @@ export const HandoffRecord = struct({
 })
 
 /** The hand-off points of a packet's way (DESIGN: a packet's way). `port` is any message port that has no other name. */
-export const HANDOFF_POINTS = ['ring', 'port', 'rx', 'netisr', 'snd', 'rcv', 'accept', 'tx', 'free', 'control'] as const
+export const HANDOFF_POINTS = [
+  'ring',
+  'port',
+  'rx',
+  'link',
+  'netisr',
+  'transport',
+  'snd',
+  'rcv',
+  'accept',
+  'tx',
+  'free',
+  'control',
+] as const
 export type HandoffPoint = (typeof HANDOFF_POINTS)[number]
 
 export interface LayoutOptions {

@@ -122,12 +122,13 @@ export class Port {
   readonly name: string | undefined
   readonly handler: Handler | undefined
   readonly onReply: ((message: Address) => void) | undefined
-  readonly direct: boolean
-  readonly batch: number
+  direct: boolean
+  batch: number
   /** Address of the record. */
   readonly record: Address
   /** Addresses of the hand-off records that its waiting is counted in, by the sender's CPU. */
   readonly records: readonly number[]
+  /** Woken when something comes: it waits here, or it serves the port's handler instead of the run loop. */
   thread: Thread | undefined = undefined
   /** On the list of ports that the run loop serves. */
   ready = false
@@ -341,6 +342,39 @@ export class Ports {
   /** Messages in the queue. */
   depth(port: Port): number {
     return this.#i32[(port.record >> 2) + DEPTH]!
+  }
+
+  /** Messages in the queue of a port of any CPU, as far as they have arrived there. */
+  depthOf(id: PortId): number {
+    return this.#i32[((this.#records + id * PORT_BYTES) >> 2) + DEPTH]!
+  }
+
+  /**
+   * From now on what comes to a port with a handler waits for `thread`, which serves it by `Thread.serve`, up to `batch` messages
+   * at a time; a send from this CPU is no call any more.
+   */
+  handTo(port: Port, thread: Thread, batch: number): void {
+    assert(
+      this.owns(port.id) && port.handler !== undefined,
+      'a port with a handler is given to a thread of its own CPU',
+    )
+    port.thread = thread
+    port.direct = false
+    port.batch = batch
+  }
+
+  /** Serves a port's handler with what is queued, up to its batch. Returns how many. For the thread that it was given to. */
+  serveOne(port: Port): number {
+    return this.depth(port) === 0 ? 0 : this.#serve(port)
+  }
+
+  /** Frees all that is queued at a port, as if its receiver had. For the machine's stop: nobody is answered any more. */
+  discard(port: Port): void {
+    for (let message = this.get(port); message !== 0; message = this.get(port)) {
+      const release = releases.get(this.#i32[(message >> 2) + TYPE]!)
+      if (release === undefined) this.#cpu.slab.free(message)
+      else release(this.#cpu, message)
+    }
   }
 
   isDone(message: Address): boolean {
@@ -695,11 +729,11 @@ export class Ports {
   }
 
   #notify(port: Port): void {
-    if (port.handler !== undefined || port.onReply !== undefined) {
-      if (port.ready) return
+    if (port.thread !== undefined) this.#cpu.threads.wake(port.thread)
+    else if ((port.handler !== undefined || port.onReply !== undefined) && !port.ready) {
       port.ready = true
       this.#ready.push(port)
-    } else if (port.thread !== undefined) this.#cpu.threads.wake(port.thread)
+    }
   }
 
   #receipt(message: Address): void {

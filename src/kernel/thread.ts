@@ -134,6 +134,20 @@ export class Thread {
     }
   }
 
+  /**
+   * Serves the handlers of ports that were given to this thread (`Ports.handTo`), for ever. `ports` may become more meanwhile.
+   * What one of them puts into another that stands behind it is served in the same turn.
+   */
+  *serve(ports: readonly Port[]): Generator<void, void, void> {
+    for (;;) {
+      let left = 0
+      for (let i = 0; i < ports.length; i++) this.cpu.ports.serveOne(ports[i]!)
+      for (let i = 0; i < ports.length; i++) left += this.cpu.ports.depth(ports[i]!)
+      if (left > 0) yield* this.pause()
+      else yield* this.#block(ThreadState.waiting)
+    }
+  }
+
   /** The next message at the thread's port if there is one, else 0. */
   get(): Address {
     return this.cpu.ports.get(this.port)

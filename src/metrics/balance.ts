@@ -24,7 +24,7 @@ export interface Identity {
   readonly drained?: true
 }
 
-const PORTS = ['port', 'netisr', 'snd', 'rcv', 'tx', 'control'] as const
+const PORTS = ['port', 'link', 'netisr', 'transport', 'snd', 'rcv', 'tx', 'control'] as const
 /** All whose enqueues are looked at one by one. */
 const QUEUES = [...PORTS, 'accept'] as const
 
@@ -192,6 +192,8 @@ export const IDENTITIES: readonly Identity[] = [
       'device.transmitErrors',
       'device.transmitNoMbuf',
       'ether.received',
+      'netisr.droppedEther',
+      'netisr.droppedDevice',
       'fault.lost',
       'fault.lostInBurst',
       'fault.tailDropped',
@@ -212,7 +214,7 @@ export const IDENTITIES: readonly Identity[] = [
   },
   {
     name: 'arp: received what ether passed up',
-    left: ['arp.received'],
+    left: ['arp.received', 'netisr.droppedArp'],
     right: ['ether.arp'],
     where: ['ether.received'],
   },
@@ -235,9 +237,9 @@ export const IDENTITIES: readonly Identity[] = [
     drained: true,
   },
   {
-    name: 'dispatch: steered + redirected = direct + handed off',
+    name: 'dispatch: steered + redirected = direct + handed off + dropped',
     left: ['dispatch.steered', 'dispatch.redirected'],
-    right: ['dispatch.direct', 'dispatch.handedOff'],
+    right: ['dispatch.direct', 'dispatch.handedOff', 'netisr.droppedIp', 'netisr.droppedReassembled'],
     each: 'cpu',
   },
   {
@@ -246,7 +248,11 @@ export const IDENTITIES: readonly Identity[] = [
     right: ['reassembly.reassembled'],
     each: 'cpu',
   },
-  { name: 'ip: received what was steered', left: ['dispatch.steered'], right: ['ip.received', 'dispatch.rehashed'] },
+  {
+    name: 'ip: received what was steered',
+    left: ['dispatch.steered'],
+    right: ['ip.received', 'dispatch.rehashed', 'netisr.droppedIp'],
+  },
   {
     name: 'ip: received + reassembled = delivered + fragments + dropped',
     left: ['ip.received', 'ip.reassembled'],
@@ -254,7 +260,7 @@ export const IDENTITIES: readonly Identity[] = [
   },
   {
     name: 'ip: reassembled all that came out of the reassembly',
-    left: ['ip.reassembled'],
+    left: ['ip.reassembled', 'netisr.droppedReassembled'],
     right: ['reassembly.reassembled'],
   },
   { name: 'reassembly: got all fragments', left: ['reassembly.fragments'], right: ['ip.fragments'], each: 'cpu' },
@@ -266,7 +272,16 @@ export const IDENTITIES: readonly Identity[] = [
   {
     name: 'ip: delivered to tcp, udp, icmp and igmp',
     left: ['ip.delivered'],
-    right: ['tcp.received', 'udp.received', 'icmp.received', 'group.received'],
+    right: [
+      'tcp.received',
+      'udp.received',
+      'icmp.received',
+      'group.received',
+      'netisr.droppedTcp',
+      'netisr.droppedUdp',
+      'netisr.droppedIcmp',
+      'netisr.droppedIgmp',
+    ],
   },
   {
     name: 'icmp: received = echo requests + replies + errors + ignored + dropped',
@@ -296,7 +311,7 @@ export const IDENTITIES: readonly Identity[] = [
   {
     name: 'udp sockets: got all that udp delivered, and the copies of it',
     left: ['udp.delivered', 'group.copies'],
-    right: ['socket.queued', 'socket.droppedFull', 'socket.droppedGone', 'group.filtered'],
+    right: ['socket.queued', 'socket.droppedFull', 'socket.droppedGone', 'group.filtered', 'netisr.droppedSocket'],
   },
   {
     name: 'udp sockets: queued = received + dropped when closed',

@@ -1,6 +1,7 @@
 // How a host is described: plain data, the same on every CPU, from which each builds its part of the host.
 import type { DeviceSpec } from '../device/spec.ts'
 import type { Discipline } from './discipline.ts'
+import type { DispatchPolicies, Layer } from './policy.ts'
 
 export interface InterfaceConfig {
   /** As it shows in tables: `wire0`, `df0`. */
@@ -34,6 +35,12 @@ export interface HostConfig {
   readonly discipline?: Discipline
   /** Of `connp-l`: how many connection groups there are, each with a lock. Default 128. */
   readonly groups?: number
+  /** How packets get to each protocol (policy.ts). Default: all `direct`. */
+  readonly dispatch?: DispatchPolicies
+  /** The boundaries that are queues with threads of their own (policy.ts). Default none. */
+  readonly layers?: readonly Layer[]
+  /** Packets that may wait in a queue that `dispatch` or `layers` has made; more are dropped. Default 1024. */
+  readonly queueLimit?: number
   /** Verify and compute checksums in software. Default true. */
   readonly checksums?: boolean
   /** Ask for ECN (RFC 3168) when a connection is opened. It is always granted. Default false. */

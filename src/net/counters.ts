@@ -222,13 +222,49 @@ export const SocketCounters = counterSet('socket', [
   'sendErrors',
 ] as const)
 
-/** steered + redirected = direct + handedOff */
+/** steered + redirected = direct + handedOff + netisr droppedIp + droppedReassembled */
 export const DispatchCounters = counterSet('dispatch', [
   'steered',
   'direct',
   'handedOff',
   'rehashed',
   'redirected', // of those handed off: on to another CPU, for the discipline has changed meanwhile
+] as const)
+
+/**
+ * Queues in front of protocols (policy.ts): what was a call all the same, what was queued, and what found the queue full. Of IP
+ * the first two are `dispatch direct` and `handedOff`. `Link` is what IP gives to Ethernet, `Device` what a device is given, `Socket` datagrams.
+ */
+export const NetisrCounters = counterSet('netisr', [
+  'directEther',
+  'directArp',
+  'directIcmp',
+  'directIgmp',
+  'directUdp',
+  'directTcp',
+  'directSocket',
+  'directLink',
+  'directDevice',
+  'queuedEther',
+  'queuedArp',
+  'queuedIcmp',
+  'queuedIgmp',
+  'queuedUdp',
+  'queuedTcp',
+  'queuedSocket',
+  'queuedLink',
+  'queuedDevice',
+  'droppedEther',
+  'droppedArp',
+  'droppedIp',
+  'droppedReassembled',
+  'droppedIcmp',
+  'droppedIgmp',
+  'droppedUdp',
+  'droppedTcp',
+  'droppedSocket',
+  'droppedLink',
+  'droppedDevice',
 ] as const)
 
 /**

@@ -72,7 +72,8 @@ export class TcpSockets {
   readonly #rounds: Rounds
   readonly #request: RequestFields
   readonly #notice
-  readonly #port: Port
+  /** Where connections send data and notices. */
+  readonly port: Port
   readonly #ephemeral: EphemeralPorts
   readonly #sockets: (TcpSocket | undefined)[] = [undefined]
   readonly #freeNumbers: number[] = []
@@ -108,7 +109,7 @@ export class TcpSockets {
     this.#request = TcpRequest.cursor(memory)
     this.#notice = TcpNotice.cursor(memory)
     this.#ephemeral = new EphemeralPorts(cpu.random)
-    this.#port = cpu.ports.create({
+    this.port = cpu.ports.create({
       name: context.portName('tcp sockets', cpu.index),
       point: 'rcv',
       handler: (message) => this.#handle(message),
@@ -231,7 +232,7 @@ export class TcpSockets {
       done()
     }
     if (listener.options.perCpu === true) {
-      const found = this.#tcp.listeners.find(listener.port, this.#port.id, listener.number)
+      const found = this.#tcp.listeners.find(listener.port, this.port.id, listener.number)
       if (found !== undefined) {
         vanishAll(this.#tcp, found)
         this.#tcp.listeners.remove(found)
@@ -279,7 +280,7 @@ export class TcpSockets {
   askInfo(socket: TcpSocket, done: (info: TcpInfo | undefined) => void): void {
     const { ports } = this.#context.cpu
     const message =
-      socket.pcb === 0 || socket.phase >= Phase.closing ? 0 : ports.tryAllocate(TcpInfoMessage, this.#port.id)
+      socket.pcb === 0 || socket.phase >= Phase.closing ? 0 : ports.tryAllocate(TcpInfoMessage, this.port.id)
     if (message === 0) return done(undefined)
     this.words[(message + TcpInfoMessage.offset.pcb) >> 2] = socket.pcb
     this.#infos.set(message, done)
@@ -314,7 +315,7 @@ export class TcpSockets {
     r.op = op
     r.pcb = socket.pcb
     r.socket = socket.number
-    r.port = this.#port.id
+    r.port = this.port.id
     r.sendBytes = 0
     r.receiveBytes = 0
     return message
@@ -381,7 +382,7 @@ export class TcpSockets {
     r.op = TcpOp.connect
     r.family = local.family
     r.socket = socket.number
-    r.port = this.#port.id
+    r.port = this.port.id
     const bytes = addressBytes(local.family)
     this.u8.copyWithin(r.local, local.address, local.address + bytes)
     this.u8.copyWithin(r.remote, remote.address, remote.address + bytes)
@@ -487,7 +488,7 @@ export class TcpSockets {
     r.op = TcpOp.attach
     r.pcb = pcb
     r.socket = socket.number
-    r.port = this.#port.id
+    r.port = this.port.id
     this.count[C.accepted]!++
     this.#context.cpu.ports.send(requests, message)
     if (listener.options.ttl !== undefined) socket.setTtl(listener.options.ttl)
@@ -600,7 +601,7 @@ export class TcpSockets {
       address: local.address,
       localPort: local.port,
       backlog: options.backlog ?? BACKLOG,
-      port: this.#port.id,
+      port: this.port.id,
       socket: listener.number,
       flags: options.noDelay === true ? PcbFlag.NODELAY : 0,
       sendBytes: options.sendBytes ?? 0,
@@ -617,7 +618,7 @@ export class TcpSockets {
     this.u8.copyWithin(round.first, local.address, local.address + addressBytes(local.family))
     round.family = local.family
     round.localPort = local.port
-    round.port = this.#port.id
+    round.port = this.port.id
     round.id = listener.number
     round.record = listener.record
     round.cpu = this.#context.cpu.index

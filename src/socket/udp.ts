@@ -320,6 +320,10 @@ const UNICAST = {} as const
 export class UdpSockets {
   readonly m: MbufCursor
   readonly count: Float64Array
+  /** Set by stack.ts where the boundary to UDP is a queue: takes a datagram for a socket of this CPU, which comes back by `arrived`. */
+  defer: ((packet: Address) => void) | undefined = undefined
+  /** Where other CPUs send what is for sockets of this one. */
+  readonly port: Port
   readonly #context: NetContext
   readonly #table: UdpTable
   readonly #rounds: Rounds
@@ -329,7 +333,6 @@ export class UdpSockets {
   readonly #groupRounds: GroupRounds
   readonly #groupCount: Float64Array
   readonly #pcb: UdpPcbCursor
-  readonly #port: Port
   readonly #sockets: (UdpSocket | undefined)[] = [undefined]
   readonly #freeNumbers: number[] = []
   readonly #readable: UdpSocket[] = []
@@ -352,11 +355,11 @@ export class UdpSockets {
     this.m = context.mbuf()
     this.#pcb = UdpPcb.cursor(context.memory)
     this.count = context.count(SocketCounters)
-    this.#port = context.cpu.ports.create({
+    this.port = context.cpu.ports.create({
       name: context.portName('udp', context.cpu.index),
       point: 'rcv',
       handler: (packet) => {
-        this.#arrived(packet)
+        this.arrived(packet)
         return EASYNC
       },
     })
@@ -428,7 +431,7 @@ export class UdpSockets {
 
   connect(socket: UdpSocket, target: Endpoint, done: () => void): void {
     if (socket.options.perCpu === true) {
-      this.#connect(socket.port, this.#port.id, socket.number, target.address, target.port)
+      this.#connect(socket.port, this.port.id, socket.number, target.address, target.port)
       done()
       return
     }
@@ -448,7 +451,7 @@ export class UdpSockets {
       done()
     }
     if (socket.options.perCpu === true) {
-      this.#remove(socket.port, this.#port.id, socket.number)
+      this.#remove(socket.port, this.port.id, socket.number)
       finish()
       return true
     }
@@ -558,7 +561,8 @@ export class UdpSockets {
   #deliver(pcb: Address, packet: Address): void {
     const p = this.#pcb
     p.at = pcb
-    if (p.cpu === this.#context.cpu.index) {
+    const isHere = p.cpu === this.#context.cpu.index
+    if (isHere && this.defer === undefined) {
       const socket = this.#sockets[p.socket]
       if (socket === undefined) this.drop(packet, C.droppedGone)
       else socket.enqueue(packet)
@@ -567,10 +571,12 @@ export class UdpSockets {
     this.m.at = packet
     // On its own CPU the PCB has another address: the packet takes the socket's number along.
     this.m.socket = p.socket
-    this.#context.mbufs.handOff(p.port, packet)
+    if (isHere) this.defer!(packet)
+    else this.#context.mbufs.handOff(p.port, packet)
   }
 
-  #arrived(packet: Address): void {
+  /** A datagram came for a socket of this CPU. */
+  arrived(packet: Address): void {
     this.m.at = packet
     const socket = this.#sockets[this.m.socket]
     // Sent on its way before its socket was closed, it may find another one under the number.
@@ -613,7 +619,7 @@ export class UdpSockets {
     if (socket.options.perCpu === true) {
       const { cpu } = this.#context
       const flags = UdpPcbFlag.PER_CPU | flagsOf(socket)
-      finish(this.#insert(local.port, local.address, this.#port.id, socket.number, cpu.index, flags))
+      finish(this.#insert(local.port, local.address, this.port.id, socket.number, cpu.index, flags))
       return
     }
     const fill = (round: RoundFields) => {
@@ -627,7 +633,7 @@ export class UdpSockets {
     const { u8, cpu } = this.#context
     u8.copyWithin(round.first, socket.local.address, socket.local.address + addressBytes(Family.inet))
     round.localPort = socket.port
-    round.port = this.#port.id
+    round.port = this.port.id
     round.id = socket.number
     round.cpu = cpu.index
   }

@@ -1,17 +1,20 @@
 // Dispatch: which CPU owns a packet, and its way there. A packet of a flow goes to the CPU that the flow's hash names;
-// there everything above runs without a lock. Already there: a call. Elsewhere: a message to that CPU's netisr port.
+// there everything above runs without a lock. Already there: a call, or as IP's policy says (policy.ts). Elsewhere: a message to that CPU's
+// netisr port.
 import type { Address } from '../../base/struct.ts'
 import { type MbufCursor, MbufFlag } from '../../device/mbuf.ts'
 import { EASYNC } from '../../kernel/message.ts'
-import type { PortId } from '../../kernel/port.ts'
+import type { Port, PortId } from '../../kernel/port.ts'
 import { Family } from '../address.ts'
 import type { NetContext } from '../context.ts'
-import { DispatchCounters } from '../counters.ts'
+import { DispatchCounters, NetisrCounters } from '../counters.ts'
 import { isIcmpError } from '../icmp/header.ts'
+import type { DispatchPlan } from '../policy.ts'
 import { addressHash, flowHash } from '../toeplitz.ts'
 
 const C = DispatchCounters.index
-const { HASHED } = MbufFlag
+const { droppedIp, droppedReassembled } = NetisrCounters.index
+const { HASHED, REASSEMBLED } = MbufFlag
 const TCP = 6
 const UDP = 17
 const ICMP = 1
@@ -21,6 +24,8 @@ const FRAGMENT = 0x3fff
 export type NetisrHandler = (packet: Address) => void
 
 export class Dispatch {
+  /** IP's queue on this CPU. */
+  readonly port: Port
   readonly #context: NetContext
   readonly #m: MbufCursor
   readonly #count: Float64Array
@@ -28,20 +33,32 @@ export class Dispatch {
   readonly #input: NetisrHandler
   /** Any CPU may work on any connection. */
   isAnywhere: boolean
+  /** A packet that is at home already is a call: always, or where nothing waits. */
+  readonly #isDirect: boolean
+  readonly #isHybrid: boolean
+  /** What may wait in a queue that the policy has made: those that are only the way to another CPU are bounded by their rings. */
+  readonly #limit: number
+  readonly #netisrCount: Float64Array
   /** The netisr port of each CPU of the host; 0 until it is known. */
   readonly #ports: PortId[] = []
 
-  constructor(context: NetContext, input: NetisrHandler) {
+  constructor(context: NetContext, { policies, queueLimit }: DispatchPlan, input: NetisrHandler) {
     this.#context = context
     this.#m = context.mbuf()
     this.#u8 = context.u8
     this.#count = context.count(DispatchCounters)
     this.#input = input
     this.isAnywhere = (context.config.discipline ?? 'connp-t') !== 'connp-t'
-    context.cpu.ports.create({
+    this.#isDirect = policies.ip === 'direct'
+    this.#isHybrid = policies.ip === 'hybrid'
+    this.#limit = queueLimit
+    this.#netisrCount = context.count(NetisrCounters)
+    this.port = context.cpu.ports.create({
       name: context.portName('netisr', context.cpu.index),
       point: 'netisr',
       dispatch: 'deferred',
+      // A worker takes the whole queue, where all that arrives goes by it.
+      ...(this.#isDirect ? {} : { batch: queueLimit }),
       handler: (packet) => {
         const owner = this.#owner(packet)
         if (owner === context.cpu.index) this.#input(packet)
@@ -53,9 +70,10 @@ export class Dispatch {
         return EASYNC
       },
     })
+    if (!this.#isDirect) context.cpu.onStop(() => context.cpu.ports.discard(this.port))
   }
 
-  /** Sends an IP packet to its owner; on the owner's CPU that is a call. */
+  /** Sends an IP packet to its owner; on the owner's CPU that is a call, unless IP's policy is another. */
   steer(packet: Address): void {
     const m = this.#m
     m.at = packet
@@ -65,7 +83,7 @@ export class Dispatch {
     }
     this.#count[C.steered]!++
     const owner = this.#owner(packet)
-    if (owner === this.#context.cpu.index) {
+    if (owner === this.#context.cpu.index && (this.#isDirect || this.#isIdle())) {
       this.#count[C.direct]!++
       this.#input(packet)
     } else this.#handOff(owner, packet)
@@ -129,9 +147,22 @@ export class Dispatch {
     return this.#context.owner(m.hash)
   }
 
+  /** The policy is `hybrid`, and nothing would be overtaken. */
+  #isIdle(): boolean {
+    return this.#isHybrid && !this.port.running && this.#context.cpu.ports.depth(this.port) === 0
+  }
+
   #handOff(owner: number, packet: Address): void {
+    const { mbufs, cpu } = this.#context
+    const port = this.#port(owner)
+    if (!this.#isDirect && cpu.ports.depthOf(port) >= this.#limit) {
+      this.#m.at = packet
+      this.#netisrCount[(this.#m.flags & REASSEMBLED) === 0 ? droppedIp : droppedReassembled]!++
+      mbufs.free(packet)
+      return
+    }
     this.#count[C.handedOff]!++
-    this.#context.mbufs.handOff(this.#port(owner), packet)
+    mbufs.handOff(port, packet)
   }
 
   #port(cpu: number): PortId {

@@ -1,9 +1,9 @@
 // Ethernet out: puts the header in front and gives the frame to this CPU's queue of the device.
 import type { Address } from '../../base/struct.ts'
-import type { MbufCursor } from '../../device/mbuf.ts'
+import { Mbuf, type MbufCursor, MbufFlag } from '../../device/mbuf.ts'
 import { EASYNC } from '../../kernel/message.ts'
 import type { PortId } from '../../kernel/port.ts'
-import { type Family, isBroadcast, isMulticast } from '../address.ts'
+import { addressBytes, type Family, isBroadcast, isMulticast } from '../address.ts'
 import type { NetContext } from '../context.ts'
 import { EtherCounters } from '../counters.ts'
 import type { Interface } from '../interface.ts'
@@ -12,6 +12,8 @@ import { EtherHeader, EtherType } from './header.ts'
 
 const C = EtherCounters.index
 const HEADER = EtherHeader.size
+const NEXT_HOP = Mbuf.offset.nextHop
+const { LINK_BROADCAST } = MbufFlag
 
 export class EtherOutput {
   readonly #context: NetContext
@@ -20,6 +22,8 @@ export class EtherOutput {
   readonly #ports: PortId[] = []
   /** Set by stack.ts. */
   arp: Arp | undefined
+  /** Set by stack.ts where the boundary to IP is a queue: takes an IP packet, which comes back by `outputQueued`. */
+  defer: ((packet: Address) => boolean) | undefined = undefined
 
   constructor(context: NetContext) {
     this.#context = context
@@ -41,6 +45,31 @@ export class EtherOutput {
    * False when the device was full.
    */
   output(iface: Interface, packet: Address, family: Family, nextHop: Address, broadcast: boolean): boolean {
+    if (this.defer === undefined) return this.#output(iface, packet, family, nextHop, broadcast)
+    // The packet takes along what is to be done with it: in another mbuf, if it has references.
+    const own = this.#context.mbufs.detach(packet)
+    if (own === 0) return false
+    const m = this.#m
+    m.at = own
+    m.interfaceIndex = iface.index
+    m.family = family
+    m.flags = (m.flags & ~LINK_BROADCAST) | (broadcast ? LINK_BROADCAST : 0)
+    this.#context.u8.copyWithin(own + NEXT_HOP, nextHop, nextHop + addressBytes(family))
+    return this.defer(own)
+  }
+
+  /** The other half of `output`, where it has deferred a packet. */
+  outputQueued(packet: Address): void {
+    const m = this.#m
+    m.at = packet
+    const isBroadcast = (m.flags & LINK_BROADCAST) !== 0
+    m.flags &= ~LINK_BROADCAST
+    const iface = this.#context.interfaces[m.interfaceIndex]!
+    // A device that is full has counted it.
+    this.#output(iface, packet, m.family as Family, packet + NEXT_HOP, isBroadcast)
+  }
+
+  #output(iface: Interface, packet: Address, family: Family, nextHop: Address, broadcast: boolean): boolean {
     const { u8 } = this.#context
     if (broadcast || isBroadcast(u8, family, nextHop)) return this.#sendTo(iface, packet, BROADCAST_HIGH, BROADCAST_LOW)
     if (isMulticast(u8, family, nextHop)) {

@@ -1,22 +1,31 @@
-// The discipline that hosts under test have: the same cases run under each. test/disciplines.test.ts runs them under all, and
+// The discipline and the layers that hosts under test have: the same cases run under each. test/disciplines.test.ts runs them under all, and
 // under ones that change all the time.
 import assert from 'node:assert/strict'
 import { Random } from '../../base/random.ts'
 import type { Stack } from '../../stack.ts'
 import type { HostConfig } from '../config.ts'
 import { DISCIPLINES, type Discipline } from '../discipline.ts'
+import { parseLayers } from '../policy.ts'
 
 export const VARIABLE = 'DAMSELFLY_DISCIPLINE'
 /** As the variable has it, with a seed behind a stroke: it begins as connp-t, and changes. */
 export const CHANGING = 'changing'
+/** Boundaries that are queues, as `parseLayers` reads them. */
+export const LAYERS_VARIABLE = 'DAMSELFLY_LAYERS'
 
 /** What the environment says, `connp-t` or `connp-l` or with a number of groups `connp-l/16`; nothing: the default. */
-export function disciplineUnderTest(): Pick<HostConfig, 'discipline' | 'groups'> {
+export function disciplineUnderTest(): Pick<HostConfig, 'discipline' | 'groups' | 'layers'> {
   const text = process.env[VARIABLE] ?? ''
-  if (text === '' || text.startsWith(CHANGING)) return {}
+  const layers = layersUnderTest()
+  if (text === '' || text.startsWith(CHANGING)) return layers
   const [name, groups] = text.split('/')
   assert(DISCIPLINES.includes(name as Discipline), `${VARIABLE} is "${text}"`)
-  return { discipline: name as Discipline, ...(groups === undefined ? {} : { groups: Number(groups) }) }
+  return { discipline: name as Discipline, ...(groups === undefined ? {} : { groups: Number(groups) }), ...layers }
+}
+
+function layersUnderTest(): Pick<HostConfig, 'layers'> {
+  const text = process.env[LAYERS_VARIABLE] ?? ''
+  return text === '' ? {} : { layers: parseLayers(text) }
 }
 
 /** Changes the discipline of hosts under test again and again, where the environment says so. */
