@@ -164,6 +164,21 @@ describe('damselfly up', { concurrency: 3 }, () => {
     assert.equal(sum(snapshot, 'load.wrong'), 0)
   })
 
+  test('has the dispatch and the layers that it is told, and tells of them', async (t) => {
+    const few = ['--flows', '1', '--window', '1', '--seed', '1', '--seconds', '1', '--json']
+    const ended = await new Place().run(t, ['up', '--dispatch', 'ip=hybrid', '--layers', 'tcp,ether', ...few])
+    assertWell(ended)
+    const snapshot = JSON.parse(ended.stdout) as Snapshot
+    assert.deepEqual(snapshot.layers, ['ether', 'tcp'])
+    assert.deepEqual(
+      ['ether', 'arp', 'ip', 'udp', 'tcp'].map((protocol) => snapshot.dispatch?.[protocol]),
+      ['deferred', 'direct', 'hybrid', 'deferred', 'deferred'],
+    )
+    assert(sum(snapshot, 'load.answered') > 0)
+    assert(sum(snapshot, 'netisr.queuedUdp') > 0)
+    assert(snapshot.handoffs.some(({ point, dequeued }) => point === 'transport' && dequeued > 0))
+  })
+
   test('exchanges packets over a link that loses one of ten', async (t) => {
     const place = new Place()
     const command = await place.running(t, '--loss', '0.1', '--flows', '16', '--window', '16')
@@ -268,6 +283,10 @@ describe('a wrong command line', () => {
     [['up', '--groups', '4'], /^damselfly: --groups is 4, which is for connp-l: connp-t has its own number$/],
     [['up', '--discipline', 'connp-l', '--groups', 'x'], /^damselfly: --groups is "x": give a whole number$/],
     [['up', '--discipline', 'connp-l', '--groups', '0'], /--groups is 0: give a whole number from 1 to 4096$/],
+    [['up', '--dispatch', 'fast'], /^damselfly: --dispatch is "fast": give direct, hybrid, deferred, or policies of /],
+    [['up', '--dispatch', 'ip=x'], /--dispatch of ip has an unknown policy "x": there are direct, hybrid, deferred$/],
+    [['up', '--layers', 'udp'], /^damselfly: --layers names an unknown layer "udp": there are ether, ip, tcp, socket$/],
+    [['run', '--layers', 'x', 'x.js'], /--layers \(DAMSELFLY_LAYERS\) names an unknown layer "x"/],
     [['up', '--instances'], /Unknown option '--instances'/],
     [['run', '--discipline', 'x', 'x.js'], /--discipline \(DAMSELFLY_DISCIPLINE\) is "x": give one of giant, msgp, /],
     [

@@ -57,6 +57,8 @@ const OPTIONS = {
   instances: FLAG,
   discipline: TEXT,
   groups: TEXT,
+  dispatch: TEXT,
+  layers: TEXT,
 } as const
 
 /** Ours are those before the program; what follows its name is its own. */

@@ -4,6 +4,7 @@ import type { Memory } from '../kernel/memory.ts'
 import type { Counts, HandoffRow } from '../metrics/counts.ts'
 import { type Readable, takeCounts } from '../metrics/take.ts'
 import type { HostConfig } from '../net/config.ts'
+import { dispatchPlan } from '../net/policy.ts'
 import { disciplineOf } from '../net/tcp/groupset.ts'
 
 export { delivered, sum } from '../metrics/counts.ts'
@@ -17,15 +18,25 @@ export interface About {
   readonly discipline?: string
   /** Of `connp-l`: connection groups. */
   readonly groups?: number
-  /** Dispatch by protocol, where it is another than protocol.ts says: `direct`, `hybrid`, `deferred`. */
+  /** Dispatch by protocol, where it is not `direct`: `hybrid`, `deferred`. */
   readonly dispatch?: { readonly [protocol: string]: string }
+  /** The boundaries that are queues with threads of their own. */
+  readonly layers?: readonly string[]
+  /** What may wait in a queue that is there because of these two. */
+  readonly queueLimit?: number
 }
 
 /** How a host is now, which may be another way than it was booted. */
-export function aboutHost(memory: Memory, { name, cpus }: Pick<HostConfig, 'name' | 'cpus'>): About {
-  const now = disciplineOf(memory, name, cpus[0]!)
-  if (now === undefined) return {}
-  return { discipline: now.discipline, ...(now.discipline === 'connp-l' ? { groups: now.groups } : {}) }
+export function aboutHost(memory: Memory, config: HostConfig): About {
+  const now = disciplineOf(memory, config.name, config.cpus[0]!)
+  const { policies, queueLimit } = dispatchPlan(config)
+  return {
+    ...(now === undefined ? {} : { discipline: now.discipline }),
+    ...(now?.discipline === 'connp-l' ? { groups: now.groups } : {}),
+    dispatch: policies,
+    layers: config.layers ?? [],
+    queueLimit,
+  }
 }
 
 export interface Snapshot extends Counts, About {

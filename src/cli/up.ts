@@ -11,7 +11,7 @@ import { boot } from '../machine/boot.ts'
 import { CpuFailure } from '../machine/failure.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { HostConfig } from '../net/config.ts'
-import { type DisciplineOptions, disciplineOptions } from '../node/options.ts'
+import { type DisciplineOptions, type DispatchOptions, disciplineOptions, dispatchOptions } from '../node/options.ts'
 import { areNeighbours, decimalNumber, hostPrefix, neighbour, wholeNumber } from './argument.ts'
 import { serveControl } from './control.ts'
 import { untilReady } from './ready.ts'
@@ -21,7 +21,7 @@ import { count } from './table.ts'
 import type { UpData } from './up-program.ts'
 import { UsageError } from './usage.ts'
 
-interface Options extends DisciplineOptions {
+interface Options extends DisciplineOptions, DispatchOptions {
   readonly cpus: number
   /** 0: until a signal. */
   readonly seconds: number
@@ -238,9 +238,14 @@ function cpusText({ cpus }: Options): string {
   return cpus === 1 ? '1 CPU' : `${cpus} CPUs`
 }
 
-/** How the CPUs of every host share its connections. */
-function concurrency({ discipline, groups }: Options): Pick<HostConfig, 'discipline' | 'groups'> {
-  return { discipline, ...(groups === undefined ? {} : { groups }) }
+/** How the CPUs of every host share its connections, and packets get from layer to layer. */
+function concurrency({
+  discipline,
+  groups,
+  dispatch,
+  layers,
+}: Options): Pick<HostConfig, 'discipline' | 'groups' | 'dispatch' | 'layers'> {
+  return { discipline, ...(groups === undefined ? {} : { groups }), dispatch, layers }
 }
 
 function closeQuietly(tun: TunHandle): void {
@@ -271,6 +276,8 @@ function parse(args: readonly string[]): Options {
       seed: text,
       discipline: text,
       groups: text,
+      dispatch: text,
+      layers: text,
       pairs: flag,
       json: flag,
       layout: flag,
@@ -304,7 +311,8 @@ function parse(args: readonly string[]): Options {
   const cpus = wholeNumber('cpus', values.cpus, 1, 64, 2)
   return {
     cpus,
-    ...parseDiscipline(values.discipline, values.groups, cpus),
+    ...orUsage(() => disciplineOptions(values.discipline, values.groups, cpus)),
+    ...orUsage(() => dispatchOptions(values.dispatch, values.layers)),
     seconds: wholeNumber('seconds', values.seconds, 1, 86400, device === undefined ? 5 : 0),
     device,
     address: values.address ?? '',
@@ -325,9 +333,10 @@ function parse(args: readonly string[]): Options {
   }
 }
 
-function parseDiscipline(text: string | undefined, groups: string | undefined, cpus: number): DisciplineOptions {
+/** What it reads; a refusal, which begins with the option's name, is the user's. */
+function orUsage<Result>(read: () => Result): Result {
   try {
-    return disciplineOptions(text, groups, cpus)
+    return read()
   } catch (error) {
     throw error instanceof KernelError ? new UsageError(`--${error.message}`) : error
   }

@@ -18,6 +18,9 @@ up: without a device, two hosts on an in-memory wire exchange UDP echo and ping
   --cpus N                        CPUs of the machine, 1 to 64 (default 2)
   --discipline NAME               how CPUs come to work on a connection: giant, msgp, connp-l or connp-t (default connp-t)
   --groups N                      with connp-l: connection groups, 1 to 4096 (default 128)
+  --dispatch POLICY               how packets get to protocols: direct, hybrid or deferred, or by name: tcp=deferred,ip=hybrid;
+                                  names are ether, arp, ip, icmp, igmp, udp, tcp (default direct)
+  --layers LIST                   boundaries that are queues with threads of their own: of ether,ip,tcp,socket, or all
   --seconds N                     stop after so long, 1 to 86400 (default 5 on the wire; with a device: run until Ctrl-C)
   --device tun:NAME | tap:NAME    be a real host: the kernel reaches it through this interface
   --address A.B.C.D/N             this host's address (with --device; required there)
@@ -43,6 +46,9 @@ run: the program is reached at its own address, through a TUN device; nothing in
   --instances                     the program once on each of the N CPUs (connp-t only)
   --discipline NAME               how CPUs come to work on a connection: giant, msgp, connp-l or connp-t (default connp-t)
   --groups N                      with connp-l: connection groups, 1 to 4096 (default 128)
+  --dispatch POLICY               how packets get to protocols: direct, hybrid or deferred, or by name: tcp=deferred,ip=hybrid;
+                                  names are ether, arp, ip, icmp, igmp, udp, tcp (default direct)
+  --layers LIST                   boundaries that are queues with threads of their own: of ether,ip,tcp,socket, or all
   --pcap FILE                     record what passes: FILE ends in .pcap or .pcapng
 
 stat:

@@ -24,6 +24,8 @@ describe('the options of a program', () => {
       pcap: undefined,
       discipline: 'connp-t',
       groups: undefined,
+      dispatch: {},
+      layers: [],
     })
   })
 
@@ -55,6 +57,8 @@ describe('the options of a program', () => {
       { DAMSELFLY_DISCIPLINE: 'giant' },
       { DAMSELFLY_DISCIPLINE: 'connp-l' },
       { DAMSELFLY_DISCIPLINE: 'connp-l', DAMSELFLY_GROUPS: '4' },
+      { DAMSELFLY_DISPATCH: 'tcp=deferred,ip=hybrid', DAMSELFLY_LAYERS: 'ether,socket' },
+      { DAMSELFLY_DISPATCH: 'deferred', DAMSELFLY_LAYERS: 'all' },
     ]) {
       const chosen = programOptions(words)
       assert.deepEqual(programOptions(programEnvironment(chosen)), chosen)
@@ -92,6 +96,26 @@ describe('the options of a program', () => {
     const locked = { DAMSELFLY_DISCIPLINE: 'connp-l' }
     refuses({ ...locked, DAMSELFLY_GROUPS: '0' }, /^--groups \(DAMSELFLY_GROUPS\) is 0: give a whole number from 1 to/)
     refuses({ ...locked, DAMSELFLY_GROUPS: '1e2' }, /^--groups \(DAMSELFLY_GROUPS\) is "1e2": give a whole number$/)
+    refuses(
+      { DAMSELFLY_DISPATCH: 'fast' },
+      /^--dispatch \(DAMSELFLY_DISPATCH\) is "fast": give direct, hybrid, deferred, or/,
+    )
+    refuses(
+      { DAMSELFLY_DISPATCH: 'ipx=direct' },
+      /^--dispatch \(.*\) names an unknown protocol "ipx": there are ether,/,
+    )
+    refuses(
+      { DAMSELFLY_DISPATCH: 'ip=fast' },
+      /^--dispatch \(.*\) of ip has an unknown policy "fast": there are direct/,
+    )
+    refuses(
+      { DAMSELFLY_LAYERS: 'ether,udp' },
+      /^--layers \(.*\) names an unknown layer "udp": there are ether, ip, tcp/,
+    )
+    refuses(
+      { DAMSELFLY_DISPATCH: 'udp=direct', DAMSELFLY_LAYERS: 'tcp' },
+      /^--dispatch \(.*\) of udp is "direct", and the layer tcp makes it a queue: leave one of them out$/,
+    )
     refuses({ DAMSELFLY_GROUPS: '4' }, /^--groups \(DAMSELFLY_GROUPS\) is 4, which is for connp-l: connp-t has its own/)
   })
 

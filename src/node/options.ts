@@ -4,6 +4,7 @@ import { Errno, KernelError } from '../base/errno.ts'
 import { Limits } from '../base/limits.ts'
 import { Family, formatAddress, networkBytes, type Prefix, parseAddress, parsePrefix } from '../net/address.ts'
 import { type Discipline, groupCount } from '../net/discipline.ts'
+import { type DispatchPolicies, dispatchPlan, type Layer, parseDispatch, parseLayers } from '../net/policy.ts'
 
 export interface DisciplineOptions {
   /** How the CPUs come to work on a connection. */
@@ -12,7 +13,14 @@ export interface DisciplineOptions {
   readonly groups: number | undefined
 }
 
-export interface ProgramOptions extends DisciplineOptions {
+export interface DispatchOptions {
+  /** How packets get to each protocol that is not `direct`. */
+  readonly dispatch: DispatchPolicies
+  /** The boundaries that are queues with threads of their own. */
+  readonly layers: readonly Layer[]
+}
+
+export interface ProgramOptions extends DisciplineOptions, DispatchOptions {
   /** `none`: the host has only itself, 127.0.0.0/8. */
   readonly device: 'none' | 'tun' | 'tap'
   /** The interface's name, or a pattern such as `df%d`. */
@@ -42,6 +50,8 @@ export const VARIABLES = {
   instances: 'DAMSELFLY_INSTANCES',
   discipline: 'DAMSELFLY_DISCIPLINE',
   groups: 'DAMSELFLY_GROUPS',
+  dispatch: 'DAMSELFLY_DISPATCH',
+  layers: 'DAMSELFLY_LAYERS',
   pcap: 'DAMSELFLY_PCAP',
 } as const
 
@@ -69,6 +79,7 @@ export function programOptions(environment: Environment): ProgramOptions {
   const cpus = cpuCount(text('cpus'))
   const instances = text('instances') === '1'
   const { discipline, groups } = named(() => disciplineOptions(text('discipline'), text('groups'), cpus))
+  const queues = named(() => dispatchOptions(text('dispatch'), text('layers')))
   if (instances && discipline !== 'connp-t') {
     const sentence = `--instances (${VARIABLES.instances}) has each CPU listen for itself, and under ${discipline} no connection has a CPU: give --discipline connp-t, or leave --instances out`
     throw new KernelError(Errno.EINVAL, sentence)
@@ -87,12 +98,14 @@ export function programOptions(environment: Environment): ProgramOptions {
     pcap,
     discipline,
     groups,
+    ...queues,
   }
 }
 
 /** The same as an environment: for the process that the program runs in. */
 export function programEnvironment(options: ProgramOptions): { [name: string]: string } {
   const { device, name, address, kernelAddress, gateway, cpus, instances, pcap, discipline, groups } = options
+  const { dispatch, layers } = options
   return {
     [VARIABLES.device]: device,
     [VARIABLES.tun]: name,
@@ -105,6 +118,10 @@ export function programEnvironment(options: ProgramOptions): { [name: string]: s
     // In one word: the number must not outlive the name, where a program starts another under another discipline.
     [VARIABLES.discipline]: groups === undefined ? discipline : `${discipline}/${groups}`,
     [VARIABLES.groups]: '',
+    [VARIABLES.dispatch]: Object.entries(dispatch)
+      .map(([protocol, policy]) => `${protocol}=${policy}`)
+      .join(),
+    [VARIABLES.layers]: layers.join(),
   }
 }
 
@@ -128,14 +145,25 @@ export function disciplineOptions(text = 'connp-t', count: string | undefined, c
   return { discipline, groups }
 }
 
+/**
+ * What the options `dispatch` (`deferred`, or `tcp=deferred,ip=hybrid`) and `layers` (`ether,ip`, or `all`) say, here and for `damselfly up`.
+ * @throws KernelError EINVAL, with a sentence that begins with the option's name
+ */
+export function dispatchOptions(dispatchText: string | undefined, layersText: string | undefined): DispatchOptions {
+  const dispatch = dispatchText === undefined ? {} : parseDispatch(dispatchText)
+  const layers = layersText === undefined ? [] : parseLayers(layersText)
+  dispatchPlan({ dispatch, layers })
+  return { dispatch, layers }
+}
+
 /** What it gives; its refusals by the name of the option and of the variable. */
 function named<Result>(read: () => Result): Result {
   try {
     return read()
   } catch (error) {
     if (!(error instanceof KernelError)) throw error
-    const sentence = error.message.replace(/^(discipline|groups)\b/, (option) => {
-      return `--${option} (${VARIABLES[option as 'discipline' | 'groups']})`
+    const sentence = error.message.replace(/^(discipline|groups|dispatch|layers)\b/, (option) => {
+      return `--${option} (${VARIABLES[option as 'discipline' | 'groups' | 'dispatch' | 'layers']})`
     })
     throw new KernelError(Errno.EINVAL, sentence)
   }

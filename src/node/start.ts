@@ -59,8 +59,8 @@ export function hostConfig(
   cpus: readonly number[],
   programs: readonly number[] = [],
 ): HostConfig {
-  const { discipline, groups } = options
-  const concurrency = { discipline, ...(groups === undefined ? {} : { groups }) }
+  const { discipline, groups, dispatch, layers } = options
+  const concurrency = { discipline, ...(groups === undefined ? {} : { groups }), dispatch, layers }
   return { name: 'host', index: 0, cpus, programs, ...concurrency, ...attached(options, cpus.length) }
 }
 

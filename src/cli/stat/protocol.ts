@@ -9,13 +9,14 @@ interface Protocol {
   readonly name: string
   /** Which CPU: that of the device's queue (`source`), the flow's (`flow`), or a certain one (`cpu`). netisr(9)'s words. */
   readonly policy: 'source' | 'flow' | 'cpu'
-  /** A call, a call on the right CPU and else a message, or always a message. */
-  readonly dispatch: 'direct' | 'hybrid' | 'deferred'
   readonly received: readonly string[]
   readonly sent: readonly string[]
   /** Sets whose losses are the protocol's. */
   readonly sets: readonly string[]
-  /** What may wait there at most. */
+  /** What went by queues in front of it, or behind it; and what found them full. */
+  readonly queued: readonly string[]
+  readonly dropped: readonly string[]
+  /** What may wait there at most; where its dispatch has a queue it is the queue's. */
   readonly limit?: string
 }
 
@@ -23,78 +24,92 @@ const PROTOCOLS: readonly Protocol[] = [
   {
     name: 'ether',
     policy: 'source',
-    dispatch: 'direct',
     received: ['ether.received'],
     sent: ['ether.transmitted'],
     sets: ['ether', 'device', 'fault', 'hub'],
+    queued: ['netisr.queuedEther', 'netisr.queuedDevice'],
+    dropped: ['netisr.droppedEther', 'netisr.droppedDevice'],
     limit: `${Limits.deviceBatch} a turn`,
   },
   {
     name: 'arp',
     policy: 'cpu',
-    dispatch: 'deferred',
     received: ['arp.received'],
     sent: ['arp.requestsSent', 'arp.repliesSent', 'arp.probesSent'],
     sets: ['arp'],
+    queued: ['netisr.queuedArp'],
+    dropped: ['netisr.droppedArp'],
     limit: `${ArpLimits.held} a neighbour`,
   },
   {
     name: 'ip',
     policy: 'flow',
-    dispatch: 'hybrid',
     received: ['ip.received'],
     sent: ['ip.sent', 'ip.sentFragments'],
     sets: ['ip', 'reassembly'],
+    queued: ['dispatch.handedOff', 'netisr.queuedLink'],
+    dropped: ['netisr.droppedIp', 'netisr.droppedReassembled', 'netisr.droppedLink'],
     limit: `${ReassemblyLimits.held} fragments`,
   },
   {
     name: 'icmp',
     policy: 'flow',
-    dispatch: 'direct',
     received: ['icmp.received'],
     sent: ['icmp.echoRequests', 'icmp.sentErrors'],
     sets: ['icmp'],
+    queued: ['netisr.queuedIcmp'],
+    dropped: ['netisr.droppedIcmp'],
   },
   {
     name: 'igmp',
     policy: 'flow',
-    dispatch: 'direct',
     received: ['group.received'],
     sent: ['group.sentReports', 'group.sentLeaves'],
     sets: ['group'],
+    queued: ['netisr.queuedIgmp'],
+    dropped: ['netisr.droppedIgmp'],
   },
   {
     name: 'udp',
     policy: 'flow',
-    dispatch: 'direct',
     received: ['udp.received'],
     sent: ['udp.sent'],
     sets: ['udp', 'socket'],
+    queued: ['netisr.queuedUdp', 'netisr.queuedSocket'],
+    dropped: ['netisr.droppedUdp', 'netisr.droppedSocket'],
     limit: 'by socket',
   },
   {
     name: 'tcp',
     policy: 'flow',
-    dispatch: 'direct',
     received: ['tcp.received'],
     sent: ['tcp.sent'],
     sets: ['tcp', 'tcp socket'],
+    queued: ['netisr.queuedTcp'],
+    dropped: ['netisr.droppedTcp'],
     limit: `${Limits.tcpReceiveBytesMax / 2 ** 20} MiB a socket`,
   },
 ]
 
 export function protocols(snapshot: Snapshot): string {
   const total = (counters: readonly string[]) => counters.reduce((all, counter) => all + sum(snapshot, counter), 0)
-  const rows = PROTOCOLS.map(({ name, policy, dispatch, received, sent, sets, limit }) => [
-    name,
-    name === 'tcp' && !isThreaded(snapshot) ? 'source' : policy,
-    snapshot.dispatch?.[name] ?? dispatch,
-    limit ?? '–',
-    total(received),
-    total(sent),
-    total(lossesOf(snapshot, sets)),
-  ])
-  return `Protocols\n${table(['name', 'policy', 'dispatch', 'limit', 'in', 'out', 'lost'], rows)}`
+  const rows = PROTOCOLS.map((protocol) => {
+    const { name, policy, received, sent, queued, dropped, limit = '–' } = protocol
+    const dispatch = snapshot.dispatch?.[name] ?? 'direct'
+    return [
+      name,
+      name === 'tcp' && !isThreaded(snapshot) ? 'source' : policy,
+      dispatch,
+      dispatch === 'direct' || snapshot.queueLimit === undefined ? limit : `${snapshot.queueLimit} packets`,
+      total(received),
+      total(sent),
+      total(queued),
+      total(dropped),
+      total(lossesOf(snapshot, protocol)),
+    ]
+  })
+  const head = ['name', 'policy', 'dispatch', 'limit', 'in', 'out', 'queued', 'qdrops', 'lost']
+  return `Protocols\n${table(head, rows)}`
 }
 
 /** Whether a connection is worked on by its flow's CPU only, and not by whoever has the packet. */
@@ -104,8 +119,8 @@ function isThreaded({ discipline = 'connp-t' }: Snapshot): boolean {
 
 /** Losses by reason, those that happened, in the order of the protocols. Empty where there were none. */
 export function losses(snapshot: Snapshot): string {
-  const known = PROTOCOLS.flatMap(({ name, sets }) =>
-    lossesOf(snapshot, sets).map((counter) => [name, counter] as const),
+  const known = PROTOCOLS.flatMap((protocol) =>
+    lossesOf(snapshot, protocol).map((counter) => [protocol.name, counter] as const),
   )
   const others = counterNames(snapshot).filter((name) => isDrop(name) && !known.some(([, counter]) => counter === name))
   const rows = [...known, ...others.map((counter) => ['–', counter] as const)]
@@ -114,8 +129,9 @@ export function losses(snapshot: Snapshot): string {
   return rows.length === 0 ? '' : `Lost\n${table(['protocol', 'why', 'packets'], rows)}`
 }
 
-function lossesOf(snapshot: Snapshot, sets: readonly string[]): string[] {
-  return counterNames(snapshot).filter((name) => isDrop(name) && sets.some((set) => name.startsWith(`${set}.`)))
+function lossesOf(snapshot: Snapshot, { sets, dropped }: Protocol): string[] {
+  const isMine = (name: string) => dropped.includes(name) || sets.some((set) => name.startsWith(`${set}.`))
+  return counterNames(snapshot).filter((name) => isDrop(name) && isMine(name))
 }
 
 function counterNames(snapshot: Snapshot): string[] {

@@ -28,7 +28,7 @@ describe('the configuration', () => {
         '  host                                   threads',
         '  discipline                             connp-l',
         '  connection groups                      128',
-        '  dispatch policy                        hybrid: a call on the CPU that owns the flow, else by its queue; TCP direct, where it arrives',
+        '  dispatch policy                        direct: a call on the CPU that owns the flow, else by its queue; TCP where it arrives',
         '  entries of each IPI ring               256',
         '  memory                                 512 MiB',
         '  messages that a port serves at a time  32',
@@ -51,14 +51,14 @@ describe('the protocols', () => {
       protocols(busy),
       lines(
         'Protocols',
-        'name   policy  dispatch           limit     in  out  lost',
-        'ether  source    direct       64 a turn  1 000  900     6',
-        'arp    cpu     deferred  48 a neighbour      0    0     0',
-        'ip     flow      hybrid  4096 fragments    998  900     8',
-        'icmp   flow      direct               –      0    0     0',
-        'igmp   flow      direct               –      0    0     0',
-        'udp    flow      direct       by socket      0    0     0',
-        'tcp    source    direct  4 MiB a socket    990  880     0',
+        'name   policy  dispatch           limit     in  out  queued  qdrops  lost',
+        'ether  source    direct       64 a turn  1 000  900       0       0     6',
+        'arp    cpu       direct  48 a neighbour      0    0       0       0     0',
+        'ip     flow      direct  4096 fragments    998  900       0       0     8',
+        'icmp   flow      direct               –      0    0       0       0     0',
+        'igmp   flow      direct               –      0    0       0       0     0',
+        'udp    flow      direct       by socket      0    0       0       0     0',
+        'tcp    source    direct  4 MiB a socket    990  880       0       0     0',
       ),
     )
   })
@@ -71,7 +71,28 @@ describe('the protocols', () => {
   })
 
   test('have the dispatch that the machine says', () => {
-    assert.match(protocols(snapshotOf({ dispatch: { udp: 'deferred' } })), /^udp +flow +deferred /m)
+    const snapshot = snapshotOf({
+      dispatch: { udp: 'deferred', ip: 'hybrid', tcp: 'direct' },
+      queueLimit: 256,
+      counters: [{ 'netisr.queuedUdp': 7, 'netisr.droppedUdp': 2, 'dispatch.handedOff': 3 }],
+    })
+    const text = protocols(snapshot)
+    assert.match(text, /^udp +flow +deferred +256 packets +0 +0 +7 +2 +2$/m)
+    assert.match(text, /^ip +flow +hybrid +256 packets +0 +0 +3 +0 +0$/m)
+    assert.match(text, /^tcp +flow +direct +4 MiB a socket /m)
+    assert.match(
+      configuration(snapshot),
+      /^ +dispatch policy +direct: .*, else by its queue; udp deferred; ip hybrid$/m,
+    )
+    assert.match(configuration(snapshot), /^ +packets in a queue +256$/m)
+    assert.match(losses(snapshot), /^udp +netisr.droppedUdp +2$/m)
+  })
+
+  test('and the layers are told where boundaries are queues', () => {
+    const text = configuration(snapshotOf({ layers: ['ether', 'tcp'], queueLimit: 1024 }))
+    assert.match(text, /^ +layers with a thread each +ether, tcp$/m)
+    assert.match(text, /^ +packets in a queue +1 024$/m)
+    assert.doesNotMatch(configuration(snapshotOf({ layers: [], queueLimit: 1024 })), /layers|in a queue/)
   })
 
   test('name what was lost, and why', () => {
