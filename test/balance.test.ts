@@ -4,8 +4,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { isDeepStrictEqual } from 'node:util'
 import { LoadQueueCounters } from '../src/device/load/counters.ts'
-import type { DeviceSpec } from '../src/device/spec.ts'
-import { type WireOptions, wireRegions } from '../src/device/wire.ts'
+import { wireRegions } from '../src/device/wire.ts'
 import type { Cpu } from '../src/kernel/cpu.ts'
 import { CpuState } from '../src/kernel/cpustate.ts'
 import { define } from '../src/kernel/function.ts'
@@ -16,171 +15,15 @@ import { NULL_PORT } from '../src/kernel/port.ts'
 import { SharedTimerCounters } from '../src/kernel/shared-timer.ts'
 import { boot, type Machine, total } from '../src/kernel.ts'
 import { MachineView } from '../src/machine/machine.ts'
-import { type SimMachine, simulate } from '../src/machine/sim.ts'
 import { ByHand } from '../src/machine/testing/sim.ts'
 import { IDENTITIES, type Identity, imbalances } from '../src/metrics/balance.ts'
 import { type Counts, sum } from '../src/metrics/counts.ts'
 import { takeCounts } from '../src/metrics/take.ts'
-import { DISCIPLINES, type Discipline } from '../src/net/discipline.ts'
-import { echo } from '../src/service/echo.ts'
-import { type HostConfig, Stack, type TcpSocket, type UdpSocket } from '../src/stack.ts'
+import { DISCIPLINES } from '../src/net/discipline.ts'
 import { ConversationCounters, type ConversationData, wireOf } from './discipline-program.ts'
-
-const SERVER = { address: '10.0.0.1', cpus: [0, 1], echoPort: 7, streamPort: 80 }
-const CLIENT = { address: '10.0.0.2', cpus: [2, 3] }
-/** Faults of all kinds, in both directions. */
-const BAD = { loss: 0.03, duplicate: 0.02, corrupt: 0.02, truncate: 0.01, reorder: 0.05, delayUs: 700, jitterUs: 300 }
-const STREAM_BYTES = 150_000
-const ROUNDS = 40
-/** Of these ports, those of one CPU are each other's neighbours: their flows are spread over the CPUs of the server. */
-const FIRST_PORT = 5000
-const PORTS_EACH = 4
-const OWN_PORT = 6000
-const GROUP = '239.1.2.3'
+import { ROUNDS, STREAM_BYTES, Talk } from './talk.ts'
 
 const NOTHING = define('test.balance.nothing', () => {})
-
-/** Programs close what they have; fragments, TIME-WAITs and neighbours are forgotten; what others freed comes home. */
-const CLOSE_US = 60e6
-const REST_US = 400e6
-
-/** Two hosts of two CPUs that talk UDP, in datagrams with fragments and without, and TCP, until nothing is left to say. */
-class Talk {
-  readonly machine: SimMachine
-  echoed = 0
-  streamed = 0
-
-  constructor(seed: number, discipline: Discipline = 'connp-t') {
-    const wire: WireOptions = { name: 'w', a: SERVER.cpus, b: CLIENT.cpus }
-    this.machine = simulate({
-      cpus: 4,
-      seed,
-      memoryBytes: 48 * 1024 * 1024,
-      regions: wireRegions(wire),
-      checkOrder: true,
-    })
-    const host = (name: string, index: number, side: 'a' | 'b', { address, cpus }: typeof CLIENT): HostConfig => {
-      const device: DeviceSpec = { kind: 'fault', of: { kind: 'wire', wire, side }, ...BAD }
-      return { name, index, cpus, discipline, interfaces: [{ name: 'w', device, addresses: [`${address}/24`] }] }
-    }
-    const server = host('server', 0, 'a', SERVER)
-    const client = host('client', 1, 'b', CLIENT)
-    for (const cpu of this.machine.cpus) {
-      const isServer = SERVER.cpus.includes(cpu.index)
-      const stack = new Stack(cpu, isServer ? server : client)
-      cpu.threads.start('program', (thread) => this.#program(stack, isServer, thread))
-      // A CPU that sleeps takes in what others freed in its next turn: each has two more when all is over.
-      for (const late of [REST_US - 2e6, REST_US - 1e6]) cpu.timers.after(late, () => {})
-    }
-  }
-
-  /** What was counted when nothing happens any more. */
-  rest(): Counts {
-    this.machine.run({ untilUs: REST_US })
-    return takeCounts(this.machine)
-  }
-
-  *#program(stack: Stack, isServer: boolean, thread: Parameters<Stack['start']>[0]): Generator<void, void, void> {
-    yield* stack.start(thread)
-    if (isServer) this.#serve(stack)
-    else {
-      for (let i = 0; i < PORTS_EACH; i++) this.#datagrams(stack, FIRST_PORT + stack.context.cpu.index * PORTS_EACH + i)
-      for (let i = 0; i < 3; i++) this.#stream(stack)
-      this.#inside(stack)
-    }
-  }
-
-  #serve(stack: Stack): void {
-    echo(stack, SERVER.echoPort, (error) => assert.equal(error, undefined))
-    stack.tcp.listen({ port: SERVER.streamPort, perCpu: true }, (error, listener) => {
-      assert.equal(error, undefined)
-      listener.onConnection = (socket) => this.#take(socket)
-      stack.context.cpu.timers.after(CLOSE_US, () => listener.close())
-    })
-  }
-
-  /** Datagrams of two sizes, four at a time, each of which may come back. */
-  #datagrams(stack: Stack, port: number): void {
-    const { cpu, mbufs } = stack.context
-    const target = stack.endpoint(SERVER.address, SERVER.echoPort)
-    const onReadable = (socket: UdpSocket) => {
-      for (let packet = socket.receive(); packet !== 0; packet = socket.receive()) {
-        this.echoed++
-        mbufs.free(packet)
-      }
-    }
-    const send = (socket: UdpSocket, left: number) => {
-      for (const size of [4000, 100, 100, 1000]) socket.sendBytes(new Uint8Array(size), target)
-      if (left > 0) cpu.timers.after(2000, () => send(socket, left - 1))
-    }
-    const socket = stack.udp.open({ port, onReadable }, (error) => {
-      assert.equal(error, undefined)
-      send(socket, ROUNDS)
-    })
-    cpu.timers.after(CLOSE_US, () => {
-      socket.close()
-      target.free()
-    })
-  }
-
-  /** What does not leave the host, or only as a question: to itself, to a group that it has joined, and pings. */
-  #inside(stack: Stack): void {
-    const { cpu, mbufs } = stack.context
-    const own = stack.endpoint(CLIENT.address, OWN_PORT + cpu.index)
-    const group = stack.endpoint(GROUP, OWN_PORT + cpu.index)
-    const server = stack.endpoint(SERVER.address, 0)
-    const onReadable = (socket: UdpSocket) => {
-      for (let packet = socket.receive(); packet !== 0; packet = socket.receive()) mbufs.free(packet)
-    }
-    const send = (socket: UdpSocket, left: number) => {
-      socket.sendBytes(new Uint8Array(100), own)
-      socket.sendBytes(new Uint8Array(100), group)
-      stack.icmp.echo.send(server, cpu.index, left, 64)
-      if (left > 0) cpu.timers.after(3000, () => send(socket, left - 1))
-    }
-    const socket = stack.udp.open({ port: OWN_PORT + cpu.index, onReadable }, (error) => {
-      assert.equal(error, undefined)
-      socket.join({ group: GROUP }, (failed) => {
-        assert.equal(failed, undefined)
-        send(socket, ROUNDS)
-      })
-    })
-    cpu.timers.after(CLOSE_US, () => {
-      socket.close()
-      for (const each of [own, group, server]) each.free()
-    })
-  }
-
-  /** Sends a stream, and closes when the other end has. */
-  #stream(stack: Stack): void {
-    const socket = stack.tcp.connect({ address: SERVER.address, port: SERVER.streamPort })
-    let left = STREAM_BYTES
-    const write = () => {
-      while (left > 0) {
-        const taken = socket.send(new Uint8Array(Math.min(left, 4096)))
-        if (taken === 0) return
-        left -= taken
-      }
-      socket.shutdown()
-    }
-    socket.onConnect = (errno) => {
-      assert.equal(errno, 0)
-      write()
-    }
-    socket.onWritable = write
-    this.#take(socket)
-  }
-
-  /** Reads to the end, and closes. */
-  #take(socket: TcpSocket): void {
-    const buffer = new Uint8Array(65536)
-    socket.onReadable = () => {
-      for (let count = socket.receive(buffer); count > 0; count = socket.receive(buffer)) this.streamed += count
-      if (socket.ended) socket.close()
-    }
-    socket.onError = () => socket.close()
-  }
-}
 
 /** Counters of a device that these hosts do not have, and of what connp-t has no use for. */
 const ELSEWHERE = new Set(
@@ -226,7 +69,7 @@ function change(row: object, field: string): void {
 }
 
 describe('the balance of all counts', () => {
-  const talk = new Talk(7)
+  const talk = new Talk({ seed: 7 })
   const counts = talk.rest()
 
   test('is of a machine that was busy: with losses, fragments, and messages between CPUs', () => {
@@ -262,12 +105,12 @@ describe('the balance of all counts', () => {
   })
 
   test('holds for other seeds', () => {
-    for (const seed of [1, 2]) assert.deepEqual(imbalances(new Talk(seed).rest(), true), [], `seed ${seed}`)
+    for (const seed of [1, 2]) assert.deepEqual(imbalances(new Talk({ seed }).rest(), true), [], `seed ${seed}`)
   })
 
   for (const discipline of DISCIPLINES) {
     test(`holds under ${discipline}`, () => {
-      const other = new Talk(3, discipline)
+      const other = new Talk({ seed: 3, config: { discipline } })
       assert.deepEqual(imbalances(other.rest(), true), [])
       assert.equal(other.streamed, 6 * STREAM_BYTES)
     })

@@ -9,6 +9,7 @@ import type { NetContext } from '../../net/context.ts'
 import { Dispatch } from '../../net/dispatch/dispatch.ts'
 import { IpFragment, IpHeader } from '../../net/ip/header.ts'
 import { Reassembly } from '../../net/ip/reassembly.ts'
+import { dispatchPlan } from '../../net/policy.ts'
 import { addressHash } from '../../net/toeplitz.ts'
 import { LockedReassembly, LockedReassemblyLimits } from '../rival/reassembly.ts'
 import { isPublished } from '../rival/shared.ts'
@@ -124,7 +125,7 @@ function* owned(thread: Thread, context: NetContext, m: MbufCursor, onWhole: Inp
   const { cpu, members } = context
   const reassembly = new Reassembly(context)
   reassembly.onWhole = onWhole
-  const dispatch = new Dispatch(context, (packet) => reassembly.input(packet, HEADER_BYTES))
+  const dispatch = new Dispatch(context, dispatchPlan({}), (packet) => reassembly.input(packet, HEADER_BYTES))
   yield* thread.until(() => members.every((each) => cpu.ports.find(context.portName('netisr', each)) !== undefined))
   return (packet) => {
     m.at = packet

@@ -23,7 +23,8 @@ export function disciplineUnderTest(): Pick<HostConfig, 'discipline' | 'groups' 
   return { discipline: name as Discipline, ...(groups === undefined ? {} : { groups: Number(groups) }), ...layers }
 }
 
-function layersUnderTest(): Pick<HostConfig, 'layers'> {
+/** The part of it that is no discipline. */
+export function layersUnderTest(): Pick<HostConfig, 'layers'> {
   const text = process.env[LAYERS_VARIABLE] ?? ''
   return text === '' ? {} : { layers: parseLayers(text) }
 }

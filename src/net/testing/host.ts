@@ -34,7 +34,7 @@ import {
   TcpSocketCounters,
   UdpCounters,
 } from '../counters.ts'
-import { DisciplineChanger, disciplineUnderTest } from './discipline.ts'
+import { DisciplineChanger, disciplineUnderTest, layersUnderTest } from './discipline.ts'
 import { arp, type Bytes, ether, type Read, read, Type } from './frame.ts'
 import { type ProgramOptions, TestServer, TestSocket } from './program.ts'
 
@@ -70,6 +70,10 @@ export interface TestHostOptions {
   readonly memoryBytes?: number
   /** Default: the one under test. */
   readonly discipline?: HostConfig['discipline']
+  /** Default: those under test. */
+  readonly layers?: HostConfig['layers']
+  readonly dispatch?: HostConfig['dispatch']
+  readonly queueLimit?: number
 }
 
 /** A frame that the host has sent. */
@@ -133,7 +137,12 @@ export class TestHost {
       routes: options.routes ?? [],
       checksums: options.checksums ?? true,
       programs: Array.from({ length: programs }, (_, i) => cpus + i),
-      ...(options.discipline === undefined ? disciplineUnderTest() : { discipline: options.discipline }),
+      ...(options.discipline === undefined
+        ? disciplineUnderTest()
+        : { ...layersUnderTest(), discipline: options.discipline }),
+      ...(options.layers === undefined ? {} : { layers: options.layers }),
+      ...(options.dispatch === undefined ? {} : { dispatch: options.dispatch }),
+      ...(options.queueLimit === undefined ? {} : { queueLimit: options.queueLimit }),
       ecn: options.ecn ?? false,
     }
     this.#jobs = Array.from({ length: this.#tester + 1 }, () => [])
