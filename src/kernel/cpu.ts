@@ -150,9 +150,11 @@ export class Cpu {
 
   #turn(): number {
     this.#beginTurn()
+    const wasHeld = this.cpusync.held
     let work = this.ipi.drain()
     this.cpusync.atTop()
-    if (this.cpusync.held) {
+    // One that was just let go begins anew: others may have come further than the time at which this turn has begun.
+    if (this.cpusync.held || wasHeld) {
       this.ipi.flush()
       this.#wasBusy = true
       return work + 1

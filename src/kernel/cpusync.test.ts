@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { AssertionFailure } from '../base/assert.ts'
-import { simulated, start, sum } from '../machine/testing/sim.ts'
+import { ByHand, simulated, start, sum } from '../machine/testing/sim.ts'
 import { define } from './function.ts'
 import { Plain } from './message.ts'
 
@@ -16,6 +16,44 @@ const COUNT = define('test.cpusync.count', (cpu, _a, _b, _c, source) => {
 })
 
 describe('cpusync', () => {
+  test('a CPU that was held goes on in a turn of its own, whose time is not before that of what others did meanwhile', () => {
+    const machine = new ByHand(2)
+    const { clock, cpus } = machine
+    const held = cpus[1]!
+    let isReleasing = false
+    let releasedAt = 0
+    const times: number[] = []
+    start(machine, 1, function* (thread) {
+      for (;;) {
+        times.push(held.now)
+        yield* thread.pause()
+      }
+    })
+    start(machine, 0, function* (thread) {
+      yield* thread.cpu.cpusync.hold(thread)
+      yield* thread.until(() => isReleasing)
+      releasedAt = thread.cpu.now
+      yield* thread.cpu.cpusync.release()
+    })
+    for (let turn = 0; turn < 4; turn++) for (const cpu of [0, 1]) machine.turn(cpu)
+    assert.equal(held.cpusync.held, true)
+    times.length = 0
+    // Its turn has just begun when the other lets it go.
+    const now = clock.now.bind(clock)
+    clock.now = () => {
+      clock.now = now
+      const began = now()
+      isReleasing = true
+      clock.advanceTo(began + 500)
+      machine.turn(0)
+      return began
+    }
+    held.turn()
+    for (let turn = 0; turn < 3; turn++) for (const cpu of [1, 0]) machine.turn(cpu)
+    assert(releasedAt > 500 && times.length > 0)
+    assert(Math.min(...times) >= releasedAt, `let go at ${releasedAt}, works at ${times}`)
+  })
+
   for (const cpus of [1, 2, 5]) {
     for (const seed of [1, 2, 3, 4, 5]) {
       test(`nobody else does anything while all are held, and the function runs once on each of ${cpus} CPUs (seed ${seed})`, () => {
