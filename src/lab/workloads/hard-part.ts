@@ -34,6 +34,7 @@ export default {
     if (host === 'threads' && availableParallelism() < data.cpus) {
       return { impossible: `${data.cpus} CPUs that are busy at the same time need ${data.cpus} processors` }
     }
+    const threads = host === 'inline' ? 1 : data.cpus
     const machine = await boot({
       cpus: data.cpus,
       host,
@@ -48,9 +49,9 @@ export default {
     })
     try {
       await untilReady(machine, data.cpus)
-      await untilUsed(machine, Math.max(seconds * WARM_UP, WARM_UP_SECONDS))
+      await untilUsed(machine, threads, Math.max(seconds * WARM_UP, WARM_UP_SECONDS))
       const before = read(machine)
-      await untilUsed(machine, seconds)
+      await untilUsed(machine, threads, seconds)
       const after = read(machine)
       return measured(before, after, samples(machine.memory).slice(before.samples))
     } finally {
@@ -69,9 +70,8 @@ function read(machine: Machine): Reading {
   }
 }
 
-/** So long at least, and until each CPU has had a processor for so long: nothing is compiled or measured while others have them all. */
-async function untilUsed(machine: Machine, seconds: number): Promise<void> {
-  const threads = Math.min(machine.layout.cpus, availableParallelism())
+/** So long at least, and until each thread has had a processor for so long: nothing is compiled or measured while others have them all. */
+async function untilUsed(machine: Machine, threads: number, seconds: number): Promise<void> {
   const began = performance.now()
   const before = process.cpuUsage()
   const isUsed = () => {
