@@ -504,6 +504,7 @@ export class TcpSocket {
     this.#dropAll()
     if (alone) {
       this.phase = Phase.closed
+      this.#sockets.forget(this)
       this.#sockets.tell(this, CLOSED)
     } else this.#ask(op)
   }

@@ -1,0 +1,8 @@
+// The table: all cases, in the order in which they run.
+import type { Case } from './case.ts'
+import { CLOSING } from './closing.ts'
+import { DATA } from './data.ts'
+import { OPENING } from './opening.ts'
+import { OPTION } from './option.ts'
+
+export const TABLE: readonly Case[] = [...OPENING, ...CLOSING, ...DATA, ...OPTION]
