@@ -21,11 +21,10 @@ for (const host of HOSTS) {
     const setting: Setting = { host, discipline, owners: 2, ...(groups === undefined ? {} : { groups }) }
     const name = groups === undefined ? discipline : `${discipline} with ${groups} groups`
     test(`${host}, ${name}`, async (t) => {
-      const names = casesFor(setting).filter((each) => only === undefined || each.includes(only))
+      const names = casesFor(setting, isLong).filter((each) => only === undefined || each.includes(only))
       for (const { name: title, failure } of await run(setting, names, 1)) {
         await t.test(title, () => assert.equal(failure, undefined))
       }
     })
   }
 }
-void isLong

@@ -73,6 +73,8 @@ export class Datagrams {
     const source = context.u8.slice(m.source, m.source + 4).join('.')
     const got = { bytes: context.mbufs.bytes(packet), source, port: m.sourcePort }
     context.mbufs.free(packet)
+    // Only who has found it empty is told again.
+    if (this.socket.length === 0) this.socket.receive()
     return got
   }
 

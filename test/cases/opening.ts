@@ -5,6 +5,9 @@ import { type Case, CLIENT, SERVER } from './case.ts'
 import { type Program, pattern, text } from './program.ts'
 import type { Stream } from './stream.ts'
 
+/** Between attempts, at most: about what one takes. */
+const CROSSING_US = 50
+
 /** Nobody has it. */
 export const NOBODY = '10.0.0.77'
 
@@ -236,14 +239,18 @@ function* crossing(p: Program, localPort: number, port: number): Generator<void,
   const name = `ready ${localPort}`
   p.tell(name)
   yield* p.hear(`ready ${port}`)
-  const stream = yield* p.untilFound('the other to open at the same time', function* () {
-    const attempt = p.connect({ port, localPort })
-    yield* p.until('an answer', () => attempt.isConnected || attempt.errno !== 0)
-    if (attempt.isConnected) return attempt
-    assert.equal(yield* attempt.failed(), 'ECONNREFUSED')
-    yield* attempt.close()
-    return undefined
-  })
+  const stream = yield* p.untilFound(
+    'the other to open at the same time',
+    function* () {
+      const attempt = p.connect({ port, localPort })
+      yield* p.until('an answer', () => attempt.isConnected || attempt.errno !== 0)
+      if (attempt.isConnected) return attempt
+      assert.equal(yield* attempt.failed(), 'ECONNREFUSED')
+      yield* attempt.close()
+      return undefined
+    },
+    CROSSING_US,
+  )
   yield* stream.write(pattern(localPort, 2000))
   stream.shutdown()
   yield* stream.readPattern(port, 2000)

@@ -14,7 +14,7 @@ import { Stream } from './stream.ts'
 /** After so long what a program waits for does not come. Virtual time costs nothing. */
 const PATIENCE_US = { sim: 2000e6, threads: 20e6, inline: 20e6 } as const
 
-const ASK_US = 500
+const ASK_US = 1000
 
 /** Another program of the case has failed: this one ends as well. */
 export class Abandoned extends Error {}
@@ -70,14 +70,19 @@ export class Program {
   };
 
   /** Asks again and again, for what nobody tells. */
-  *untilFound<T>(what: string, ask: () => Generator<void, T | undefined, void>): Generator<void, T, void> {
+  *untilFound<T>(
+    what: string,
+    ask: () => Generator<void, T | undefined, void>,
+    atMostUs = ASK_US,
+  ): Generator<void, T, void> {
     const end = this.cpu.clock.now() + PATIENCE_US[this.setting.host]
     for (;;) {
       const found = yield* ask()
       if (found !== undefined) return found
       if (this.#board.isFailed) throw new Abandoned()
       if (this.cpu.clock.now() > end) throw new Error(`waits in vain for ${what}`)
-      yield* this.#thread.delay(ASK_US)
+      // At random: two who ask each other must not stay in step.
+      yield* this.#thread.delay(1 + this.cpu.random.below(atMostUs))
     }
   }
 

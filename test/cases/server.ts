@@ -35,7 +35,7 @@ export class Server {
   }
 
   get isOpen(): boolean {
-    return this.answer !== undefined && this.answer === 0 && !this.#isClosed
+    return this.answer === 0 && !this.#isClosed && !this.listener.closed
   }
 
   *listening(): Generator<void, void, void> {
