@@ -101,8 +101,10 @@ describe('connect', () => {
     const again = host.connect({ address: PEER, port: 80, localPort: 40_000 }, cpu)
     host.run()
     again.expect('connect EADDRINUSE')
+    const size = host.stacks[cpu]!.tcp.size
     again.close()
     again.expect('closed')
+    assert.equal(host.stacks[cpu]!.tcp.size, size - 1, 'a socket that never had a connection is forgotten as well')
     // To another place the same port is free.
     host.connect({ address: PEER, port: 81, localPort: 40_000 }, cpu)
     const ports = host.take().filter(({ tcp }) => tcp?.flags === 'S')

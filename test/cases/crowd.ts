@@ -3,7 +3,6 @@ import assert from 'node:assert/strict'
 import type { Case } from './case.ts'
 import { ask, askAll, echoAll } from './listening.ts'
 import { serve } from './opening.ts'
-import { pattern } from './program.ts'
 import type { Stream } from './stream.ts'
 
 export const CROWD: readonly Case[] = [
@@ -35,8 +34,8 @@ export const CROWD: readonly Case[] = [
     name: 'connections from every CPU to a listener of one program',
     *server(p) {
       const server = yield* serve(p, 7)
-      yield* p.hearAll('done', p.cpu.cpus)
-      for (const stream of server.waiting) {
+      for (let i = 0; i < 20 * p.cpu.cpus; i++) {
+        const stream = yield* server.accept()
         const bytes = yield* stream.rest()
         yield* stream.write(bytes)
         yield* stream.close()
@@ -48,17 +47,7 @@ export const CROWD: readonly Case[] = [
       const port = yield* p.hear('listening')
       const streams: Stream[] = []
       for (let i = 0; i < 20; i++) streams.push(p.connect({ port }))
-      for (const [i, stream] of streams.entries()) {
-        yield* stream.connected()
-        yield* stream.write(pattern(i * 77, 2000))
-        stream.shutdown()
-      }
-      p.count('done')
-      for (const [i, stream] of streams.entries()) {
-        yield* stream.readPattern(i * 77, 2000)
-        yield* stream.ended()
-        yield* stream.close()
-      }
+      yield* askAll(streams, 2000)
     },
   },
   {

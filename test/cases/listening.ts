@@ -196,8 +196,8 @@ export const LISTENING: readonly Case[] = [
   {
     name: 'a backlog that is full is answered with cookies, and everybody is served',
     *server(p) {
-      const server = yield* serve(p, 7, { backlog: 4 })
-      for (let i = 0; i < 64; i++) {
+      const server = yield* serve(p, 7, { backlog: 8 })
+      for (let i = 0; i < 14; i++) {
         const stream = yield* server.accept()
         const bytes = yield* stream.read(700)
         yield* stream.write(bytes)
@@ -209,7 +209,7 @@ export const LISTENING: readonly Case[] = [
     },
     *client(p) {
       const port = yield* p.hear('listening')
-      const streams = Array.from({ length: 64 }, () => p.connect({ port }))
+      const streams = Array.from({ length: 14 }, () => p.connect({ port }))
       // An acknowledgment that came to a full backlog is forgotten; what follows it is sent again until there is room.
       for (const [i, stream] of streams.entries()) {
         yield* stream.connected()

@@ -1,7 +1,9 @@
 // Boots a machine and runs cases of the table on it. For test/cases.test.ts.
 import assert from 'node:assert/strict'
 import { wireRegions } from '../../src/device/wire.ts'
+import type { Cpu } from '../../src/kernel/cpu.ts'
 import { boot, type Machine, type SimMachine, SlabCounters, simulate, total } from '../../src/kernel.ts'
+import { TcpCounters } from '../../src/net/counters.ts'
 import { BOARD, BOARD_BYTES, Board } from './board.ts'
 import type { Setting } from './case.ts'
 import play, { type PlayData, wireOf } from './player.ts'
@@ -13,6 +15,15 @@ export interface Result {
   readonly failure: string | undefined
 }
 
+/** What the slab gives for a connection's record (net/tcp/pcb.ts). */
+const RECORD_BYTES = 1024
+/** Cases whose programs have much under way, all the time. */
+const BUSY = [
+  'programs on every CPU share a port, and those of every CPU connect to it',
+  '200 connections, each ended when and how it happens to be',
+  '150 connections at once, each with bytes of its own',
+  '500 short connections, one after the other',
+] as const
 /** A machine on which nothing goes on for so long is stuck: its own waiting ends before. */
 const STUCK_MS = 60_000
 const MEMORY = 96 * 1024 * 1024
@@ -69,6 +80,34 @@ async function runOnce(data: PlayData, seed: number): Promise<{ passed: number; 
   return { passed, failure }
 }
 
+/** Stops a machine when its programs have opened so many connections: whatever is under way then is under way. */
+export async function stopInside(setting: Setting, seed: number, opened: number): Promise<void> {
+  const machine = await start({ setting, names: BUSY }, seed)
+  const board = new Board(machine.memory)
+  const since = Date.now()
+  machine.done.catch(() => {})
+  const isBusy = () => total(machine.memory, TcpCounters, 'opened') >= opened
+  if ('steps' in machine) (machine as SimMachine).run({ until: () => isBusy() || board.isOver })
+  while (!isBusy() && !board.isOver) {
+    assert(Date.now() - since < STUCK_MS, 'connections are opened')
+    await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+  assert(!board.isOver, `the programs are at work: ${board.failure}`)
+  await machine.stop()
+  if ('cpus' in machine) assertNoConnections((machine as SimMachine).cpus)
+}
+
+/** No connection's record is left. Messages and packets that were on their way to a CPU that has ended go with the machine. */
+function assertNoConnections(cpus: readonly Cpu[]): void {
+  for (const { slab } of cpus) slab.flush()
+  for (const { slab } of cpus) slab.collect()
+  const records = cpus.flatMap(({ slab }) => slab.read()).filter(({ objectBytes }) => objectBytes === RECORD_BYTES)
+  assert.deepEqual(
+    records.filter(({ live }) => live > 0),
+    [],
+  )
+}
+
 async function start(data: PlayData, seed: number): Promise<Machine> {
   const { setting } = data
   const cpus = setting.owners + 1
@@ -80,7 +119,7 @@ async function start(data: PlayData, seed: number): Promise<Machine> {
 }
 
 /** All memory is free again. */
-export function assertFree(machine: Machine): void {
+function assertFree(machine: Machine): void {
   const sum = (counter: keyof typeof SlabCounters.index) => total(machine.memory, SlabCounters, counter)
   assert.equal(sum('allocated') - sum('freed'), 0, 'objects of memory that the machine leaves behind')
 }
