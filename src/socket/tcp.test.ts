@@ -3,13 +3,15 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Errno, type KernelError } from '../base/errno.ts'
+import type { Cpu } from '../kernel/cpu.ts'
+import { simulate } from '../machine/sim.ts'
 import { TcpCounters, TcpSocketCounters } from '../net/counters.ts'
 import { DISCIPLINES } from '../net/discipline.ts'
 import { counting, text } from '../net/testing/frame.ts'
 import { HOST, onHosts, ownerOf, PEER, TestHost, type TestHostOptions, withHost } from '../net/testing/host.ts'
 import { Peer } from '../net/testing/peer.ts'
 import { TestSocket } from '../net/testing/program.ts'
-import type { TcpConnectOptions, TcpListenOptions, TcpSocket } from '../stack.ts'
+import { Stack, type TcpConnectOptions, type TcpListenOptions, type TcpSocket } from '../stack.ts'
 
 const SECOND = 1_000_000
 /** A CPU that has only programs, behind one, two and four that own connections. */
@@ -110,6 +112,27 @@ describe('connect', () => {
     const ports = host.take().filter(({ tcp }) => tcp?.flags === 'S')
     assert.equal(ports.length, 2)
   })
+
+  for (const discipline of DISCIPLINES) {
+    if (discipline === 'connp-t') continue
+    test(`before the host has started is ENETDOWN, under ${discipline}`, () => {
+      const told: string[] = []
+      const config = { name: 'host', index: 0, cpus: [0, 1], interfaces: [], discipline }
+      const program = (cpu: Cpu) => {
+        const stack = new Stack(cpu, config)
+        const connect = () => told.push(codeOf(() => stack.tcp.connect({ address: '127.0.0.1', port: 9 })))
+        connect()
+        cpu.threads.start('host', function* (thread) {
+          yield* stack.start(thread)
+          connect()
+        })
+      }
+      const machine = simulate({ cpus: 2, seed: 1, memoryBytes: 16 * 1024 * 1024, program })
+      machine.run({ untilUs: SECOND })
+      machine.stop().catch(() => {})
+      assert.deepEqual(told, ['ENETDOWN connect', 'ENETDOWN connect', 'nothing', 'nothing'])
+    })
+  }
 
   test('chooses a port whose connection belongs to the program’s own CPU', () => {
     withHost({ cpus: 4, seed: 5 }, (host) => {

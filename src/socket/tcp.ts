@@ -143,12 +143,17 @@ export class TcpSockets {
 
   /**
    * Opens a connection. How that ends, `onConnect` tells.
-   * @throws KernelError EINVAL, EAFNOSUPPORT, EADDRNOTAVAIL, ENETUNREACH for what can be seen at once
+   * @throws KernelError EINVAL, EAFNOSUPPORT, EADDRNOTAVAIL, ENETUNREACH for what can be seen at once; ENETDOWN, under locks, before the host's
+   * `start` has come to its end here
    */
   connect(options: TcpConnectOptions): TcpSocket {
     checkPort(options.port, 'connect', 1)
     checkPort(options.localPort ?? 0, 'connect', 0)
     checkFamily(options.address, 'connect')
+    if (this.#tcp.groups.isLocked && !this.#tcp.isAttached) {
+      const sentence = `connect ${options.address}:${options.port}: not all CPUs of the host are there: connect when its start has ended`
+      throw new KernelError(Errno.ENETDOWN, sentence, 'connect')
+    }
     const { cpu, view } = this.#context
     const remote = endpoint(cpu, options.address, options.port)
     // @rfc 9293 MUST-46: TCP is between two.

@@ -71,6 +71,8 @@ export class Tcp {
   readonly timeWait: ReturnType<(typeof TimeWait)['cursor']>
   /** The time of this turn, µs. */
   now = 0
+  /** All CPUs of the host have their part: from here on groups of others can be entered. */
+  isAttached = false
   /** The segment that is being processed (RFC 9293 3.3.1, current segment variables). */
   packet: Address = 0
   seq = 0
@@ -218,6 +220,7 @@ export class Tcp {
 
   /** All CPUs of the host have their part. */
   attach(): void {
+    this.isAttached = true
     const secret = this.groups.directory.secret()
     this.sequences.share(secret)
     this.cookies.share(secret)
