@@ -12,7 +12,10 @@ export interface TcpListenOptions extends TcpSocketOptions {
   readonly port?: number
   /** Connections that may wait, for their handshake or for the program, on each CPU. Default 511. */
   readonly backlog?: number
-  /** Only connections whose flow is this CPU's: each CPU's program listens by itself. */
+  /**
+   * Each CPU's program listens by itself: only connections whose flow is this CPU's, under locks those whose segments this CPU's device queue
+   * brings.
+   */
   readonly perCpu?: boolean
   /** Others that say so too may listen at the same place; each connection goes to one of them. */
   readonly shared?: boolean

@@ -41,11 +41,15 @@ export class DisciplineChanges {
   /**
    * Changes the host's discipline, on all its CPUs. `done` is called here when they go on, or with the error that kept all as it was:
    * EBUSY while another change is under way, ENOMEM, ENOBUFS.
-   * @throws KernelError EINVAL for what cannot be; ENFILE where this CPU has no port or thread left
+   * @throws KernelError EINVAL for what cannot be; ENETDOWN before the host has started; ENFILE where this CPU has no port or thread left
    */
   change(discipline: Discipline, groups: number | undefined, done: (error: KernelError | undefined) => void): void {
     const { context, cpu } = this.#t
     groupCount(discipline, context.config.cpus.length, groups)
+    if (!this.#t.isAttached) {
+      const sentence = `discipline ${discipline}: not all CPUs of the host are there: change it when its start has ended`
+      throw new KernelError(Errno.ENETDOWN, sentence, 'discipline')
+    }
     cpu.threads.start('tcp change', (thread) => this.#run(thread, discipline, groups, done))
   }
 
