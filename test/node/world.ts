@@ -94,15 +94,47 @@ export function inAllWorlds(title: string, file: string, cases: readonly Case[])
     after(() => network.close())
     for (const [name, run] of cases) test(name, { timeout: 20_000 }, () => run(world!))
   })
-  test(`${title}: the same with the preload`, { timeout: 60_000 }, async () => {
-    const preload = new URL('../../src/node/preload.js', import.meta.url).href
-    const child = spawn(process.execPath, ['--enable-source-maps', '--import', preload, fileURLToPath(file)], {
-      env: environment({ [PRELOADED]: '1', DAMSELFLY_DEVICE: 'none' }),
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    const { code, stdout, stderr } = await new Command(child, 60_000).ended
-    if (code !== 0) throw new Error(`cases failed with the preload:\n${stdout}${stderr}`)
+  for (const variant of VARIANTS) {
+    test(
+      `${title}: the same with the preload, ${variant.discipline} on ${variant.cpus} CPUs`,
+      { timeout: LIMIT_MS },
+      () => preloaded(file, variant),
+    )
+  }
+}
+
+interface Variant {
+  readonly discipline: string
+  /** 1: the stack is on the program's own event loop. 2: on threads beside it. */
+  readonly cpus: number
+}
+
+const LIMIT_MS = 120_000
+const isLong = process.env.DAMSELFLY_LONG !== undefined
+/** All in the long form; in the short one the default, and locks on threads. */
+const VARIANTS: readonly Variant[] = isLong
+  ? ['connp-t', 'giant', 'msgp', 'connp-l', 'connp-l/3'].flatMap((discipline) =>
+      [1, 2].map((cpus) => ({ discipline, cpus })),
+    )
+  : [
+      { discipline: 'connp-t', cpus: 1 },
+      { discipline: 'connp-l/3', cpus: 2 },
+    ]
+
+/** All cases, in a process whose network is ours. */
+async function preloaded(file: string, { discipline, cpus }: Variant): Promise<void> {
+  const preload = new URL('../../src/node/preload.js', import.meta.url).href
+  const child = spawn(process.execPath, ['--enable-source-maps', '--import', preload, fileURLToPath(file)], {
+    env: environment({
+      [PRELOADED]: '1',
+      DAMSELFLY_DEVICE: 'none',
+      DAMSELFLY_DISCIPLINE: discipline,
+      DAMSELFLY_CPUS: String(cpus),
+    }),
+    stdio: ['ignore', 'pipe', 'pipe'],
   })
+  const { code, stdout, stderr } = await new Command(child, LIMIT_MS).ended
+  if (code !== 0) throw new Error(`cases failed with the preload under ${discipline}:\n${stdout}${stderr}`)
 }
 
 /** What happens to whom, in order: `log.on(socket, 'client', ['end', 'close'])`. */
