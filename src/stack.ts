@@ -246,6 +246,11 @@ export class Stack {
     return { discipline, groups: count }
   }
 
+  /** @internal The records of the connection groups that are at home on this CPU (net/tcp/groupset.ts). */
+  get connectionGroups(): readonly Address[] {
+    return this.#tcp.groups.home
+  }
+
   /** What an interface's queue receives goes up: through Ethernet, or at once to the flow's owner. */
   #deliver(iface: Interface): Deliver {
     const m = this.#m

@@ -7,7 +7,7 @@ import type { Cpu } from '../../src/kernel/cpu.ts'
 import type { Thread } from '../../src/kernel/thread.ts'
 import { SlabCounters, total } from '../../src/kernel.ts'
 import { TcpCounters } from '../../src/net/counters.ts'
-import { GroupRecord } from '../../src/net/tcp/groupset.ts'
+import { CHUNKS_MAX, GroupRecord } from '../../src/net/tcp/groupset.ts'
 import { type HostConfig, Stack } from '../../src/stack.ts'
 import { Board, channelOf, wakeAll } from './board.ts'
 import { type Case, CLIENT, type Place, type Play, placesOf, SERVER, type Setting } from './case.ts'
@@ -23,9 +23,6 @@ export interface PlayData {
 /** After so long what a case has left behind is called left behind. TIME-WAITs stay, and are counted. */
 const SETTLE_US = { sim: 300e6, threads: 15e6, inline: 15e6 } as const
 const LOOK_US = 300
-/** Records of groups in a block (net/tcp/group.ts). */
-const BLOCK_GROUPS = 64
-const BLOCK_HEADER = 64
 const G = GroupRecord.offset
 
 export function wireOf({ owners }: Setting): WireOptions {
@@ -212,18 +209,16 @@ class Player {
 
   #holding(): { sockets: number; connections: number; retained: number } {
     const holding = { sockets: 0, connections: 0, retained: 0 }
-    for (const { tcp, arp, hostCache, groups, context } of [this.#server, this.#client]) {
+    const words = this.#cpu.memory.u32
+    for (const { tcp, arp, hostCache, groups, connectionGroups } of [this.#server, this.#client]) {
       holding.sockets += tcp.size
       holding.retained += arp.size + hostCache.size + groups.size
-      for (let number = 0; ; number++) {
-        const block = this.#cpu.names.find(`${context.portName('tcp groups', this.#cpu.index)}/${number}`)
-        if (block === 0) break
-        for (let i = 0; i < BLOCK_GROUPS; i++) {
-          const group = (block + BLOCK_HEADER + i * GroupRecord.size) >> 2
-          const words = this.#cpu.memory.u32
-          holding.connections += words[group + (G.connections >> 2)]! + words[group + (G.embryos >> 2)]!
-          holding.retained += words[group + (G.timeWaits >> 2)]!
-        }
+      for (const group of connectionGroups) {
+        const g = group >> 2
+        holding.connections += words[g + (G.connections >> 2)]! + words[g + (G.embryos >> 2)]!
+        holding.retained += words[g + (G.timeWaits >> 2)]!
+        // A table that has grown stays as large as it is.
+        for (let c = 0; c < CHUNKS_MAX; c++) if (words[g + (G.chunks >> 2) + c] !== 0) holding.retained++
       }
     }
     return holding
