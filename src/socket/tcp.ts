@@ -447,8 +447,10 @@ export class TcpSockets {
       return
     }
     const chosen = attempt !== undefined && (attempt.options.localPort ?? 0) === 0
-    if (errno === Errno.EADDRINUSE && chosen && attempt.tries < PORT_TRIES) this.#attempt(socket)
-    else socket.failAlone(errno)
+    if (errno !== Errno.EADDRINUSE || !chosen) return socket.failAlone(errno)
+    if (attempt.tries < PORT_TRIES) this.#attempt(socket)
+    // Nobody has asked for the port: what there is none of is a free one (connect(2)).
+    else socket.failAlone(Errno.EADDRNOTAVAIL)
   }
 
   #freeAttempt(socket: TcpSocket): void {
