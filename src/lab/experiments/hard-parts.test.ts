@@ -24,7 +24,7 @@ test('it says who wins each part, and by how much', () => {
   )
   assert.match(
     text,
-    /Host cache, a change in 100: many locks wins: messages take 200 against 100 ns .* \(2 times as long\)/,
+    /Host cache, a change in 100: many locks win: messages take 200 against 100 ns .* \(2 times as long\)/,
   )
   assert.match(text, /Fragments, 50 % elsewhere: messages and many locks are alike within their spread/)
   assert.doesNotMatch(text, /share/)
