@@ -3,6 +3,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { isDeepStrictEqual } from 'node:util'
+import { snapshot } from '../src/cli/snapshot.ts'
+import { workstreams } from '../src/cli/stat/workstream.ts'
 import { LoadQueueCounters } from '../src/device/load/counters.ts'
 import { wireRegions } from '../src/device/wire.ts'
 import type { Cpu } from '../src/kernel/cpu.ts'
@@ -20,8 +22,9 @@ import { IDENTITIES, type Identity, imbalances } from '../src/metrics/balance.ts
 import { type Counts, sum } from '../src/metrics/counts.ts'
 import { takeCounts } from '../src/metrics/take.ts'
 import { DISCIPLINES } from '../src/net/discipline.ts'
+import { LAYERS } from '../src/net/policy.ts'
 import { ConversationCounters, type ConversationData, wireOf } from './discipline-program.ts'
-import { ROUNDS, STREAM_BYTES, Talk } from './talk.ts'
+import { REST_US, ROUNDS, STREAM_BYTES, Talk } from './talk.ts'
 
 const NOTHING = define('test.balance.nothing', () => {})
 
@@ -141,6 +144,48 @@ describe('the balance of all counts', () => {
   test('has an identity for every point of a packet’s way', () => {
     const points = new Set(IDENTITIES.flatMap(({ each }) => (Array.isArray(each) ? (each as readonly string[]) : [])))
     assert.deepEqual([...points].sort(), [...HANDOFF_POINTS].sort())
+  })
+})
+
+describe('the table of hand-offs', () => {
+  // One queue for the two CPUs of a host: the other CPU has to hand over what it sends.
+  const talk = new Talk({ seed: 4, queues: { a: [0], b: [2] }, config: { layers: LAYERS } })
+  const counts = talk.rest()
+  const [title, head, ...lines] = workstreams(snapshot(talk.machine, 'two hosts', REST_US)).split('\n')
+  const columns = head!.trim().split(/ {2,}/)
+
+  test('balances where what is sent is handed over too', () => {
+    assert.deepEqual([title, imbalances(counts, true)], ['Workstreams', []])
+  })
+
+  for (const point of HANDOFF_POINTS.filter((each) => each !== 'port')) {
+    test(`has a line for ${point}, with all that is measured there`, () => {
+      const mine = lines.map((line) => line.split(/ {2,}/)).filter((cells) => cells[1] === point)
+      const cells = mine.find((each) => each[columns.indexOf('queued')] !== '0')
+      assert(cells !== undefined, `no line for ${point}`)
+      const at = (column: string, occurrence = 0) => {
+        const place = columns.flatMap((name, i) => (name === column ? [i] : []))[occurrence]
+        return cells[place!]!
+      }
+      const number = (text: string) => Number(text.replaceAll(' ', ''))
+      for (const column of ['queued', 'handled', 'depth p50', 'batch']) assert(number(at(column)) > 0, column)
+      assert(number(at('empty')) + number(at('limit')) > 0)
+      // Of freed memory nobody knows since when it waits.
+      assert.equal(Number.isNaN(number(at('wait µs p50'))), point === 'free')
+      // Messages to ports ring by their ring; who frees, rings only when a ring is full.
+      assert.equal(Number.isNaN(number(at('rung'))), point !== 'ring' && point !== 'rx')
+      const rows = counts.handoffs.filter((row) => row.point === point)
+      if (point === 'ring' || point === 'rx') assert(rows.some(({ rung, avoided }) => rung > 0 && avoided > 0))
+    })
+  }
+
+  test('tells of each CPU the sleeps and the doorbells that were for nothing', () => {
+    const mine = lines.map((line) => line.split(/ {2,}/)).filter((cells) => cells[1] === 'all')
+    assert.equal(mine.length, 4)
+    for (const [cpu, cells] of mine.entries()) {
+      assert.equal(cells[columns.indexOf('sleeps')]!.replaceAll(' ', ''), `${counts.counters[cpu]!['cpu.sleeps']}`)
+      assert.equal(cells[columns.indexOf('spurious')], `${counts.counters[cpu]!['cpu.spuriousWakeups']}`)
+    }
   })
 })
 

@@ -7,9 +7,9 @@ import { type SimMachine, simulate } from '../src/machine/sim.ts'
 import type { Counts } from '../src/metrics/counts.ts'
 import { takeCounts } from '../src/metrics/take.ts'
 import { echo } from '../src/service/echo.ts'
-import { type HostConfig, Stack, type TcpSocket, type UdpSocket } from '../src/stack.ts'
+import { type HostConfig, Stack, type TcpListenOptions, type TcpSocket, type UdpSocket } from '../src/stack.ts'
 
-const SERVER = { address: '10.0.0.1', cpus: [0, 1], echoPort: 7, streamPort: 80 }
+const SERVER = { address: '10.0.0.1', cpus: [0, 1], echoPort: 7, streamPort: 80, sharedPort: 81 }
 const CLIENT = { address: '10.0.0.2', cpus: [2, 3] }
 /** Faults of all kinds, in both directions. */
 const BAD = {
@@ -22,6 +22,8 @@ const BAD = {
   jitterUs: 300,
 }
 export const STREAM_BYTES = 150_000
+/** Of each CPU of the client. */
+const STREAMS = [SERVER.streamPort, SERVER.streamPort, SERVER.sharedPort]
 export const ROUNDS = 40
 /** Of these ports, those of one CPU are each other's neighbours: their flows are spread over the CPUs of the server. */
 const FIRST_PORT = 5000
@@ -31,7 +33,7 @@ const GROUP = '239.1.2.3'
 
 /** Programs close what they have; fragments, TIME-WAITs and neighbours are forgotten; what others freed comes home. */
 const CLOSE_US = 60e6
-const REST_US = 400e6
+export const REST_US = 400e6
 
 export interface TalkOptions {
   readonly seed: number
@@ -43,6 +45,8 @@ export interface TalkOptions {
   readonly rounds?: number
   /** Packets are changed on their way. Of two bits that flip a checksum may tell nothing. Default true. */
   readonly corrupts?: boolean
+  /** The CPUs of both hosts that have a queue of the wire. Default: all. */
+  readonly queues?: { readonly a: readonly number[]; readonly b: readonly number[] }
 }
 
 /** Byte i of all that is sent. */
@@ -59,10 +63,11 @@ export class Talk {
   readonly #streamBytes: number
   readonly #rounds: number
 
-  constructor({ seed, config = {}, streamBytes = STREAM_BYTES, rounds = ROUNDS, corrupts = true }: TalkOptions) {
+  constructor(options: TalkOptions) {
+    const { seed, config = {}, streamBytes = STREAM_BYTES, rounds = ROUNDS, corrupts = true } = options
     this.#streamBytes = streamBytes
     this.#rounds = rounds
-    const wire: WireOptions = { name: 'w', a: SERVER.cpus, b: CLIENT.cpus }
+    const wire: WireOptions = { name: 'w', ...(options.queues ?? { a: SERVER.cpus, b: CLIENT.cpus }) }
     this.machine = simulate({
       cpus: 4,
       seed,
@@ -101,7 +106,7 @@ export class Talk {
     if (isServer) this.#serve(stack)
     else {
       for (let i = 0; i < PORTS_EACH; i++) this.#datagrams(stack, FIRST_PORT + stack.context.cpu.index * PORTS_EACH + i)
-      for (let i = 0; i < 3; i++) this.#stream(stack)
+      for (const port of STREAMS) this.#stream(stack, port)
       this.#inside(stack)
     }
   }
@@ -136,7 +141,13 @@ export class Talk {
 
   #serve(stack: Stack): void {
     echo(stack, SERVER.echoPort, (error) => assert.equal(error, undefined))
-    stack.tcp.listen({ port: SERVER.streamPort, perCpu: true }, (error, listener) => {
+    this.#listen(stack, { port: SERVER.streamPort, perCpu: true })
+    // Its program is on one CPU, wherever its connections are.
+    if (stack.context.cpu.index === SERVER.cpus[0]) this.#listen(stack, { port: SERVER.sharedPort })
+  }
+
+  #listen(stack: Stack, options: TcpListenOptions): void {
+    stack.tcp.listen(options, (error, listener) => {
       assert.equal(error, undefined)
       listener.onConnection = (socket) => this.#take(socket)
       stack.context.cpu.timers.after(CLOSE_US, () => listener.close())
@@ -167,8 +178,8 @@ export class Talk {
   }
 
   /** Sends a stream, and closes when the other end has. */
-  #stream(stack: Stack): void {
-    const socket = stack.tcp.connect({ address: SERVER.address, port: SERVER.streamPort })
+  #stream(stack: Stack, port: number): void {
+    const socket = stack.tcp.connect({ address: SERVER.address, port })
     let left = this.#streamBytes
     const write = () => {
       while (left > 0) {

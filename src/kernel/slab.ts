@@ -220,7 +220,10 @@ export class Slab {
     }
     this.#count[S.collections]!++
     this.#count[S.freedElsewhere]! += count
-    this.#cpu.handoffs.served(this.#cpu.handoffs.record(POINT.free, this.#cpu.index), count, false)
+    // From whom each came is not known, nor since when it waits: its bytes are whoever's who had it.
+    const record = this.#cpu.handoffs.record(POINT.free, this.#cpu.index)
+    this.#cpu.handoffs.depth(record, count)
+    this.#cpu.handoffs.served(record, count, false)
   }
 
   /** What is allocated and not yet back, per size, of this CPU's zones. After `collect` everywhere all `live` are 0 at rest. */

@@ -71,10 +71,10 @@ export const IDENTITIES: readonly Identity[] = [
   },
   { name: 'accept queues: got what came for listeners', left: ['tcp socket.accepted'], right: ['accept:enqueued'] },
   {
-    name: 'a ring, a device queue: each service has seen a depth',
+    name: 'a ring, a device queue, freed memory: each service has seen a depth',
     left: ['depth#'],
     right: ['batches'],
-    each: ['ring', 'rx'],
+    each: ['ring', 'rx', 'free'],
     where: ['depth#'],
   },
   {
