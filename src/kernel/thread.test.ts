@@ -4,13 +4,14 @@ import { AssertionFailure } from '../base/assert.ts'
 import { Errno, KernelError } from '../base/errno.ts'
 import { Limits } from '../base/limits.ts'
 import { u32 } from '../base/struct.ts'
+import { Mbufs } from '../device/mbuf.ts'
 import { CpuFailure } from '../machine/failure.ts'
 import type { SimMachine } from '../machine/sim.ts'
 import { nudge, simulated, start, sum } from '../machine/testing/sim.ts'
 import { K } from './counters.ts'
 import { EASYNC, message, Plain } from './message.ts'
 import { NameKind } from './name.ts'
-import { FREE_PORT } from './port.ts'
+import { FREE_PORT, type Port } from './port.ts'
 import { program, type Thread, type ThreadId } from './thread.ts'
 
 const Numbered = message('test.thread.numbered', { value: u32, sender: u32 })
@@ -120,6 +121,57 @@ describe('thread', () => {
     machine.run()
     assert.equal(order.join(''), '012301230123')
     void machine.stop()
+  })
+
+  test('a thread serves the handlers of the ports that it was given, in batches, and the run loop does not', () => {
+    const machine = simulated(1, 1)
+    const cpu = machine.cpus[0]!
+    const { ports } = cpu
+    const served: string[] = []
+    const given: Port[] = []
+    const server = cpu.threads.start('server', (self) => self.serve(given), 0, 2)
+    const make = (name: string, batch: number, then?: Port) => {
+      const handler = () => {
+        assert.equal(cpu.threads.current, server)
+        served.push(name)
+        if (then !== undefined) ports.send(then.id, ports.allocate(Plain))
+        return 0
+      }
+      const port = ports.create({ handler })
+      ports.handTo(port, server, batch)
+      given.push(port)
+      return port
+    }
+    const behind = make('behind', 8)
+    const front = make('front', 2, behind)
+    machine.run()
+    const switches = sum(machine, 'contextSwitches')
+    // Not even where nothing waits is it a call.
+    for (let i = 0; i < 5; i++) ports.send(front.id, ports.allocate(Plain))
+    assert.deepEqual([served.length, ports.depth(front), ports.depthOf(front.id)], [0, 5, 5])
+    nudge(machine, 0)
+    machine.run()
+    assert.equal(served.filter((name) => name === 'front').length, 5)
+    assert.equal(served.filter((name) => name === 'behind').length, 5)
+    // Two at a time, and what they put behind is served with the next.
+    assert.equal(sum(machine, 'contextSwitches') - switches, 4)
+    assert.equal(ports.depth(front) + ports.depth(behind), 0)
+    void machine.stop()
+  })
+
+  test('what waits at a port when the machine stops is freed, whatever it is and whoever wanted an answer', () => {
+    const machine = simulated(1, 1)
+    const cpu = machine.cpus[0]!
+    const { ports } = cpu
+    const port = ports.create({ dispatch: 'deferred', handler: () => 0 })
+    const replies = ports.create({})
+    cpu.onStop(() => ports.discard(port))
+    ports.send(port.id, ports.allocate(Plain, FREE_PORT))
+    ports.send(port.id, ports.allocate(Plain, replies.id))
+    Mbufs.of(cpu).handOff(port.id, Mbufs.of(cpu).copyFrom(new Uint8Array(5000)))
+    void machine.stop()
+    assert.equal(ports.depth(port) + ports.depth(replies), 0)
+    assert.equal(cpu.slab.live, 0)
   })
 
   test('a delay lasts as long as it says, and no more than a tick and two turns longer', () => {

@@ -85,19 +85,23 @@ describe('dispatch', () => {
     })
   })
 
-  onHosts('what comes in at its owner is a call; elsewhere it is one message', { steer: 'first' }, (host) => {
-    const count = 20
-    for (let i = 0; i < count; i++) host.inject(udp({ sourcePort: 7000 + i, targetPort: 9, checksum: 0 }, text('x')))
-    const here = Array.from({ length: count }, (_, i) =>
-      ownerOf(host, udp({ sourcePort: 7000 + i, targetPort: 9 }, text('x'))),
-    )
-    const { steered, direct, handedOff } = host.counts(DispatchCounters)
-    assert.equal(steered, count)
-    assert.equal(direct, here.filter((owner) => owner === 0).length)
-    assert.equal(handedOff, count - direct)
-  })
+  onHosts(
+    'what comes in at its owner is a call; elsewhere it is one message',
+    { steer: 'first', layers: [] },
+    (host) => {
+      const count = 20
+      for (let i = 0; i < count; i++) host.inject(udp({ sourcePort: 7000 + i, targetPort: 9, checksum: 0 }, text('x')))
+      const here = Array.from({ length: count }, (_, i) =>
+        ownerOf(host, udp({ sourcePort: 7000 + i, targetPort: 9 }, text('x'))),
+      )
+      const { steered, direct, handedOff } = host.counts(DispatchCounters)
+      assert.equal(steered, count)
+      assert.equal(direct, here.filter((owner) => owner === 0).length)
+      assert.equal(handedOff, count - direct)
+    },
+  )
 
-  onHosts('what the card hashed goes to its owner at once', {}, (host) => {
+  onHosts('what the card hashed goes to its owner at once', { layers: [] }, (host) => {
     for (let i = 0; i < 20; i++) host.inject(udp({ sourcePort: 7000 + i, targetPort: 9 }, text('x')))
     assert.equal(host.count(DispatchCounters, 'handedOff'), 0)
   })

@@ -287,7 +287,7 @@ describe('arp', () => {
   })
 
   test('more targets than there is room for are bounded on every CPU, with what waits for them', () => {
-    withHost({ cpus: 2, wires: [{ address: '10.0.0.1/16' }], answerArp: false }, (host) => {
+    withHost({ cpus: 2, wires: [{ address: '10.0.0.1/16' }], answerArp: false, queueLimit: 4096 }, (host) => {
       host.on(1, (stack) => {
         for (let i = 0; i < 2000; i++) {
           const target = stack.endpoint(`10.0.${1 + Math.floor(i / 250)}.${i % 250}`, 0)

@@ -131,7 +131,7 @@ describe('ipv4 out', () => {
 
   for (const mtu of [68, 576, 1006, 1500, 9000]) {
     test(`datagrams of any size are cut for a link of ${mtu} bytes, and whole again behind it`, () => {
-      withHost({ cpus: 2, seed: mtu, wires: [{ mtu }], entries: 2048 }, (host) => {
+      withHost({ cpus: 2, seed: mtu, wires: [{ mtu }], entries: 2048, queueLimit: 2048 }, (host) => {
         host.acquaint()
         const socket = host.open({}, 1)
         const target = host.on(1, (stack) => stack.endpoint(PEER, 9))
@@ -197,7 +197,8 @@ describe('ipv4 out', () => {
   }
 
   test('a device that is full drops, counts, and says ENOBUFS', () => {
-    withHost({ entries: 16 }, (host) => {
+    // Behind a queue nobody is told.
+    withHost({ entries: 16, layers: [] }, (host) => {
       host.acquaint()
       const socket = host.open({})
       const codes = host.on(0, (stack) => {
