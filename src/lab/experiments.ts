@@ -1,5 +1,6 @@
 // The experiments of the laboratory, in the order of the report.
 import type { Experiment } from './experiment.ts'
+import { boundaries } from './experiments/boundaries.ts'
 import { coalescing } from './experiments/coalescing.ts'
 import { disciplines } from './experiments/disciplines.ts'
 import { hardParts } from './experiments/hard-parts.ts'
@@ -13,6 +14,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
   workloads,
   steering,
   coalescing,
+  boundaries,
   messages,
   hardParts,
   tun,

@@ -3,13 +3,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { makePlan } from '../plan.ts'
+import { boundaries } from './boundaries.ts'
 import { coalescing } from './coalescing.ts'
 import { disciplines } from './disciplines.ts'
 import { steering } from './steering.ts'
 import { made } from './testing/made.ts'
 import { workloads } from './workloads.ts'
 
-const ALL = [disciplines, workloads, steering, coalescing]
+const ALL = [disciplines, workloads, steering, coalescing, boundaries]
 
 test('the conclusion about the disciplines says where messages win, and how often locks are waited for', () => {
   const results = made(disciplines, ({ discipline, connections }) => ({
@@ -85,6 +86,36 @@ test('the conclusion about coalescing says what load saves, and what is lost whe
   assert.match(text, /sleeps rise from 0\.500 to 0\.600 a packet, so that load saves nothing/)
   assert.match(text, /queue operations stay within their spread/)
   assert.match(text, /the message design loses: with 2 000 questions .* half of the answers take more than 200 µs/)
+})
+
+test('the conclusion about boundaries says what each added hand-off costs, and where nothing can be said', () => {
+  const results = made(
+    boundaries,
+    ({ layers, dispatch, load }) => {
+      const isQueued = dispatch === 'deferred' || layers !== 0
+      if (load === 'bulk-in')
+        return { cost: [1000, 1000 + (isQueued ? 2 : 1)], queued: [isQueued ? 5 : 0, 5], switches: [0, 0] }
+      return {
+        cost: [1000 + 60 * Number(layers) + (dispatch === 'deferred' ? 90 : 0)],
+        queued: [1.5 * Number(layers) + (dispatch === 'deferred' ? 3 : 0)],
+        switches: [0.5 * Number(layers)],
+      }
+    },
+    true,
+  )
+  const text = boundaries.conclude(results)
+  assert.match(
+    text,
+    /Under connp-t, exchanges of 64 bytes, with all 4 boundaries queues a packet costs 240 ns more than by calls \(1\.24 times\), with 6 more queue operations and 2 resumed threads: 40 ns for each added hand-off\./,
+  )
+  assert.match(text, /Under connp-l, exchanges .* with dispatch deferred a packet costs 90 ns more .*: 30 ns for each/)
+  assert.match(text, /Under connp-t, exchanges .* with dispatch hybrid a packet costs what it does by calls, within/)
+  assert.match(
+    text,
+    /Under connp-t, receiving in bulk, with all 4 boundaries queues a packet costs what it does by calls/,
+  )
+  const row = boundaries.table(results).rows.find(([, load, , layers]) => load === 'exchange' && layers === 2)!
+  assert.equal(row.at(-1), 40)
 })
 
 test('the closed loop is called so in the table, and drawn where its exchanges are', () => {

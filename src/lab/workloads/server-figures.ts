@@ -47,6 +47,11 @@ export function measured(load: LoadOptions, before: Reading, after: Reading): Me
       contention: acquired === 0 ? 0 : contended / acquired,
       // Each enqueue and each dequeue is one.
       queued: queues.reduce((n, { enqueued, dequeued }) => n + enqueued + dequeued, 0) / packets,
+      // Enqueues alone.
+      handoffs: queues.reduce((n, { enqueued }) => n + enqueued, 0) / packets,
+      resumes: cpu('contextSwitches') / packets,
+      // Of all CPUs, of which some time is the load's own.
+      cost: (cpu('busyUs') * 1000) / packets,
       sleeps: cpu('sleeps') / packets,
       switches: (cpu('sleeps') + cpu('contextSwitches')) / packets,
       idle: idle / Math.max(1, cpu('busyUs') + idle),

@@ -56,6 +56,21 @@ test('packets on the wrong CPU are handed on, and those at home are not', async 
   assert(away.tables!.queues!.rows.some(([point]) => point === 'netisr'))
 })
 
+test('each boundary that is a queue costs queue operations and resumed threads, and none is none', async () => {
+  const [none, two, all] = [await measure({ layers: 0 }), await measure({ layers: 2 }), await measure({ layers: 4 })]
+  const { queued, switches, cost } = none.metrics
+  assert.deepEqual([queued, switches], [0, 0])
+  assert(cost! > 0)
+  assert(
+    two.metrics.queued! >= 2 && all.metrics.queued! > two.metrics.queued! + 1,
+    `${two.metrics.queued}, then ${all.metrics.queued}`,
+  )
+  assert(all.metrics.switches! > 0)
+  const deferred = await measure({ dispatch: 'deferred' })
+  assert(deferred.metrics.queued! >= 2)
+  assert.equal(deferred.metrics.switches, 0)
+})
+
 test('more questions than can be answered are said to be impossible, and are no failure', async () => {
   const outcome = await server.run({ ...few, offered: 1e8 }, SECONDS, 1)
   assert.deepEqual(outcome, { impossible: 'it does not keep up with 100000000 questions a second' })
@@ -74,6 +89,10 @@ test('parameters that cannot be are refused with a sentence', async () => {
     [{ cpus: 'two' }, /cpus is two: give a number/],
     [{ host: 'sim' }, /host is sim/],
     [{ wrong: 2 }, /wrong is 2/],
+    [{ layers: 5 }, /layers is 5: give a whole number from 0 to 4/],
+    [{ layers: 0.5 }, /layers is 0.5/],
+    [{ dispatch: 'fast' }, /dispatch is "fast": give direct, hybrid/],
+    [{ layers: 2, dispatch: 'hybrid' }, /dispatch of ether is "hybrid", and the layer ether/],
   ]
   for (const [parameters, sentence] of refused) {
     await assert.rejects(server.run({ ...few, ...parameters }, SECONDS, 1), sentence)

@@ -3,6 +3,8 @@
 //   cpus         CPUs of the host, each with a queue of the device
 //   discipline   how a CPU comes to work on a connection (net/discipline.ts)
 //   groups       of connp-l: connection groups; 0, the default: as many as the discipline has of itself
+//   dispatch     how packets get to protocols (net/policy.ts): "direct", the default, "hybrid" or "deferred"
+//   layers       boundaries that are queues with threads of their own, so many from the wire up; default 0
 //   load         "exchange", "bulk-in", "bulk-out", "short" or "udp" (device/load/options.ts); or "http", requests to Node's own http
 //   connections  of all CPUs together
 //   bytes        of a question and of its answer, of all but http; default 64
@@ -16,6 +18,7 @@ import { loadRegions } from '../../device/load/region.ts'
 import { type BootOptions, boot, type Cpu, type Machine, total } from '../../kernel.ts'
 import { type Readable, takeCounts } from '../../metrics/take.ts'
 import { DISCIPLINES, type Discipline } from '../../net/discipline.ts'
+import { dispatchPlan, LAYERS, parseDispatch } from '../../net/policy.ts'
 import type { HostConfig } from '../../stack.ts'
 import type { CellParameters } from '../experiment.ts'
 import type { Impossible, Measured, Workload } from '../workload.ts'
@@ -123,14 +126,23 @@ async function pause({ done }: Served, seconds: number): Promise<void> {
 /** @throws RangeError for parameters that cannot be, KernelError for a load that cannot be */
 async function setUp(parameters: CellParameters): Promise<Setup> {
   const { cpus, discipline, groups = 0, load: workload, connections, bytes = 64 } = parameters
-  const { offered = 0, wrong = 0, host = 'threads' } = parameters
-  const numbers = { cpus, connections, bytes, offered, wrong, groups }
+  const { offered = 0, wrong = 0, host = 'threads', dispatch = 'direct', layers = 0 } = parameters
+  const numbers = { cpus, connections, bytes, offered, wrong, groups, layers }
   for (const [name, value] of Object.entries(numbers)) {
     if (typeof value !== 'number') throw new RangeError(`${name} is ${value}: give a number`)
   }
   if (!(DISCIPLINES as readonly unknown[]).includes(discipline)) {
     throw new RangeError(`discipline is ${discipline}: give one of ${DISCIPLINES.join(', ')}`)
   }
+  if (!(Number.isInteger(layers) && Number(layers) >= 0 && Number(layers) <= LAYERS.length)) {
+    throw new RangeError(`layers is ${layers}: give a whole number from 0 to ${LAYERS.length}`)
+  }
+  const queues = {
+    // Behind a layer a protocol is deferred, and "direct" is what is not said.
+    dispatch: dispatch === 'direct' ? {} : parseDispatch(String(dispatch)),
+    layers: LAYERS.slice(0, Number(layers)),
+  }
+  dispatchPlan(queues)
   if (host !== 'threads' && host !== 'inline') throw new RangeError(`host is ${host}: give "threads" or "inline"`)
   const all = Array.from({ length: Number(cpus) }, (_, cpu) => cpu)
   const isHttp = workload === 'http'
@@ -148,7 +160,8 @@ async function setUp(parameters: CellParameters): Promise<Setup> {
   }
   // The device says what is wrong with the rest.
   loadPlan(load)
-  return { load, host, isHttp, config: hostOf(load, discipline as Discipline, Number(groups)) }
+  const config = { ...hostOf(load, discipline as Discipline, Number(groups)), ...queues }
+  return { load, host, isHttp, config }
 }
 
 function hostOf(load: LoadOptions, discipline: Discipline, groups: number): HostConfig {
