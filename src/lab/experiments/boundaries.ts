@@ -17,7 +17,8 @@ export const boundaries: Experiment = {
   title: 'What a boundary between layers costs',
   question:
     'Where layers are servers with threads of their own, every boundary between them is a queue operation and a switch. What does each of them cost a packet, and how much of it does batching save?',
-  method: `A host of one CPU serves 64 connections: an echo of 64 bytes, or a stream that it receives. First everything is a call. Then the
+  method: `A host of one CPU serves 64 connections: an echo of 64 bytes, or a stream that it receives; and one connection, on which an echo has
+nothing to share a hand-off with. First everything is a call. Then the
 boundaries become queues with a thread each, from the wire up: device | IP, IP's own queue, IP | TCP, and TCP | sockets, upwards and, at the
 first and the last of them, downwards as well. "hybrid" and "deferred" are netisr(9)'s policies for all protocols together: hybrid is a
 call where nothing waits, deferred always a queue, and the CPU's run loop serves it, with no thread.
@@ -35,15 +36,15 @@ only, by the difference in queue operations.`,
     { name: 'p99', title: '99 %', unit: 'µs', better: 'less' },
   ],
   cells: ({ full }) => {
-    const common = {
-      cpus: [1],
-      connections: [64],
-      discipline: full ? ['connp-t', 'connp-l'] : ['connp-t'],
-      load: full ? Object.keys(LOADS) : ['exchange'],
-    }
-    const layered = sweep('server', { ...common, dispatch: ['direct'], layers: full ? COUNTS : QUICK_COUNTS })
-    const policies: Cell[] = full ? sweep('server', { ...common, dispatch: ['hybrid', 'deferred'], layers: [0] }) : []
-    return [...layered, ...policies]
+    const common = { cpus: [1], discipline: full ? ['connp-t', 'connp-l'] : ['connp-t'] }
+    const loads = full ? Object.keys(LOADS) : ['exchange']
+    return loads.flatMap((load): Cell[] => {
+      const connections = full && load === 'exchange' ? [1, 64] : [64]
+      const here = { ...common, load: [load], connections }
+      const layered = sweep('server', { ...here, dispatch: ['direct'], layers: full ? COUNTS : QUICK_COUNTS })
+      if (!full) return layered
+      return [...layered, ...sweep('server', { ...here, dispatch: ['hybrid', 'deferred'], layers: [0] })]
+    })
   },
   table,
   plot,
@@ -57,7 +58,13 @@ only, by the difference in queue operations.`,
 function table(results: Measurements): Table {
   const made = sweepTable(results, {
     title: 'A packet’s cost, by the boundaries that are queues',
-    parameters: { discipline: 'discipline', load: 'load', dispatch: 'dispatch', layers: 'boundaries' },
+    parameters: {
+      discipline: 'discipline',
+      load: 'load',
+      connections: 'connections',
+      dispatch: 'dispatch',
+      layers: 'boundaries',
+    },
   })
   const each = results.cells.map((cell): Entry => added(results, cell)?.handoffNs)
   return {
@@ -69,8 +76,8 @@ function table(results: Measurements): Table {
 
 function plot(results: Measurements): Plot {
   const [load = 'exchange'] = results.values('load')
-  return sweepPlot(results.where({ load, dispatch: 'direct' }), {
-    title: `CPU time of a packet, by the boundaries that are queues: ${LOADS[String(load)]}`,
+  return sweepPlot(results.where({ load, connections: 64, dispatch: 'direct' }), {
+    title: `CPU time of a packet, by the boundaries that are queues: ${LOADS[String(load)]}, 64 connections`,
     x: 'layers',
     xTitle: 'boundaries that are queues',
     xScale: 'linear',
@@ -90,10 +97,9 @@ interface Added {
   readonly isCertain: boolean
 }
 
-/** What a cell costs more than that of the same load and discipline where all is a call; undefined for that one itself. */
+/** What a cell costs more than the same one where all is a call; undefined for that one itself. */
 function added(results: Measurements, cell: MeasuredCell): Added | undefined {
-  const { discipline, load } = cell.parameters
-  const base = results.cell({ discipline: discipline!, load: load!, dispatch: 'direct', layers: 0 })
+  const base = results.cell({ ...cell.parameters, dispatch: 'direct', layers: 0 })
   if (base === undefined || base.key === cell.key) return undefined
   const [cost, before] = [cell.summary('cost'), base.summary('cost')]
   const [queued, queuedBefore] = [cell.median('queued'), base.median('queued')]
@@ -124,9 +130,10 @@ function conclude(results: Measurements): string {
 function sentence(results: Measurements, cell: MeasuredCell): string[] {
   const more = added(results, cell)
   if (more === undefined) return []
-  const { discipline, load, dispatch, layers } = cell.parameters
+  const { discipline, load, connections, dispatch, layers } = cell.parameters
+  const on = connections === 1 ? 'on one connection' : `on ${connections} connections`
   const what = layers === 0 ? `dispatch ${dispatch}` : `all ${layers} boundaries queues`
-  const place = `Under ${discipline}, ${LOADS[String(load)]}, with ${what}`
+  const place = `Under ${discipline}, ${LOADS[String(load)]} ${on}, with ${what}`
   const { ns, times, queued, handoffNs, isCertain } = more
   if (!isCertain) return [`${place} a packet costs what it does by calls, within the spread (${figure(times)} times).`]
   const word = ns < 0 ? 'less' : 'more'

@@ -106,15 +106,15 @@ test('the conclusion about boundaries says what each added hand-off costs, and w
   const text = boundaries.conclude(results)
   assert.match(
     text,
-    /Under connp-t, exchanges of 64 bytes, with all 4 boundaries queues a packet costs 240 ns more than by calls \(1\.24 times\), with 6 more queue operations and 2 resumed threads: 40 ns for each added hand-off\./,
+    /Under connp-t, exchanges of 64 bytes on 64 connections, with all 4 boundaries queues a packet costs 240 ns more than by calls \(1\.24 times\), with 6 more queue operations and 2 resumed threads: 40 ns for each added hand-off\./,
   )
   assert.match(text, /Under connp-l, exchanges .* with dispatch deferred a packet costs 90 ns more .*: 30 ns for each/)
   assert.match(text, /Under connp-t, exchanges .* with dispatch hybrid a packet costs what it does by calls, within/)
   assert.match(
     text,
-    /Under connp-t, receiving in bulk, with all 4 boundaries queues a packet costs what it does by calls/,
+    /Under connp-t, receiving in bulk on 64 connections, with all 4 boundaries queues a packet costs what it does by calls/,
   )
-  const row = boundaries.table(results).rows.find(([, load, , layers]) => load === 'exchange' && layers === 2)!
+  const row = boundaries.table(results).rows.find(([, load, , , layers]) => load === 'exchange' && layers === 2)!
   assert.equal(row.at(-1), 40)
 })
 
