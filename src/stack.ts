@@ -17,7 +17,6 @@ import { attachQueue, type Deliver, type DeviceQueue } from './device/device.ts'
 import { type MbufCursor, MbufFlag } from './device/mbuf.ts'
 import { deviceInfo, openQueue } from './device/spec.ts'
 import type { Cpu } from './kernel/cpu.ts'
-import type { HandoffPoint } from './kernel/layout.ts'
 import { lockSite } from './kernel/lock.ts'
 import type { Memory } from './kernel/memory.ts'
 import type { Thread } from './kernel/thread.ts'
@@ -31,7 +30,7 @@ import type { Discipline } from './net/discipline.ts'
 import { DeferredDevice } from './net/dispatch/device.ts'
 import { Dispatch } from './net/dispatch/dispatch.ts'
 import { Layers } from './net/dispatch/layer.ts'
-import { PacketQueue, type QueueName } from './net/dispatch/queue.ts'
+import { PacketQueue, type QueueName, type QueueOptions } from './net/dispatch/queue.ts'
 import { type Endpoint, endpoint } from './net/endpoint.ts'
 import { Arp } from './net/ether/arp.ts'
 import { EtherHeader } from './net/ether/header.ts'
@@ -146,7 +145,11 @@ export class Stack {
 
     // Up: ether → dispatch → ip → tcp, udp, icmp, igmp.
     ether.input.onIp = (packet) => this.dispatch.steer(packet)
-    ether.input.onArp = this.#queued('arp', 'Arp', 'link', 'ether', (packet) => this.arp.input(packet))
+    ether.input.onArp = this.#queued('ether', 'arp', {
+      name: 'Arp',
+      point: 'link',
+      run: (packet) => this.arp.input(packet),
+    })
     this.arp.onUnreachable = (packet) => {
       this.#m.at = packet
       if (this.#m.protocol === IpProtocol.tcp) tcpUnreachable(tcp, this.#m.data)
@@ -182,18 +185,26 @@ export class Stack {
 
     // Boundaries that are queues, besides those that a packet passes on its way up.
     if (this.#layers.has('ip')) {
-      const link = this.#queue('ip', 'Link', 'tx', (packet) => ether.output.outputQueued(packet))
+      const link = this.#queue('ip', {
+        name: 'Link',
+        point: 'tx',
+        run: (packet) => ether.output.outputQueued(packet),
+      })
       ether.output.defer = (packet) => link.defer(packet)
     }
     if (this.#layers.has('socket')) {
-      const datagrams = this.#queue('socket', 'Socket', 'rcv', (packet) => this.udp.arrived(packet))
+      const datagrams = this.#queue('socket', {
+        name: 'Socket',
+        point: 'rcv',
+        run: (packet) => this.udp.arrived(packet),
+      })
       this.udp.defer = (packet) => datagrams.defer(packet)
       for (const port of [this.udp.port, user.port, this.tcp.port]) this.#layers.serve('socket', port)
     }
 
     const boundary = (queue: DeviceQueue): DeviceQueue => {
       if (!this.#layers.has('ether')) return queue
-      const frames = this.#queue('ether', 'Device', 'tx', (packet) => queue.transmit(packet))
+      const frames = this.#queue('ether', { name: 'Device', point: 'tx', run: (packet) => queue.transmit(packet) })
       return new DeferredDevice(queue, frames)
     }
     addInterfaces(context, this.dispatch, config.interfaces, boundary)
@@ -263,9 +274,13 @@ export class Stack {
         else this.dispatch.steer(packet)
       }
     }
-    const input = this.#queued('ether', 'Ether', 'link', 'ether', (packet) => {
-      if (isEthernet) this.#ether.input(iface, packet)
-      else this.dispatch.steer(packet)
+    const input = this.#queued('ether', 'ether', {
+      name: 'Ether',
+      point: 'link',
+      run: (packet) => {
+        if (isEthernet) this.#ether.input(iface, packet)
+        else this.dispatch.steer(packet)
+      },
     })
     return (packet) => {
       m.at = packet
@@ -275,42 +290,39 @@ export class Stack {
   }
 
   /** A queue that a boundary's thread serves, where the boundary is a layer, and else the run loop. */
-  #queue(
-    layer: Layer,
-    name: QueueName,
-    point: HandoffPoint,
-    run: (packet: Address) => void,
-    isHybrid = false,
-  ): PacketQueue {
-    const queue = new PacketQueue(this.context, { name, point, limit: this.#plan.queueLimit, isHybrid, run })
+  #queue(layer: Layer, options: Omit<QueueOptions, 'limit'>): PacketQueue {
+    const queue = new PacketQueue(this.context, { ...options, limit: this.#plan.queueLimit })
     this.#layers.serve(layer, queue.port)
     return queue
   }
 
-  /** What is to be called to give a packet to a protocol: itself, or its queue. */
-  #queued(
-    protocol: DispatchProtocol,
-    name: QueueName,
-    point: HandoffPoint,
-    layer: Layer,
-    run: (packet: Address) => void,
-  ): (packet: Address) => void {
+  /** What is to be called to give a packet to a protocol behind a boundary: itself, or its queue. */
+  #queued(layer: Layer, protocol: DispatchProtocol, options: Omit<QueueOptions, 'limit'>): (packet: Address) => void {
     const policy = this.#plan.policies[protocol]
-    if (policy === 'direct') return run
-    const queue = this.#queue(layer, name, point, run, policy === 'hybrid')
+    if (policy === 'direct') return options.run
+    const queue = this.#queue(layer, { ...options, isHybrid: policy === 'hybrid' })
     return (packet) => queue.input(packet)
   }
 
-  /** As `#queued`, of a transport: in its queue the packet knows whom it is to. */
+  /** As `#queued`, of a transport: in its queue the packet knows whom it is to, and may come to belong to another CPU. */
   #transport(protocol: DispatchProtocol, name: QueueName, input: TransportInput): TransportInput {
     if (this.#plan.policies[protocol] === 'direct') return input
+    const { cpu, mbufs } = this.context
     const m = this.#m
-    const queued = this.#queued(protocol, name, 'transport', 'tcp', (packet) => {
+    const portName = (owner: number) => this.context.portName(`${protocol} queue`, owner)
+    const run = (packet: Address) => {
       m.at = packet
+      const owner = protocol === 'tcp' ? this.dispatch.ownerOfSegment(m.hash) : cpu.index
+      if (owner !== cpu.index) {
+        // The discipline has changed meanwhile. Those that come this way are few.
+        mbufs.handOff(cpu.ports.lookup(portName(owner)), packet)
+        return
+      }
       const isToMany = (m.flags & MbufFlag.TO_MANY) !== 0
       m.flags &= ~MbufFlag.TO_MANY
       input(packet, isToMany)
-    })
+    }
+    const queued = this.#queued('tcp', protocol, { name, point: 'transport', portName: portName(cpu.index), run })
     return (packet, isToMany) => {
       m.at = packet
       if (isToMany) m.flags |= MbufFlag.TO_MANY

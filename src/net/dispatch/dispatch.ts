@@ -147,6 +147,11 @@ export class Dispatch {
     return this.#context.owner(m.hash)
   }
 
+  /** The CPU that takes a segment of TCP of the flow: it may have come to be another since IP had the segment. */
+  ownerOfSegment(hash: number): number {
+    return this.isAnywhere ? this.#context.cpu.index : this.#context.owner(hash)
+  }
+
   /** The policy is `hybrid`, and nothing would be overtaken. */
   #isIdle(): boolean {
     return this.#isHybrid && !this.port.running && this.#context.cpu.ports.depth(this.port) === 0

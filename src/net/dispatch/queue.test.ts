@@ -5,7 +5,7 @@ import { DispatchCounters, NetisrCounters, TcpCounters, UdpCounters } from '../c
 import { DISCIPLINES } from '../discipline.ts'
 import { LAYERS } from '../policy.ts'
 import { counting, text, udp } from '../testing/frame.ts'
-import { type TestHost, withHost } from '../testing/host.ts'
+import { portOwnedBy, type TestHost, withHost } from '../testing/host.ts'
 import { Peer } from '../testing/peer.ts'
 
 const datagram = () => udp({ sourcePort: 7000, targetPort: 9 }, text('x'))
@@ -97,4 +97,30 @@ describe('a protocol’s queue', () => {
       })
     })
   }
+
+  test('hands on a segment whose connection has come to belong to another CPU while it waited', () => {
+    withHost({ cpus: 2, discipline: 'connp-t', layers: [], dispatch: { tcp: 'deferred' } }, (host) => {
+      const server = host.listen({ port: 7 }, 0, { reads: true })
+      const peer = Peer.connect(host, { port: portOwnedBy(host, 1, 7) })
+      const program = server.accept()
+      const bytes = peer.packet('PA', { data: text('after all') })
+      host.on(0, ({ context, dispatch, ip }) => {
+        const m = context.mbuf()
+        const packet = context.mbufs.copyFrom(bytes)
+        m.at = packet
+        m.hash = dispatch.hash(m.data, m.length)
+        // As if this CPU had been to have it when IP had it.
+        assert.equal(dispatch.ownerOfSegment(m.hash), 1)
+        ip.input.input(packet)
+      })
+      assert.deepEqual(program.received(), text('after all'))
+      const handedOn = host.machine.handoffs().filter((row) => row.point === 'transport' && row.source !== row.target)
+      assert.deepEqual(
+        handedOn.map(({ source, target, dequeued }) => [source, target, dequeued]),
+        [[0, 1, 1]],
+      )
+      // Nobody has steered it: the counts tell.
+      host.stopNow()
+    })
+  })
 })

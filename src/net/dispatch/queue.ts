@@ -17,6 +17,8 @@ export interface QueueOptions {
   readonly name: QueueName
   readonly point: HandoffPoint
   readonly limit: number
+  /** By which other CPUs find its port. Default: none. */
+  readonly portName?: string
   /** Call where nothing waits. Default false: always queue. */
   readonly isHybrid?: boolean
   /** Takes a packet; it owns it. */
@@ -34,7 +36,8 @@ export class PacketQueue {
   readonly #queued: number
   readonly #dropped: number
 
-  constructor(context: NetContext, { name, point, limit, isHybrid = false, run }: QueueOptions) {
+  constructor(context: NetContext, options: QueueOptions) {
+    const { name, point, limit, portName, isHybrid = false, run } = options
     this.#context = context
     this.#count = context.count(NetisrCounters)
     this.#run = run
@@ -44,6 +47,7 @@ export class PacketQueue {
     this.#queued = C[`queued${name}`]
     this.#dropped = C[`dropped${name}`]
     this.port = context.cpu.ports.create({
+      ...(portName === undefined ? {} : { name: portName }),
       point,
       dispatch: 'deferred',
       // A worker takes the whole queue: a device gives more in a turn than a port serves otherwise.
