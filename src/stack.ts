@@ -10,7 +10,8 @@
 //        │ one queue for each CPU
 //     device                           src/device
 //
-// Each CPU of a host has one of these; between them there are only messages.
+// Each CPU of a host has one of these; between them there are only messages. On one CPU the layers are calls, unless a dispatch policy or
+// `layers` makes the boundaries queues (net/policy.ts).
 import type { KernelError } from './base/errno.ts'
 import type { Address } from './base/struct.ts'
 import { attachQueue, type Deliver, type DeviceQueue } from './device/device.ts'

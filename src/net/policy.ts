@@ -6,11 +6,11 @@
 //
 // And layers as Mach has them: a boundary that is in `layers` is a queue in both directions, served by a kernel thread of its own.
 //
-//   boundary   up                                        down
-//   ether      device → Ethernet, or IP where there is none   its frames → device
-//   ip         Ethernet → IP                             IP → Ethernet
-//   tcp        IP → TCP, UDP, ICMP, IGMP                 a call: the transport needs IP's answer, as the program does UDP's
-//   socket     TCP, UDP → the program's sockets          the sockets' data and requests → TCP
+//   boundary   up                                          down
+//   ether      device → Ethernet, or IP where there is none  frames → device
+//   ip         Ethernet, other CPUs → IP                   IP → Ethernet
+//   tcp        IP → TCP, UDP, ICMP, IGMP                   a call: TCP needs IP's answer, as a program does UDP's
+//   socket     TCP, UDP → the program's sockets            the sockets' data and requests → TCP
 import { Errno, KernelError } from '../base/errno.ts'
 
 export const DISPATCH_POLICIES = ['direct', 'hybrid', 'deferred'] as const
