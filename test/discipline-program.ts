@@ -4,6 +4,7 @@
 import type { WireOptions, WireSide } from '../src/device/wire.ts'
 import { type Cpu, counterSet, type Thread, total } from '../src/kernel.ts'
 import type { Discipline } from '../src/net/discipline.ts'
+import type { Layer } from '../src/net/policy.ts'
 import type { TcpSocket } from '../src/socket/tcpsocket.ts'
 import { type HostConfig, Stack } from '../src/stack.ts'
 
@@ -33,6 +34,8 @@ export interface ConversationData {
   readonly atOnce: number
   /** Every CPU changes the discipline of one of the hosts each so many µs; 0: none does. */
   readonly changeEveryUs?: number
+  /** Boundaries that are queues with threads of their own. Default none. */
+  readonly layers?: readonly Layer[]
 }
 
 const VARIANTS = [
@@ -63,13 +66,14 @@ export function wireOf(cpus: number): WireOptions {
 }
 
 export default function program(cpu: Cpu, data: ConversationData): void {
-  const { cpus, discipline, groups } = data
+  const { cpus, discipline, groups, layers = [] } = data
   const own = Array.from({ length: cpus }, (_, i) => i)
   const host = (name: string, index: number, side: WireSide, address: string): HostConfig => ({
     name,
     index,
     cpus: own,
     discipline,
+    layers,
     ...(groups === undefined ? {} : { groups }),
     interfaces: [{ name: 'wire0', device: { kind: 'wire', wire: wireOf(cpus), side }, addresses: [`${address}/24`] }],
   })

@@ -6,6 +6,8 @@ import { readdirSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { bucketOf } from '../src/base/histogram.ts'
+import { wireRegions } from '../src/device/wire.ts'
+import { boot, type Machine, total } from '../src/kernel.ts'
 import { imbalances } from '../src/metrics/balance.ts'
 import { sum } from '../src/metrics/counts.ts'
 import { DISCIPLINES } from '../src/net/discipline.ts'
@@ -13,8 +15,10 @@ import { DISPATCH_POLICIES, DISPATCH_PROTOCOLS, LAYERS, type Layer, parseDispatc
 import { LAYERS_VARIABLE } from '../src/net/testing/discipline.ts'
 import { assertAllFree } from '../src/net/testing/host.ts'
 import type { HostConfig } from '../src/stack.ts'
+import { type ConversationData, ConversationCounters as Counters, wireOf } from './discipline-program.ts'
 import { Talk } from './talk.ts'
 
+const LIMIT_MS = 60_000
 const isLong = process.env.DAMSELFLY_LONG !== undefined
 const SHORT = { streamBytes: 30_000, rounds: 10, corrupts: false }
 /** Where threads and queues are by far the most. */
@@ -33,13 +37,14 @@ const VARIANTS: readonly { readonly name: string; readonly config: Partial<HostC
   })),
   ...layerSets().map((layers) => ({ name: `layers ${layers.join(', ')}`, config: { layers } })),
 ]
-/** Of the disciplines with locks, unless there is time. */
-const FEW = new Set(['hybrid', 'deferred', 'layers tcp', 'layers socket', `layers ${LAYERS.join(', ')}`])
+/** Of each discipline, unless there is time; and of connp-t in any case. */
+const FEW = ['hybrid', 'deferred', 'layers tcp', 'layers socket', `layers ${LAYERS.join(', ')}`]
+const MORE = [...FEW, 'direct', 'arp deferred', 'layers ether', 'layers ip', 'layers ether, tcp', 'layers ip, socket']
 
 for (const discipline of DISCIPLINES) {
   describe(`under ${discipline}`, () => {
     for (const { name, config } of VARIANTS) {
-      if (!isLong && discipline !== 'connp-t' && !FEW.has(name)) continue
+      if (!isLong && !(discipline === 'connp-t' ? MORE : FEW).includes(name)) continue
       test(`${name}: streams and datagrams arrive as they were sent, and all counts add up`, () => {
         const talk = new Talk({ seed: 6, config: { discipline, ...config }, ...SHORT })
         const counts = talk.rest()
@@ -89,7 +94,7 @@ describe('a machine that stops in the middle', () => {
   ] as const) {
     for (const discipline of DISCIPLINES) {
       test(`of its traffic leaves nothing in the queues (${name}, ${discipline})`, () => {
-        for (const untilUs of [1200, 3_300, 9_000, 30_000, 77_000]) {
+        for (const untilUs of isLong ? [1200, 3_300, 9_000, 30_000, 77_000] : [3_300, 30_000]) {
           const talk = new Talk({ seed: untilUs, config: { discipline, ...config } })
           talk.machine.run({ untilUs })
           talk.machine.stop().catch((error) => assert.fail(error))
@@ -99,6 +104,53 @@ describe('a machine that stops in the middle', () => {
     }
   }
 })
+
+describe('where every boundary is a queue', () => {
+  for (const [host, discipline] of [
+    ['inline', 'connp-t'],
+    ...(isLong ? DISCIPLINES : (['connp-l'] as const)).map((each) => ['threads', each] as const),
+  ] as const) {
+    test(`conversations of two CPUs arrive as they were sent, and end (${host}, ${discipline})`, async () => {
+      const cpus = 2
+      const data: ConversationData = { discipline, cpus, conversations: isLong ? 100 : 15, atOnce: 8, layers: LAYERS }
+      const machine = await boot({ host, ...conversation(cpus, data) })
+      try {
+        await reached(machine, 'finished', cpus)
+        for (const fault of ['wrong', 'failed'] as const) assert.equal(total(machine.memory, Counters, fault), 0)
+        assert.equal(total(machine.memory, Counters, 'opened'), cpus * data.conversations)
+        for (const point of ['link', 'netisr', 'transport', 'snd', 'rcv', 'tx']) {
+          assert(machine.handoffs().some((row) => row.point === point && row.source === row.target && row.dequeued > 0))
+        }
+      } finally {
+        await machine.stop()
+      }
+    })
+  }
+
+  test('a machine of threads stops in the middle of its traffic', async () => {
+    for (const enough of isLong ? [5, 30, 60, 90] : [10]) {
+      const data: ConversationData = { discipline: 'connp-l', cpus: 2, conversations: 1e6, atOnce: 16, layers: LAYERS }
+      const machine = await boot(conversation(2, data))
+      await reached(machine, 'echoed', enough)
+      // Rejects when a CPU threw on its way out.
+      await machine.stop()
+      assert.equal(total(machine.memory, Counters, 'wrong'), 0)
+    }
+  })
+})
+
+function conversation(cpus: number, data: ConversationData) {
+  const program = new URL('./discipline-program.js', import.meta.url)
+  return { cpus, program, data, regions: wireRegions(wireOf(cpus)), seed: 20_061_215, signals: false }
+}
+
+async function reached(machine: Machine, counter: keyof typeof Counters.index, wanted: number): Promise<void> {
+  const deadline = Date.now() + LIMIT_MS
+  while (total(machine.memory, Counters, counter) < wanted) {
+    assert(Date.now() < deadline, `${counter} comes to ${wanted}`)
+    await Promise.race([machine.done, new Promise((resolve) => setTimeout(resolve, 5))])
+  }
+}
 
 const folder = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 const within = (path: string) =>
