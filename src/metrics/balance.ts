@@ -356,7 +356,14 @@ export const IDENTITIES: readonly Identity[] = [
       'arp.probesSent',
       'arp.repliesSent',
     ],
-    right: ['ether.transmitted', 'ip.sentLocal', 'ip.sentUnframed', 'arp.packetsHeld', 'arp.packetsRefused'],
+    right: [
+      'ether.transmitted',
+      'ip.sentLocal',
+      'ip.sentUnframed',
+      'arp.packetsHeld',
+      'arp.packetsRefused',
+      'netisr.droppedLink',
+    ],
     unless: ['waiting:port messages'],
   },
 

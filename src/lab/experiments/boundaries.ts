@@ -16,7 +16,7 @@ export const boundaries: Experiment = {
   name: 'boundaries',
   title: 'What a boundary between layers costs',
   question:
-    'Where layers are servers with threads of their own, every boundary between them is a queue operation and a switch. What does each of them cost a packet, and how much of it does batching save?',
+    'Where layers are servers with threads of their own, every boundary between them is a hand-off and a switch. What does each of them cost a packet, and how much of it does batching save?',
   method: `A host of one CPU serves 64 connections: an echo of 64 bytes, or a stream that it receives; and one connection, on which an echo has
 nothing to share a hand-off with. First everything is a call. Then the
 boundaries become queues with a thread each, from the wire up: device | IP, IP's own queue, IP | TCP, and TCP | sockets, upwards and, at the
@@ -26,12 +26,12 @@ call where nothing waits, deferred always a queue, and the CPU's run loop serves
 One CPU, since a boundary is a hand-off to a thread of the same CPU: the way to another CPU is what the experiment "steering" measures.
 What a packet costs is the CPU's busy time by the packets that came in; making and taking packets at the other end is part of it, and the
 same in all cells, so that the differences are those of the boundaries. What a hand-off costs is such a difference, to the cell with calls
-only, by the difference in queue operations.`,
+only, by the difference in hand-offs.`,
   metrics: [
     { name: 'cost', title: 'CPU time', unit: 'ns a packet', better: 'less' },
     { name: 'packets', title: 'packets', unit: 'thousand a second', scale: 1000, better: 'more' },
-    { name: 'queued', title: 'queue operations', unit: 'a packet', better: 'less' },
-    { name: 'switches', title: 'threads resumed', unit: 'a packet', better: 'less' },
+    { name: 'handoffs', title: 'hand-offs', unit: 'a packet', better: 'less' },
+    { name: 'resumes', title: 'threads resumed', unit: 'a packet', better: 'less' },
     { name: 'p50', title: 'latency, half', unit: 'µs', better: 'less' },
     { name: 'p99', title: '99 %', unit: 'µs', better: 'less' },
   ],
@@ -90,8 +90,8 @@ interface Added {
   readonly ns: number
   /** Of the calls. */
   readonly times: number
-  readonly queued: number
-  /** Undefined where there are no more queue operations than before. */
+  readonly handoffs: number
+  /** Undefined where there are no more hand-offs than before. */
   readonly handoffNs: number | undefined
   /** The spreads of the two do not overlap. */
   readonly isCertain: boolean
@@ -102,20 +102,20 @@ function added(results: Measurements, cell: MeasuredCell): Added | undefined {
   const base = results.cell({ ...cell.parameters, dispatch: 'direct', layers: 0 })
   if (base === undefined || base.key === cell.key) return undefined
   const [cost, before] = [cell.summary('cost'), base.summary('cost')]
-  const [queued, queuedBefore] = [cell.median('queued'), base.median('queued')]
-  if (cost === undefined || before === undefined || queued === undefined || queuedBefore === undefined) return undefined
+  const [count, countBefore] = [cell.median('handoffs'), base.median('handoffs')]
+  if (cost === undefined || before === undefined || count === undefined || countBefore === undefined) return undefined
   const ns = cost.median - before.median
-  const operations = queued - queuedBefore
+  const handoffs = count - countBefore
   return {
     ns,
     times: before.median === 0 ? 1 : cost.median / before.median,
-    queued: operations,
-    handoffNs: operations > LEAST ? ns / operations : undefined,
+    handoffs,
+    handoffNs: handoffs > LEAST ? ns / handoffs : undefined,
     isCertain: cost.low > before.high || cost.high < before.low,
   }
 }
 
-/** Queue operations a packet, below which a quotient by them means nothing. */
+/** Hand-offs a packet, below which a quotient by them means nothing. */
 const LEAST = 0.05
 
 function conclude(results: Measurements): string {
@@ -134,12 +134,12 @@ function sentence(results: Measurements, cell: MeasuredCell): string[] {
   const on = connections === 1 ? 'on one connection' : `on ${connections} connections`
   const what = layers === 0 ? `dispatch ${dispatch}` : `all ${layers} boundaries queues`
   const place = `Under ${discipline}, ${LOADS[String(load)]} ${on}, with ${what}`
-  const { ns, times, queued, handoffNs, isCertain } = more
+  const { ns, times, handoffs, handoffNs, isCertain } = more
   if (!isCertain) return [`${place} a packet costs what it does by calls, within the spread (${figure(times)} times).`]
   const word = ns < 0 ? 'less' : 'more'
-  const switches = cell.median('switches')
-  const resumed = switches === undefined ? '' : ` and ${figure(switches)} resumed threads`
+  const resumes = cell.median('resumes')
+  const resumed = resumes === undefined ? '' : ` and ${figure(resumes)} resumed threads`
   const each = handoffNs === undefined ? '' : `: ${figure(handoffNs)} ns for each added hand-off`
   const cost = `a packet costs ${figure(Math.abs(ns))} ns ${word} than by calls (${figure(times)} times)`
-  return [`${place} ${cost}, with ${figure(queued)} more queue operations${resumed}${each}.`]
+  return [`${place} ${cost}, with ${figure(handoffs)} more hand-offs${resumed}${each}.`]
 }

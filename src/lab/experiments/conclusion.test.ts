@@ -94,11 +94,11 @@ test('the conclusion about boundaries says what each added hand-off costs, and w
     ({ layers, dispatch, load }) => {
       const isQueued = dispatch === 'deferred' || layers !== 0
       if (load === 'bulk-in')
-        return { cost: [1000, 1000 + (isQueued ? 2 : 1)], queued: [isQueued ? 5 : 0, 5], switches: [0, 0] }
+        return { cost: [1000, 1000 + (isQueued ? 2 : 1)], handoffs: [isQueued ? 5 : 0, 5], resumes: [0, 0] }
       return {
         cost: [1000 + 60 * Number(layers) + (dispatch === 'deferred' ? 90 : 0)],
-        queued: [1.5 * Number(layers) + (dispatch === 'deferred' ? 3 : 0)],
-        switches: [0.5 * Number(layers)],
+        handoffs: [1.5 * Number(layers) + (dispatch === 'deferred' ? 3 : 0)],
+        resumes: [0.5 * Number(layers)],
       }
     },
     true,
@@ -106,7 +106,7 @@ test('the conclusion about boundaries says what each added hand-off costs, and w
   const text = boundaries.conclude(results)
   assert.match(
     text,
-    /Under connp-t, exchanges of 64 bytes on 64 connections, with all 4 boundaries queues a packet costs 240 ns more than by calls \(1\.24 times\), with 6 more queue operations and 2 resumed threads: 40 ns for each added hand-off\./,
+    /Under connp-t, exchanges of 64 bytes on 64 connections, with all 4 boundaries queues a packet costs 240 ns more than by calls \(1\.24 times\), with 6 more hand-offs and 2 resumed threads: 40 ns for each added hand-off\./,
   )
   assert.match(text, /Under connp-l, exchanges .* with dispatch deferred a packet costs 90 ns more .*: 30 ns for each/)
   assert.match(text, /Under connp-t, exchanges .* with dispatch hybrid a packet costs what it does by calls, within/)

@@ -58,17 +58,17 @@ test('packets on the wrong CPU are handed on, and those at home are not', async 
 
 test('each boundary that is a queue costs queue operations and resumed threads, and none is none', async () => {
   const [none, two, all] = [await measure({ layers: 0 }), await measure({ layers: 2 }), await measure({ layers: 4 })]
-  const { queued, switches, cost } = none.metrics
-  assert.deepEqual([queued, switches], [0, 0])
+  const { handoffs, resumes, cost } = none.metrics
+  assert.deepEqual([handoffs, resumes], [0, 0])
   assert(cost! > 0)
   assert(
-    two.metrics.queued! >= 2 && all.metrics.queued! > two.metrics.queued! + 1,
-    `${two.metrics.queued}, then ${all.metrics.queued}`,
+    two.metrics.handoffs! >= 2 && all.metrics.handoffs! > two.metrics.handoffs! + 1,
+    `${two.metrics.handoffs}, then ${all.metrics.handoffs}`,
   )
-  assert(all.metrics.switches! > 0)
+  assert(all.metrics.resumes! > 0)
   const deferred = await measure({ dispatch: 'deferred' })
-  assert(deferred.metrics.queued! >= 2)
-  assert.equal(deferred.metrics.switches, 0)
+  assert(deferred.metrics.handoffs! >= 2)
+  assert.equal(deferred.metrics.resumes, 0)
 })
 
 test('more questions than can be answered are said to be impossible, and are no failure', async () => {
