@@ -58,8 +58,6 @@ export interface CpuOptions {
   readonly checkOrder?: boolean
   /** Measure how long locks are held. Default false: counts only. */
   readonly profileLocks?: boolean
-  /** Histograms of hand-offs. Default true. */
-  readonly histograms?: boolean
   /** How much is done together before others have their turn. */
   readonly batches?: Partial<Batches>
 }
