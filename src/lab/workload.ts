@@ -24,7 +24,7 @@ export interface Impossible {
 export interface Workload {
   readonly name: string
   /**
-   * Measures for about `seconds`, warming up before within a fraction of that. `seed` is of this cell and repetition: a run
+   * Measures for about `seconds`, after warming up (settle.ts). `seed` is of this cell and repetition: a run
    * again by the plan gets the same. What it throws is recorded as the cell's failure.
    */
   run(parameters: CellParameters, seconds: number, seed: number): Promise<Measured | Impossible>

@@ -1,14 +1,12 @@
 // What the two CPUs of the workload "message" run. CPU 0 sends, CPU 1 takes.
 import { type Cpu, NULL_PORT, Plain, type PortId, type Thread } from '../../kernel.ts'
+import { Settling, warmUpOf } from '../settle.ts'
 
 /** Written to the region "result" by CPU 0, as doubles: when `finished` is 1 the others are valid. */
 export const Result = { finished: 0, elapsedUs: 1, messages: 2, allMessages: 3 } as const
 
 /** Messages under way at most: what a real sender's window or pool would be. */
 export const WINDOW = 256
-
-/** Of the measuring time, before it: the code is compiled, and the slab has its zones. */
-const WARM_UP = 0.3
 
 interface Data {
   readonly way: 'one-way' | 'call'
@@ -25,15 +23,29 @@ function* source(thread: Thread, { way, batch, seconds }: Data): Generator<void,
   const { cpu } = thread
   yield* thread.until(() => cpu.ports.find('target') !== undefined)
   const sender = new Sender(cpu, cpu.ports.lookup('target'), way === 'call' ? batch : WINDOW)
-  const warmUp = yield* send(thread, sender, batch, seconds * WARM_UP * 1e6)
+  const before = yield* warmUp(thread, sender, batch, seconds)
   const { messages, elapsedUs } = yield* send(thread, sender, batch, seconds * 1e6)
   yield* thread.until(() => sender.isIdle)
   sender.free()
   const result = cpu.memory.layout.region('result').address >> 3
   cpu.memory.f64[result + Result.elapsedUs] = elapsedUs
   cpu.memory.f64[result + Result.messages] = messages
-  cpu.memory.f64[result + Result.allMessages] = messages + warmUp.messages
+  cpu.memory.f64[result + Result.allMessages] = messages + before
   cpu.memory.f64[result + Result.finished] = 1
+}
+
+/** Until the code is compiled, and the slab has its zones. Returns how many messages that took. */
+function* warmUp(thread: Thread, sender: Sender, batch: number, seconds: number) {
+  const { stretch, least, most } = warmUpOf(seconds)
+  const settling = new Settling(least)
+  let all = 0
+  let spent = 0
+  for (;;) {
+    const { messages, elapsedUs } = yield* send(thread, sender, batch, stretch * 1e6)
+    all += messages
+    spent += elapsedUs / 1e6
+    if (settling.add(messages / elapsedUs, spent) || spent >= most) return all
+  }
 }
 
 /** Sends batches for so long, one each turn at most. */

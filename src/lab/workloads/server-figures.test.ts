@@ -27,13 +27,22 @@ function reading(ms: number, load: Partial<LoadCounts>, cpu: { readonly [name: s
   }
 }
 
-const lock = (site: string, count: number, countLock: number) => {
-  const times = { maxUs: 0, waitMaxUs: 0, totalUs: 0, waitTotalUs: 0, averageUs: 0, waitAverageUs: 0, countHold: 0 }
-  return { name: 'giant', site, count, countLock, ...times }
+const lock = (site: string, count: number, countLock: number, name = 'giant', totalUs = 0, waitTotalUs = 0) => {
+  const times = { maxUs: 0, waitMaxUs: 0, totalUs, waitTotalUs, averageUs: 0, waitAverageUs: 0, countHold: 0 }
+  return { name, site, count, countLock, ...times }
 }
 
 const handoff = (source: number, enqueued: number, rung: number): HandoffRow => ({
-  ...({ point: 'netisr', source, target: 0, enqueued, dequeued: enqueued, dropped: 0, length: 0, batches: 0 } as const),
+  ...({
+    point: 'netisr',
+    source,
+    target: 0,
+    enqueued,
+    dequeued: enqueued,
+    dropped: 0,
+    length: 0,
+    batches: enqueued / 5,
+  } as const),
   ...{ endedEmpty: 0, endedLimit: 0, rung, avoided: 2, depth: [], wait: [], batch: [] },
 })
 
@@ -70,9 +79,11 @@ test('figures are differences of two readings, by time and by packet', () => {
     handoffs: 0.5,
     resumes: 0.05,
     cost: 3000,
+    together: 5,
     sleeps: 0.1,
     switches: 0.15,
     idle: 0.25,
+    global: 0.2,
   })
   // Tenths of a µs, as far as the buckets tell.
   assert(p50! > 750 && p50! < 1250 && p99 === p50 && p999 === p50, `${p50}`)
@@ -84,6 +95,32 @@ test('figures are differences of two readings, by time and by packet', () => {
     ['netisr', 'the same CPU', 10, 0.1, 3, 2],
     ['netisr', 'another CPU', 40, 0.4, 17, 0],
   ])
+})
+
+test('global locks are those of the table where there is one, else those of the groups', () => {
+  const global = (locks: ReturnType<typeof lock>[]) => {
+    const after = reading(1000, { exchanges: 1 }, { 'ip.delivered': 1 })
+    const outcome = measured(LOAD, reading(0, {}, {}), { ...after, counts: { ...after.counts, locks } })
+    assert(isMeasured(outcome))
+    return outcome.metrics.global
+  }
+  const group = lock('input', 100, 50, 'connection group')
+  const wheel = lock('arm', 100, 100, 'timer wheel')
+  assert.equal(global([group, wheel]), 0.5)
+  assert.equal(global([group, wheel, lock('find', 100, 10, 'tcp table')]), 0.1)
+  assert.equal(global([wheel]), undefined)
+})
+
+test('the times of locks are shown where they were measured', () => {
+  const before = reading(0, {}, {})
+  const after = reading(500, { exchanges: 1 }, { 'ip.delivered': 100 })
+  const locks = [lock('input', 200, 10, 'giant', 600, 50_000), lock('output', 100, 0, 'giant', 300)]
+  const outcome = measured(LOAD, before, { ...after, counts: { ...after.counts, locks } }, true)
+  assert(isMeasured(outcome))
+  // 300 times in all, 10 of them with waiting; and two CPUs for half a second.
+  assert.deepEqual([outcome.metrics.held, outcome.metrics.waited, outcome.metrics.waiting], [3, 5000, 0.05])
+  assert.deepEqual(outcome.tables!.locks!.columns.slice(-2), ['µs held', 'µs waited'])
+  assert.deepEqual(outcome.tables!.locks!.rows[0], ['giant', 'input', 200, 2, 10, 0.05, 3, 5000])
 })
 
 test('a load that met errors has no figures, but a sentence that names them', () => {

@@ -11,7 +11,7 @@ import server from './server.ts'
 const SECONDS = 0.05
 const few = { cpus: 2, load: 'exchange', discipline: 'connp-t', connections: 4, host: 'inline' }
 
-async function measure(parameters: { readonly [name: string]: string | number }): Promise<Measured> {
+async function measure(parameters: { readonly [name: string]: string | number | boolean }): Promise<Measured> {
   const outcome = await server.run({ ...few, ...parameters }, SECONDS, 1)
   assert(isMeasured(outcome), JSON.stringify(outcome))
   for (const [name, value] of Object.entries(outcome.metrics)) assert(Number.isFinite(value) && value >= 0, name)
@@ -76,6 +76,31 @@ test('more questions than can be answered are said to be impossible, and are no 
   assert.deepEqual(outcome, { impossible: 'it does not keep up with 100000000 questions a second' })
 })
 
+test('a share of what a closed loop does is offered, and answered', async () => {
+  const { metrics } = await measure({ share: 0.2 })
+  assert(metrics.offered! > 0)
+  const kept = metrics.exchanges! / metrics.offered!
+  assert(kept > 0.5 && kept < 1.5, `${kept} of what was offered`)
+})
+
+test('a limit of batches of one has each packet handed on alone', async () => {
+  const one = await measure({ wrong: 1, connections: 64, batch: 1 })
+  const many = await measure({ wrong: 1, connections: 64 })
+  const entries = ({ tables, metrics }: Measured) => {
+    const ring = tables!.queues!.rows.find(([point]) => point === 'ring')!
+    return Number(ring[3]) / metrics.packets!
+  }
+  assert(entries(one) > 2 * entries(many), `${entries(one)} against ${entries(many)} ring entries a packet`)
+})
+
+test('the times of locks are measured where that is asked for', async () => {
+  const plain = await measure({ discipline: 'giant' })
+  const timed = await measure({ discipline: 'giant', profile: true })
+  assert.equal(plain.metrics.held, undefined)
+  assert(timed.metrics.held! > 0)
+  assert.equal(timed.metrics.waited, 0)
+})
+
 test('connection groups are as many as are asked for', async () => {
   await measure({ discipline: 'connp-l', groups: 1 })
   await assert.rejects(measure({ discipline: 'connp-t', groups: 8 }), /groups is 8/)
@@ -93,6 +118,10 @@ test('parameters that cannot be are refused with a sentence', async () => {
     [{ layers: 0.5 }, /layers is 0.5/],
     [{ dispatch: 'fast' }, /dispatch is "fast": give direct, hybrid/],
     [{ layers: 2, dispatch: 'hybrid' }, /dispatch of ether is "hybrid", and the layer ether/],
+    [{ share: -1 }, /share is -1/],
+    [{ share: 0.5, offered: 5 }, /share is 0.5 and offered 5/],
+    [{ batch: 2000 }, /batches.device is 2000/],
+    [{ profile: 'yes' }, /profile is yes/],
   ]
   for (const [parameters, sentence] of refused) {
     await assert.rejects(server.run({ ...few, ...parameters }, SECONDS, 1), sentence)

@@ -9,29 +9,40 @@
 //   connections  of all CPUs together
 //   bytes        of a question and of its answer, of all but http; default 64
 //   offered      questions a second, of all CPUs together; 0, the default: a closed loop
+//   share        instead of `offered`: the share of what the same host does in a closed loop, which is measured before
 //   wrong        the share of the connections whose packets come to another CPU than their owner; default 0
+//   batch        packets of a device in a turn and messages of a port at a time, 1 to 1024; 0, the default: the machine's
+//                own, 64 and 32. IPIs are published by sixteens, or by so many where that is less
+//   spin         turns in which a CPU looks for work before it sleeps; default: the machine's own, 2000
+//   profile      true: how long locks are held and waited for is measured; that costs two looks at the clock for each
 //   host         "threads", the default, or "inline": all CPUs on one event loop, which is for tests
 import { availableParallelism } from 'node:os'
 import { type LoadOptions, type LoadWorkload, loadPlan } from '../../device/load/options.ts'
 import { readLoad, tellLoad } from '../../device/load/reading.ts'
 import { loadRegions } from '../../device/load/region.ts'
+import { batchesOf } from '../../kernel/batch.ts'
 import { type BootOptions, boot, type Cpu, type Machine, total } from '../../kernel.ts'
 import { type Readable, takeCounts } from '../../metrics/take.ts'
 import { DISCIPLINES, type Discipline } from '../../net/discipline.ts'
 import { dispatchPlan, LAYERS, parseDispatch } from '../../net/policy.ts'
 import type { HostConfig } from '../../stack.ts'
 import type { CellParameters } from '../experiment.ts'
+import { Settling, warmUpOf } from '../settle.ts'
 import type { Impossible, Measured, Workload } from '../workload.ts'
 import { httpMachine } from './http-machine.ts'
 import httpProgram, { answerBytes, REQUEST } from './http-program.ts'
-import { measured, type Reading } from './server-figures.ts'
+import { measured, progress, type Reading } from './server-figures.ts'
 import program, { Port, SERVICES, ServerCounters } from './server-program.ts'
 
 const SERVER = '10.0.0.1'
-/** Of the measuring time, before it. */
-const WARM_UP = 0.3
-/** At least: until then most of the stack is not optimized, and of Node's http for longer. */
-const WARM_UP_SECONDS = { stack: 0.5, http: 1 } as const
+/** How much more there is to optimize of Node's http than of the stack alone. */
+const HTTP_WARM_UP = 2.5
+/** What the closed loop is measured for, of the measuring time, where a share of its rate is wanted. */
+const SATURATION_TIME = 0.5
+/** IPIs are published by so many at most: the machine's own limit. */
+const IPI_BATCH = 16
+/** As many turns as the machine has of itself. */
+const USUAL = -1
 /** Opening 16384 connections takes one CPU about two seconds. */
 const READY_SECONDS = 30
 const MEMORY_BYTES = 256 * 1024 * 1024
@@ -42,6 +53,9 @@ interface Setup {
   readonly load: LoadOptions
   readonly config: HostConfig
   readonly host: 'threads' | 'inline'
+  readonly machine: Pick<BootOptions, 'batches' | 'spinTurns' | 'profileLocks'>
+  /** Of the closed loop's rate; 0: `load` says what is offered. */
+  readonly share: number
   readonly isHttp: boolean
 }
 
@@ -50,58 +64,95 @@ interface Served extends Pick<Machine, 'done' | 'stop'> {
   readonly machine: Readable
   /** What each of its CPUs opens. */
   readonly services: number
-  readonly warmUpSeconds: number
 }
 
 export default {
   name: 'server',
   async run(parameters, seconds, seed) {
     const setup = await setUp(parameters)
-    const cpus = setup.load.cpus.length
-    if (setup.host === 'threads' && availableParallelism() < cpus) {
+    const { load, host } = setup
+    const cpus = load.cpus.length
+    if (host === 'threads' && availableParallelism() < cpus) {
       return { impossible: `${cpus} CPUs that are busy at the same time need ${cpus} processors` }
     }
-    const served = await serve(setup, seed)
-    try {
-      return await measure(served, setup.load, seconds)
-    } finally {
-      // Threads end with the process: taking down thousands of connections is time in which nothing is measured.
-      if (setup.host === 'inline') await served.stop()
-    }
+    if (setup.share === 0) return measureOnce(setup, seconds, seed, host === 'inline')
+    const most = await measureOnce(setup, seconds * SATURATION_TIME, seed, true)
+    if ('impossible' in most) return most
+    const offered = most.metrics.rate! * setup.share
+    const outcome = await measureOnce(offering(setup, offered), seconds, seed, host === 'inline')
+    return 'impossible' in outcome ? outcome : { ...outcome, metrics: { ...outcome.metrics, offered } }
   },
 } satisfies Workload
 
-async function serve({ load, config, host, isHttp }: Setup, seed: number): Promise<Served> {
+/** `stops`: otherwise its threads end with the process, for taking down thousands of connections takes a while. */
+async function measureOnce(setup: Setup, seconds: number, seed: number, stops: boolean) {
+  const served = await serve(setup, seed)
+  try {
+    return await measure(served, setup, seconds)
+  } finally {
+    if (stops) await served.stop()
+  }
+}
+
+async function serve(setup: Setup, seed: number): Promise<Served> {
+  const { load, config, host, isHttp } = setup
   const options = {
+    ...setup.machine,
     cpus: load.cpus.length,
     seed,
     data: config,
     memoryBytes: MEMORY_BYTES + load.connections * CONNECTION_BYTES,
     regions: loadRegions(load),
   }
-  const of = isHttp
-    ? { services: 1, warmUpSeconds: WARM_UP_SECONDS.http }
-    : { services: SERVICES, warmUpSeconds: WARM_UP_SECONDS.stack }
-  if (isHttp && host === 'threads') return { ...httpMachine(options, config), ...of }
+  const services = isHttp ? 1 : SERVICES
+  if (isHttp && host === 'threads') return { ...httpMachine(options, config), services }
   const own = isHttp ? httpProgram : program
   const run: BootOptions['program'] =
     host === 'inline' ? (cpu: Cpu) => own(cpu, config) : new URL('./server-program.js', import.meta.url)
   const machine = await boot({ ...options, host, program: run })
-  return { machine, done: machine.done, stop: () => machine.stop(), ...of }
+  return { machine, done: machine.done, stop: () => machine.stop(), services }
 }
 
-async function measure(served: Served, load: LoadOptions, seconds: number): Promise<Measured | Impossible> {
+async function measure(served: Served, setup: Setup, seconds: number): Promise<Measured | Impossible> {
   const { memory } = served.machine
+  const { load } = setup
   await until(served, 'its services are not open', () => {
     return total(memory, ServerCounters, 'listening') === load.cpus.length * served.services
   })
   tellLoad(memory, load, 'run')
   await until(served, 'its connections are not open', () => readLoad(memory, load).ready)
-  await pause(served, Math.max(seconds * WARM_UP, served.warmUpSeconds))
+  const warmUp = await warmedUp(served, setup, seconds)
   const before = read(served, load)
   await pause(served, seconds)
   const after = read(served, load)
-  return measured(load, before, after)
+  const outcome = measured(load, before, after, setup.machine.profileLocks)
+  return 'impossible' in outcome ? outcome : { ...outcome, metrics: { ...outcome.metrics, warmUp } }
+}
+
+/** Until the rate has settled, but not for ever. Returns how long it took, in seconds. */
+async function warmedUp(served: Served, { load, isHttp }: Setup, measuringSeconds: number): Promise<number> {
+  const { memory } = served.machine
+  const { stretch, least, most } = warmUpOf(measuringSeconds)
+  // Of the time of each CPU; a load that leaves CPUs idle would never have spent it.
+  const work = least * load.cpus.length * (isHttp ? HTTP_WARM_UP : 1)
+  const settling = new Settling((load.offered ?? 0) > 0 ? 0 : work)
+  const spentBefore = process.cpuUsage()
+  const began = performance.now()
+  let [at, done] = [began, progress(load, readLoad(memory, load).counts)]
+  for (;;) {
+    await pause(served, stretch)
+    const now = performance.now()
+    const { counts } = readLoad(memory, load)
+    const doneNow = progress(load, counts)
+    const tookSeconds = (now - began) / 1000
+    const { user, system } = process.cpuUsage(spentBefore)
+    const spentSeconds = (user + system) / 1e6
+    const isSettled = settling.add((doneNow - done) / (now - at), spentSeconds)
+    // What is more than the machine can do never settles, and is not measured.
+    if (isSettled || tookSeconds >= most || counts.errorOverrun > 0) return tookSeconds
+    at = now
+    done = doneNow
+  }
 }
 
 function read({ machine }: Served, load: LoadOptions): Reading {
@@ -126,8 +177,9 @@ async function pause({ done }: Served, seconds: number): Promise<void> {
 /** @throws RangeError for parameters that cannot be, KernelError for a load that cannot be */
 async function setUp(parameters: CellParameters): Promise<Setup> {
   const { cpus, discipline, groups = 0, load: workload, connections, bytes = 64 } = parameters
-  const { offered = 0, wrong = 0, host = 'threads', dispatch = 'direct', layers = 0 } = parameters
-  const numbers = { cpus, connections, bytes, offered, wrong, groups, layers }
+  const { offered = 0, share = 0, wrong = 0, batch = 0, spin = USUAL, profile = false, host = 'threads' } = parameters
+  const { dispatch = 'direct', layers = 0 } = parameters
+  const numbers = { cpus, connections, bytes, offered, share, wrong, groups, batch, spin, layers }
   for (const [name, value] of Object.entries(numbers)) {
     if (typeof value !== 'number') throw new RangeError(`${name} is ${value}: give a number`)
   }
@@ -143,6 +195,13 @@ async function setUp(parameters: CellParameters): Promise<Setup> {
     layers: LAYERS.slice(0, Number(layers)),
   }
   dispatchPlan(queues)
+  if (typeof profile !== 'boolean') throw new RangeError(`profile is ${profile}: give true or false`)
+  if (Number(share) < 0 || (share !== 0 && offered !== 0)) {
+    throw new RangeError(`share is ${share} and offered ${offered}: give one of them, above 0`)
+  }
+  // The machine says what is wrong with the rest.
+  const limit = { device: Number(batch), port: Number(batch), ipi: Math.min(Number(batch), IPI_BATCH) }
+  if (batch !== 0) batchesOf(limit)
   if (host !== 'threads' && host !== 'inline') throw new RangeError(`host is ${host}: give "threads" or "inline"`)
   const all = Array.from({ length: Number(cpus) }, (_, cpu) => cpu)
   const isHttp = workload === 'http'
@@ -158,10 +217,28 @@ async function setUp(parameters: CellParameters): Promise<Setup> {
     ...(offered === 0 ? {} : { offered: Number(offered) / all.length }),
     begins: false,
   }
-  // The device says what is wrong with the rest.
+  // The device says what is wrong with these.
   loadPlan(load)
-  const config = { ...hostOf(load, discipline as Discipline, Number(groups)), ...queues }
-  return { load, host, isHttp, config }
+  return {
+    load,
+    host,
+    share: Number(share),
+    isHttp,
+    config: { ...hostOf(load, discipline as Discipline, Number(groups)), ...queues },
+    machine: {
+      ...(batch === 0 ? {} : { batches: limit }),
+      ...(spin === USUAL ? {} : { spinTurns: Number(spin) }),
+      profileLocks: profile,
+    },
+  }
+}
+
+/** The same, with an open loop of so many questions a second. */
+function offering(setup: Setup, offered: number): Setup {
+  const load = { ...setup.load, offered: offered / setup.load.cpus.length }
+  const [description, ...others] = setup.config.interfaces
+  const interfaces = [{ ...description!, device: { kind: 'load' as const, ...load } }, ...others]
+  return { ...setup, load, config: { ...setup.config, interfaces } }
 }
 
 function hostOf(load: LoadOptions, discipline: Discipline, groups: number): HostConfig {
