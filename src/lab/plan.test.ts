@@ -82,18 +82,42 @@ test('a cell has a seed of its own in each repetition, wherever it stands in the
 describe('the time of a run', () => {
   const many = (count: number) => fakeExperiment('many', { size: Array.from({ length: count }, (_, i) => i) })
 
-  test('of the quick form is what lets all runs end within a minute, and a second at most', () => {
-    assert.equal(makePlan([many(1)], OPTIONS).seconds, 1)
-    for (const count of [5, 10, 15, 20, 24]) {
-      const plan = makePlan([many(count)], OPTIONS)
-      assert.ok(plannedSeconds(plan) <= 60, `${count} cells take ${plannedSeconds(plan)} s`)
-      assert.ok(plan.seconds >= 0.1)
+  const quick = { ...OPTIONS, repetitions: undefined }
+
+  test('of the quick form is what lets two rounds end within a minute, and a second at most', () => {
+    assert.equal(makePlan([many(1)], quick).seconds, 1)
+    for (const count of [5, 10, 15, 20, 40]) {
+      const plan = makePlan([many(count)], quick)
+      assert.ok(plannedSeconds(plan) < 55, `${count} cells take ${plannedSeconds(plan)} s`)
+      assert.ok(plan.seconds >= 0.2)
+      assert.equal(plan.repetitions, 3)
+      const { budgetSeconds, ...unbounded } = plan
+      const rounds = budgetSeconds! / plannedSeconds({ ...unbounded, repetitions: 1 })
+      assert.ok(rounds >= (count > 20 ? 1 : 1.99), `${rounds} rounds of ${count} cells`)
     }
+  })
+
+  test('is bounded in the quick form only, and where nobody says how long or how often', () => {
+    assert.equal(makePlan([many(5)], OPTIONS).budgetSeconds, undefined)
+    assert.equal(makePlan([many(5)], { ...quick, seconds: 0.5 }).budgetSeconds, undefined)
+    const full = makePlan([many(5)], { ...quick, full: true })
+    assert.deepEqual([full.budgetSeconds, full.repetitions], [undefined, 7])
+    assert.equal(plannedSeconds({ ...full, repetitions: 100 }), 100 * plannedSeconds({ ...full, repetitions: 1 }))
   })
 
   test('is what was asked for, and three seconds in the full form', () => {
     assert.equal(makePlan([many(100)], { ...OPTIONS, seconds: 0.7 }).seconds, 0.7)
     assert.equal(makePlan([many(100)], { ...OPTIONS, full: true }).seconds, 3)
+  })
+
+  test('counts once what two cells measure, in whatever order their parameters stand', () => {
+    const cells = (key: string, parameters: Cell['parameters']) => [{ key, parameters, workload: 'fake' }]
+    const one = { ...withCells(cells('a', { x: 1, y: 2 })), name: 'one' }
+    const two = { ...withCells(cells('b', { y: 2, x: 1 })), name: 'two' }
+    const other = { ...withCells(cells('b', { y: 2, x: '1' })), name: 'other' }
+    const seconds = (...experiments: Experiment[]) => plannedSeconds(makePlan(experiments, { ...OPTIONS, seconds: 1 }))
+    assert.equal(seconds(one, two), seconds(one))
+    assert.equal(seconds(one, other), 2 * seconds(one))
   })
 })
 
@@ -164,5 +188,6 @@ test('two plans differ in the first thing that somebody would have changed', () 
   assert.equal(other({ repetitions: 4 }), 'has repetitions = 3, not 4')
   assert.equal(other({ seconds: 2 }), `has seconds = ${plan.seconds}, not 2`)
   assert.equal(other({ seed: 9 }), 'has seed = 1, not 9')
+  assert.equal(planDifference(plan, { ...plan, budgetSeconds: 5 }), 'has budgetSeconds = none, not 5')
   assert.equal(other({ restrictions: [{ name: 'way', values: ['b'] }] }), 'has other cells')
 })

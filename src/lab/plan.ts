@@ -12,6 +12,8 @@ export interface Plan {
   /** Time that each run measures. */
   readonly seconds: number
   readonly full: boolean
+  /** What it may take: no run is begun that would not end within that time. Without it all runs are. */
+  readonly budgetSeconds?: number
   readonly experiments: readonly PlannedExperiment[]
 }
 
@@ -39,7 +41,8 @@ export interface Restriction {
 
 export interface PlanOptions extends LabOptions {
   readonly seed: number
-  readonly repetitions: number
+  /** Undefined: as many as the form has, and in the quick one as fit. */
+  readonly repetitions: number | undefined
   /** Undefined: as long as the form allows. */
   readonly seconds: number | undefined
   readonly restrictions: readonly Restriction[]
@@ -47,7 +50,7 @@ export interface PlanOptions extends LabOptions {
 
 /** @throws KernelError EINVAL where a sweep cannot be */
 export function makePlan(experiments: readonly Experiment[], options: PlanOptions): Plan {
-  const { seed, repetitions, full, restrictions } = options
+  const { seed, full, restrictions } = options
   const planned = experiments.map((experiment) => ({
     name: experiment.name,
     cells: experiment.cells(options).map(({ key, parameters, workload }) => ({ key, parameters, workload })),
@@ -57,17 +60,24 @@ export function makePlan(experiments: readonly Experiment[], options: PlanOption
     if (fault !== undefined) throw impossible(fault)
   }
   const kept = restrictions.reduce(restrict, planned)
-  const runs = repetitions * kept.reduce((sum, { cells }) => sum + cells.length, 0)
-  const seconds = options.seconds ?? (full ? FULL_SECONDS : quickSeconds(runs))
-  return { seed, repetitions, seconds, full, experiments: kept }
+  const repetitions = options.repetitions ?? (full ? REPETITIONS.full : REPETITIONS.quick)
+  const round = measurements(kept.flatMap(({ cells }) => cells))
+  const seconds = options.seconds ?? (full ? FULL_SECONDS : quickSeconds(Math.min(repetitions, FITTING) * round))
+  // Who says how long or how often has said how long all of it may take.
+  const isBounded = !full && options.seconds === undefined && options.repetitions === undefined
+  const budget = isBounded ? { budgetSeconds: QUICK_SECONDS } : {}
+  return { seed, repetitions, seconds, full, ...budget, experiments: kept }
 }
 
+const REPETITIONS = { quick: 3, full: 7 } as const
 const FULL_SECONDS = 3
-/** What the quick form takes at most, where its runs are not too many for that: it must end within a minute. */
-const QUICK_SECONDS = 45
-/** What starting a process, its CPUs and its hosts takes, as a guess from before the first was seen. */
-export const STARTUP_SECONDS = 0.5
-const RUN_SECONDS = { low: 0.1, high: 1 } as const
+/** What the runs of the quick form take: it must end within a minute, with the build before it and the report behind it. */
+const QUICK_SECONDS = 50
+/** So many repetitions are to fit into that, where they fit at all. */
+const FITTING = 2
+/** What a run takes beyond its measuring, its start and its warming up, as a guess from before the first was seen. */
+export const STARTUP_SECONDS = 1
+const RUN_SECONDS = { low: 0.2, high: 1 } as const
 
 /** The time of each run of the quick form, so that all of them fit. */
 function quickSeconds(runs: number): number {
@@ -77,7 +87,22 @@ function quickSeconds(runs: number): number {
 
 /** What the plan takes, as far as can be said before. */
 export function plannedSeconds(plan: Plan): number {
-  return steps(plan).length * (plan.seconds + STARTUP_SECONDS)
+  const round = measurements(plan.experiments.flatMap(({ cells }) => cells)) * (plan.seconds + STARTUP_SECONDS)
+  const all = round * plan.repetitions
+  return Math.min(all, plan.budgetSeconds ?? all)
+}
+
+/**
+ * What a cell measures, whatever it is called and whichever experiment has it: cells that measure the same are measured once for
+ * all of them.
+ */
+export function measurementName({ workload, parameters }: Cell): string {
+  const sorted = Object.entries(parameters).sort(([a], [b]) => (a < b ? -1 : 1))
+  return `${workload} ${JSON.stringify(sorted)}`
+}
+
+function measurements(cells: readonly Cell[]): number {
+  return new Set(cells.map(measurementName)).size
 }
 
 /** What is wrong with the sweep of an experiment, or undefined. */
@@ -167,8 +192,9 @@ export function planDifference(saved: Plan, wanted: Plan): string | undefined {
   if (saved.full !== wanted.full) return `has ${form(saved.full)}, not ${form(wanted.full)}`
   const names = (plan: Plan) => plan.experiments.map(({ name }) => name).join(', ')
   if (names(saved) !== names(wanted)) return `has the experiments ${names(saved)}, not ${names(wanted)}`
-  for (const name of ['repetitions', 'seconds', 'seed'] as const) {
-    if (saved[name] !== wanted[name]) return `has ${name} = ${saved[name]}, not ${wanted[name]}`
+  for (const name of ['repetitions', 'seconds', 'seed', 'budgetSeconds'] as const) {
+    const shown = (plan: Plan) => plan[name] ?? 'none'
+    if (saved[name] !== wanted[name]) return `has ${name} = ${shown(saved)}, not ${shown(wanted)}`
   }
   const cells = (plan: Plan) => JSON.stringify(plan.experiments)
   return cells(saved) === cells(wanted) ? undefined : 'has other cells'

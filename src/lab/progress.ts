@@ -48,6 +48,6 @@ export class ProgressLine {
 export function progressText({ done, total, leftMs, next }: Progress): string {
   const width = String(total).length
   const count = `${String(done).padStart(width)}/${total} runs`
-  if (next === undefined) return `${count}, all done`
+  if (next === undefined) return done === total ? `${count}, all done` : `${count}, as many as fit into the time`
   return `${count}, about ${duration(leftMs)} left: ${next.experiment} ${next.cell.key}`
 }

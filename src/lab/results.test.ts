@@ -66,6 +66,7 @@ describe('a file whose content cannot be is refused:', () => {
     ['with no repetitions', (value) => (value.plan.repetitions = 0), /repetitions is none of 1 to 1000/],
     ['with no time to measure', (value) => (value.plan.seconds = 0), /seconds is none of 0 to 3600/],
     ['without a form', (value) => (value.plan.full = 'yes'), /full is no boolean/],
+    ['with a budget of no kind', (value) => (value.plan.budgetSeconds = 'all'), /budgetSeconds is no time/],
     ['without experiments', (value) => (value.plan.experiments = []), /there are no experiments/],
     ['with an experiment twice', (value) => value.plan.experiments.push(value.plan.experiments[0]), /is there twice/],
     ['with a nameless experiment', (value) => delete value.plan.experiments[0].name, /an experiment has no name/],
@@ -90,6 +91,7 @@ describe('a file whose content cannot be is refused:', () => {
     ],
     ['with a run without a time', (value) => (value.runs[0].at = 'noon'), /runs\[0\]: at is no time/],
     ['with a run that took none', (value) => (value.runs[0].ms = -1), /runs\[0\]: ms is no time/],
+    ['with a run for no experiment', (value) => (value.runs[0].measuredFor = 1), /runs\[0\]: measuredFor is no name/],
     ['without an outcome', (value) => delete value.runs[0].outcome, /runs\[0\]: the outcome is no object/],
     ['with no metrics', (value) => (value.runs[0].outcome = {}), /runs\[0\]: there are no metrics/],
     ['with a metric of text', (value) => (value.runs[0].outcome.metrics.rate = '5'), /"rate" is no finite number/],
@@ -113,6 +115,8 @@ describe('a plan', () => {
       writeFileSync(path, text)
       assert.deepEqual(await readPlan(path), plan)
     }
+    writeFileSync(path, planText({ ...plan, budgetSeconds: 5 }))
+    assert.deepEqual(await readPlan(path), { ...plan, budgetSeconds: 5 })
   })
 
   test('that cannot be run is refused', async () => {

@@ -17,8 +17,10 @@ export interface Run {
   readonly repetition: number
   /** When it ended, in UTC (ISO 8601). */
   readonly at: string
-  /** What it took, with the start of its process. */
+  /** What it took, with the start of its process; 0 where it was measured for another experiment. */
   readonly ms: number
+  /** The experiment for which it was measured, where that has a cell that measures the same. */
+  readonly measuredFor?: string
   readonly outcome: Outcome
 }
 
@@ -59,8 +61,8 @@ export async function readPlan(path: string): Promise<Plan> {
   const plan = value.format === RESULTS_FORMAT ? value.plan : value
   const fault = planFault(plan)
   if (fault !== undefined) throw refused(path, `has no plan that can be run: ${fault}`)
-  const { seed, repetitions, seconds, full, experiments } = plan as Plan
-  return { seed, repetitions, seconds, full, experiments }
+  const { seed, repetitions, seconds, full, budgetSeconds, experiments } = plan as Plan
+  return { seed, repetitions, seconds, full, ...(budgetSeconds === undefined ? {} : { budgetSeconds }), experiments }
 }
 
 async function readText(path: string): Promise<string | undefined> {
@@ -135,18 +137,22 @@ function runFault(run: unknown, expected: Set<string>): string | undefined {
   if (!expected.delete(stepName({ experiment, cell, repetition }))) return 'the plan has no such run, or it was before'
   if (!isTime(at)) return 'at is no time'
   if (typeof ms !== 'number' || !(ms >= 0)) return 'ms is no time'
+  if (run.measuredFor !== undefined && typeof run.measuredFor !== 'string') return 'measuredFor is no name'
   return outcomeFault(run.outcome)
 }
 
 function planFault(plan: unknown): string | undefined {
   if (!isRecord(plan)) return 'there is no plan'
-  const { seed, repetitions, seconds, full, experiments } = plan
+  const { seed, repetitions, seconds, full, budgetSeconds, experiments } = plan
   if (!isWhole(seed, 0, 0xffffffff)) return 'seed is no whole number from 0 to 4294967295'
   if (!isWhole(repetitions, 1, PlanLimits.repetitions)) return `repetitions is none of 1 to ${PlanLimits.repetitions}`
   if (typeof seconds !== 'number' || !(seconds > 0 && seconds <= PlanLimits.seconds)) {
     return `seconds is none of 0 to ${PlanLimits.seconds}`
   }
   if (typeof full !== 'boolean') return 'full is no boolean'
+  if (budgetSeconds !== undefined && !(typeof budgetSeconds === 'number' && budgetSeconds > 0)) {
+    return 'budgetSeconds is no time'
+  }
   if (!Array.isArray(experiments) || experiments.length === 0) return 'there are no experiments'
   const names = new Set<string>()
   for (const experiment of experiments as readonly unknown[]) {

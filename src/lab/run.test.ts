@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Outcome } from './outcome.ts'
-import { type Step, steps } from './plan.ts'
+import { type Plan, type Step, steps } from './plan.ts'
 import type { Run } from './results.ts'
 import { type Progress, runPlan } from './run.ts'
 import { fakeExperiment, fakePlan } from './testing/fake.ts'
 
-const plan = fakePlan([fakeExperiment('sizes', { size: [1, 2, 3, 4] })])
+const sizes = fakeExperiment('sizes', { size: [1, 2, 3, 4] })
+const plan = fakePlan([sizes])
 const name = ({ cell, repetition }: Step) => `${cell.key} ${repetition}`
 const ORDER = steps(plan).map(name)
 
@@ -15,13 +16,14 @@ async function run(options: {
   runs?: readonly Run[]
   measure?: (step: Step, index: number) => Outcome | undefined
   tookMs?: (step: Step) => number
+  plan?: Plan
 }) {
   const measured: string[] = []
   const saved: (readonly Run[])[] = []
   const progress: Progress[] = []
   let now = 0
   const runs = await runPlan({
-    plan,
+    plan: options.plan ?? plan,
     runs: options.runs ?? [],
     measure: async (step) => {
       now += options.tookMs?.(step) ?? 100
@@ -87,8 +89,8 @@ test('the time left is what the cells took before, and what most took where they
   // Size 4 takes ten times as long: once seen, it is reckoned with.
   const tookMs = ({ cell }: Step) => (cell.parameters.size === 4 ? 1000 : 100)
   const { progress } = await run({ tookMs })
-  // Nothing ran: the measuring time of 10 ms, and half a second to start each.
-  assert.equal(progress[0]!.leftMs, 12 * 510)
+  // Nothing ran: the measuring time of 10 ms, and a second to start and warm up each.
+  assert.equal(progress[0]!.leftMs, 12 * 1010)
   assert.equal(progress[4]!.leftMs, 2 * (3 * 100 + 1000))
   assert.equal(progress.at(-1)!.leftMs, 0)
   assert.deepEqual(
@@ -96,4 +98,55 @@ test('the time left is what the cells took before, and what most took where they
     Array.from({ length: 13 }, (_, i) => i),
   )
   assert.equal(progress[1]!.last!.cell, steps(plan)[0]!.cell.key)
+})
+
+test('the time left is reckoned by experiment, as far as any of its cells ran', async () => {
+  const slow = fakePlan([sizes, fakeExperiment('slow', { way: ['a', 'b'] })], 1)
+  const tookMs = ({ experiment }: Step) => (experiment === 'slow' ? 1000 : 100)
+  const { progress } = await run({ plan: slow, tookMs })
+  const order = steps(slow).map(({ experiment }) => experiment)
+  const seen = order.indexOf('slow') + 1
+  const left = (from: number) => order.slice(from).reduce((sum, name) => sum + (name === 'slow' ? 1000 : 100), 0)
+  for (let i = Math.max(seen, order.indexOf('sizes') + 1); i < order.length; i++) {
+    assert.equal(progress[i]!.leftMs, left(i))
+  }
+})
+
+test('a plan with a budget begins no run that would not end in it, but for the first', async () => {
+  const bounded = { ...plan, budgetSeconds: 0.65 }
+  const { runs, progress } = await run({ plan: bounded })
+  // 100 ms each.
+  assert.equal(runs.length, 6)
+  assert.deepEqual(progress.map(({ leftMs }) => leftMs).slice(1), [550, 450, 350, 250, 150, 0])
+  assert.deepEqual([progress.at(-1)!.next, progress.at(-1)!.done, progress.at(-1)!.total], [undefined, 6, 12])
+  const short = await run({ plan: { ...plan, budgetSeconds: 0.05 } })
+  assert.deepEqual(short.measured, ORDER.slice(0, 1))
+  // The same once more goes on, with a new budget.
+  const more = await run({ plan: bounded, runs })
+  assert.equal(more.runs.length, 12)
+})
+
+test('what two experiments measure is measured once for both, in each round', async () => {
+  const both = fakePlan([sizes, fakeExperiment('others', { size: [3, 4, 5] })])
+  const { runs, measured, saved } = await run({ plan: both, measure: (_, i) => ({ metrics: { i } }) })
+  assert.equal(runs.length, steps(both).length)
+  assert.equal(measured.length, 3 * 5)
+  assert.equal(saved.length, measured.length)
+  const names = (list: readonly Run[]) =>
+    list.map(({ experiment, cell, repetition }) => `${experiment} ${cell} ${repetition}`)
+  assert.deepEqual(
+    names(runs).sort(),
+    steps(both)
+      .map((step) => `${step.experiment} ${name(step)}`)
+      .sort(),
+  )
+  const shared = runs.filter(({ measuredFor }) => measuredFor !== undefined)
+  assert.equal(shared.length, 3 * 2)
+  for (const run of shared) {
+    const source = runs.find(
+      ({ experiment, cell, repetition }) =>
+        experiment === run.measuredFor && cell === run.cell && repetition === run.repetition,
+    )!
+    assert.deepEqual([run.outcome, run.ms, source.ms], [source.outcome, 0, 100])
+  }
 })

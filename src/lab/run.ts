@@ -1,7 +1,7 @@
 // Runs a plan: the steps that have no outcome yet, one after the other, each recorded before the next begins.
 import { TimeLeft } from './left.ts'
-import { isMeasured, type Outcome } from './outcome.ts'
-import { type Plan, type Step, stepName, steps } from './plan.ts'
+import type { Outcome } from './outcome.ts'
+import { measurementName, type Plan, type Step, stepName, steps } from './plan.ts'
 import type { Run } from './results.ts'
 
 export interface Progress {
@@ -10,7 +10,7 @@ export interface Progress {
   readonly total: number
   /** Time left, estimated from what the runs took so far. */
   readonly leftMs: number
-  /** What runs now; undefined when all is done. */
+  /** What runs now; undefined when all is done, or when the time of the plan is over. */
   readonly next: Step | undefined
   /** What just ended; undefined at the beginning. */
   readonly last: Run | undefined
@@ -29,7 +29,7 @@ export interface RunOptions {
   readonly now?: () => number
 }
 
-/** Returns all runs, or those so far when `measure` was broken off. */
+/** Returns all runs, or those so far when `measure` was broken off or the time of the plan is over. */
 export async function runPlan(options: RunOptions): Promise<readonly Run[]> {
   const { plan, measure, save, onProgress, now = () => performance.now() } = options
   const runs = options.runs.filter(({ outcome }) => !('error' in outcome))
@@ -37,21 +37,27 @@ export async function runPlan(options: RunOptions): Promise<readonly Run[]> {
   const all = steps(plan)
   const open = all.filter((step) => !finished.has(nameOf(step)))
   const left = new TimeLeft(plan, runs)
+  const end = now() + 1000 * (plan.budgetSeconds ?? Number.POSITIVE_INFINITY)
   let last: Run | undefined
   for (const [i, step] of open.entries()) {
-    onProgress?.({ done: runs.length, total: all.length, leftMs: left.of(open.slice(i)), next: step, last })
+    if (finished.has(nameOf(step))) continue
+    const rest = open.slice(i).filter((other) => !finished.has(nameOf(other)))
     const began = now()
+    // Something runs in any case: else it would never begin.
+    if (last !== undefined && began + left.of([step]) > end) break
+    const leftMs = Math.min(left.of(rest), end - began)
+    onProgress?.({ done: runs.length, total: all.length, leftMs, next: step, last })
     const outcome = await measure(step)
     if (outcome === undefined) return runs
-    last = {
-      experiment: step.experiment,
-      cell: step.cell.key,
-      repetition: step.repetition,
-      at: new Date().toISOString(),
-      ms: Math.round(now() - began),
-      outcome,
+    const ms = Math.max(1, Math.round(now() - began))
+    const at = new Date().toISOString()
+    for (const same of rest.filter((other) => measuresTheSame(step, other))) {
+      const { experiment, repetition, cell } = same
+      const run = { experiment, cell: cell.key, repetition, at, ms: 0, outcome, measuredFor: step.experiment }
+      runs.push(same === step ? { experiment, cell: cell.key, repetition, at, ms, outcome } : run)
+      finished.add(nameOf(same))
     }
-    runs.push(last)
+    last = runs.find((run) => stepName(run) === nameOf(step))!
     left.add(last)
     await save(runs)
   }
@@ -59,10 +65,10 @@ export async function runPlan(options: RunOptions): Promise<readonly Run[]> {
   return runs
 }
 
-function nameOf(step: Step): string {
-  return stepName({ ...step, cell: step.cell.key })
+function measuresTheSame(step: Step, other: Step): boolean {
+  return step.repetition === other.repetition && measurementName(step.cell) === measurementName(other.cell)
 }
 
-export function failures(runs: readonly Run[]): Run[] {
-  return runs.filter(({ outcome }) => !isMeasured(outcome))
+function nameOf(step: Step): string {
+  return stepName({ ...step, cell: step.cell.key })
 }
