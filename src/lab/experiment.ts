@@ -52,7 +52,10 @@ export interface Experiment {
   plot(results: Measurements): Plot
   /** A sentence or a few with figures computed from the data, also where the message design loses. */
   conclude(results: Measurements): string
-  /** Further tables: what a packet cost, where it waited. */
+  /** Further plots and tables of the results, which stand behind the first ones; a table is shown on the terminal as well. */
+  plots?(results: Measurements): readonly Plot[]
+  tables?(results: Measurements): readonly Table[]
+  /** Tables that say how it came about: what a packet cost, where it waited. */
   accounting?(results: Measurements): readonly Table[]
 }
 
@@ -61,6 +64,8 @@ export type Entry = Parameter | Summary | undefined
 
 export interface Table {
   readonly title: string
+  /** What its figures are to be read with: a source, a difference. */
+  readonly note?: string
   readonly columns: readonly Column[]
   readonly rows: readonly (readonly Entry[])[]
 }

@@ -1,5 +1,6 @@
 // The experiments of the laboratory, in the order of the report.
 import type { Experiment } from './experiment.ts'
+import { batch } from './experiments/batch.ts'
 import { boundaries } from './experiments/boundaries.ts'
 import { coalescing } from './experiments/coalescing.ts'
 import { disciplines } from './experiments/disciplines.ts'
@@ -11,6 +12,7 @@ import { workloads } from './experiments/workloads.ts'
 
 export const EXPERIMENTS: readonly Experiment[] = [
   disciplines,
+  batch,
   workloads,
   steering,
   coalescing,

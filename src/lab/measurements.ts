@@ -107,6 +107,12 @@ export class Measurements {
     return new Measurements(cells, this.metrics)
   }
 
+  /** The cells that have a parameter of this name, or that have none. */
+  having(parameter: string, has = true): Measurements {
+    const cells = this.cells.filter((cell) => (cell.parameters[parameter] !== undefined) === has)
+    return new Measurements(cells, this.metrics)
+  }
+
   /** The first cell that has all of these parameters. */
   cell(parameters: CellParameters): MeasuredCell | undefined {
     return this.where(parameters).cells[0]

@@ -42,7 +42,7 @@ machine does not keep up with is not shown.`,
       load: ['exchange'],
       connections: [64],
       wrong: [0.5],
-      offered: full ? [1000, 3000, 10_000, 30_000, 60_000, 100_000, 200_000, CLOSED] : [2000, 20_000, CLOSED],
+      offered: full ? [1000, 3000, 10_000, 30_000, 60_000, 100_000, 200_000, CLOSED] : [2000, CLOSED],
     }),
   table,
   plot,
@@ -107,8 +107,10 @@ function conclude(results: Measurements): string {
 function change(results: Measurements, metric: string, low: MeasuredCell, high: MeasuredCell): string[] {
   const [from, to] = [low.summary(metric), high.summary(metric)]
   if (from === undefined || to === undefined) return []
-  const { title } = results.metric(metric)
+  const name = results.metric(metric).title
+  const title = name[0]!.toUpperCase() + name.slice(1)
   const figures = `from ${figure(from.median)} to ${figure(to.median)} a packet`
+  if (figure(from.median) === figure(to.median)) return [`${title} stay at ${figure(to.median)} a packet.`]
   if (to.high < from.low) return [`${title} fall ${figures}.`]
   if (to.low > from.high) return [`${title} rise ${figures}, so that load saves nothing of them.`]
   return [`${title} stay within their spread (${figures}).`]

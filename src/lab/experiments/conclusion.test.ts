@@ -2,7 +2,9 @@
 // when the message design loses.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { CellParameters } from '../experiment.ts'
 import { makePlan } from '../plan.ts'
+import { batch } from './batch.ts'
 import { boundaries } from './boundaries.ts'
 import { coalescing } from './coalescing.ts'
 import { disciplines } from './disciplines.ts'
@@ -10,18 +12,22 @@ import { steering } from './steering.ts'
 import { made } from './testing/made.ts'
 import { workloads } from './workloads.ts'
 
-const ALL = [disciplines, workloads, steering, coalescing, boundaries]
+const ALL = [disciplines, batch, workloads, steering, coalescing, boundaries]
 
 test('the conclusion about the disciplines says where messages win, and how often locks are waited for', () => {
-  const results = made(disciplines, ({ discipline, connections }) => ({
-    exchanges: [discipline === 'connp-t' ? 900_000 : 600_000],
+  const of = ({ discipline, connections }: CellParameters) => ({
+    exchanges: [discipline === 'connp-t' ? (connections === 768 ? 1_200_000 : 900_000) : 600_000],
     p99: [100],
-    contention: [discipline === 'giant' && connections === 1024 ? 0.25 : 0],
-  }))
-  const text = disciplines.conclude(results)
-  assert.match(text, /With 64 connections on 2 CPUs connp-t wins with 900 against 600 thousand .* \(1\.50 times\)/)
-  assert.match(text, /by giant with 1 024 connections on 2 CPUs: at 25 % of the times/)
+    contention: [discipline === 'giant' && connections === 16384 ? 0.25 : 0],
+  })
+  const text = disciplines.conclude(made(disciplines, of, true))
+  assert.match(
+    text,
+    /On 2 CPUs connp-t is ahead at 7 of 7 numbers of connections, most with 768 connections, where connp-t wins with 1 200 against 600 thousand .* \(2 times\)/,
+  )
+  assert.match(text, /by giant with 16 384 connections on 1 CPU: at 25 % of the times/)
   assert.doesNotMatch(text, /loses/)
+  assert.match(disciplines.conclude(made(disciplines, of)), /On 2 CPUs with 64 connections connp-t wins with 900 /)
 })
 
 test('the conclusion about the disciplines says where locks win, in throughput and in latency', () => {
@@ -31,9 +37,63 @@ test('the conclusion about the disciplines says where locks win, in throughput a
     contention: [0],
   }))
   const text = disciplines.conclude(results)
-  assert.match(text, /connp-t loses with 600 against 900 thousand exchanges a second of connp-l \(0\.667 times\)/)
-  assert.match(text, /Of latency \(99 %\) connp-t loses with 300 against 100 µs/)
-  assert.match(text, /No lock was ever found held/)
+  assert.match(
+    text,
+    /On 2 CPUs with 64 connections connp-t loses with 600 against 900 thousand exchanges a second of connp-l \(0\.667 times\)/,
+  )
+  assert.match(text, /Of latency \(99 %\) on 2 CPUs with 64 connections connp-t loses with 300 against 100 µs/)
+  assert.match(text, /no lock was ever found held/)
+})
+
+test('lock contention stands beside what was published, in the same form', () => {
+  const of = ({ discipline, connections, groups, profile }: CellParameters) =>
+    profile === undefined || discipline === 'connp-t'
+      ? { exchanges: [1] }
+      : {
+          global: [(Number(groups ?? 1) + Number(connections)) / 1e5],
+          held: [1],
+          waited: [2],
+          waiting: [0],
+          locks: [5],
+        }
+  const results = made(disciplines, of, true)
+  const [, shares, times] = disciplines.tables!(results)
+  assert.deepEqual(
+    shares!.columns.map(({ title }) => title),
+    ['discipline', ...['6', '192', '16 384'].flatMap((n) => [`${n} connections, here`, `${n} connections, published`])],
+  )
+  const shown = shares!.rows.map((row) =>
+    row.map((entry) => (typeof entry === 'object' ? entry.median.toFixed(3) : entry)),
+  )
+  assert.deepEqual(shown[0], ['giant', '0.007', undefined, '0.193', undefined, '16.385', undefined])
+  assert.deepEqual(shown[1], ['msgp', '0.007', 89, '0.193', 100, '16.385', 100])
+  assert.deepEqual(shown[2], ['connp-l(4)', '0.010', 60, '0.196', 56, '16.388', 52])
+  assert.deepEqual(shown.at(-1), ['connp-l(128)', '0.134', 33, '0.320', 5, '16.512', 2])
+  assert.equal(shown.length, 8)
+  assert.equal(times!.rows.length, 24)
+  assert.match(
+    disciplines.conclude(results),
+    /at 0\.193 % under msgp \(published: 100 %\) and 0\.320 % under connp-l\(128\) \(published: 5 %\)/,
+  )
+})
+
+test('latency is drawn over what was done, and compared at the same share of saturation', () => {
+  const of = ({ discipline, share }: CellParameters) => {
+    if (share === undefined) return { contention: [0] }
+    const most = discipline === 'connp-t' ? 1000 : 500
+    return { exchanges: [most * 1000 * Number(share)], p99: [discipline === 'connp-t' ? 200 : 100] }
+  }
+  const results = made(disciplines, of, true)
+  const [plot] = disciplines.plots!(results)
+  assert.deepEqual(
+    plot!.series.find(({ name }) => name === 'connp-t')!.points.map(({ x }) => x),
+    [250, 500, 750, 900],
+  )
+  assert.equal(disciplines.tables!(results)[0]!.rows.length, 16)
+  assert.match(
+    disciplines.conclude(results),
+    /At 90 % of what each does at most, of latency \(99 %\) connp-t loses with 200 against 100 µs/,
+  )
 })
 
 test('the conclusion about workloads counts what is won and lost, each load in its own unit', () => {
@@ -82,9 +142,9 @@ test('the conclusion about coalescing says what load saves, and what is lost whe
   })
   const text = coalescing.conclude(results)
   assert.match(text, /^From 2 000 questions offered a second to the closed loop: /)
-  assert.match(text, /doorbells fall from 0\.500 to 0\.0100 a packet\./)
-  assert.match(text, /sleeps rise from 0\.500 to 0\.600 a packet, so that load saves nothing/)
-  assert.match(text, /queue operations stay within their spread/)
+  assert.match(text, /Doorbells fall from 0\.500 to 0\.0100 a packet\./)
+  assert.match(text, /Sleeps rise from 0\.500 to 0\.600 a packet, so that load saves nothing/)
+  assert.match(text, /Queue operations stay at 1\.50 a packet\./)
   assert.match(text, /the message design loses: with 2 000 questions .* half of the answers take more than 200 µs/)
 })
 
@@ -124,15 +184,65 @@ test('the closed loop is called so in the table, and drawn where its exchanges a
   assert.deepEqual(coalescing.plot(results).series[0]!.points.at(-1), { x: 1000, y: 1, low: 1, high: 1 })
 })
 
+test('the conclusion about batches names the crossover, between the two limits where it lies', () => {
+  // A quarter, a half, …, 16 times: alike with 4 and no limit else.
+  const of = ({ discipline, batch = 1, offered }: CellParameters) =>
+    offered === undefined ? { exchanges: [discipline === 'connp-t' ? 1000 * Number(batch) : 3000] } : undefined
+  const results = made(batch, of, true)
+  const text = batch.conclude(results)
+  for (const place of ['50 % of the packets', 'all packets']) {
+    assert.match(
+      text,
+      new RegExp(
+        `With ${place} on the wrong CPU connp-t overtakes connp-l at a limit of about 3 \\(between 2 and 4\\): connp-t does 0\\.333 times with 1, 21\\.3 times with 64`,
+      ),
+    )
+  }
+  assert.match(text, /Batches of up to 64 instead of 1 make connp-t 64 times and connp-l 1 times as fast\./)
+  const [plot] = batch.plots!(results)
+  assert.deepEqual(plot!.series[1]!.points[2], { x: 4, y: 4 / 3, low: 4 / 3, high: 4 / 3 })
+})
+
+test('where one is ahead at every limit the conclusion about batches says so, and where it is nearest', () => {
+  const at = (factor: number) =>
+    batch.conclude(
+      made(batch, ({ discipline, batch: limit }) => ({
+        exchanges: [discipline === 'connp-t' ? factor * (100 + Number(limit)) * 1000 : 100_000],
+      })),
+    )
+  assert.match(
+    at(2),
+    /^With all packets on the wrong CPU there is no crossover: connp-t is ahead at every limit of batches from 1 to 64; nearest with 1, where connp-t wins with 202 against 100/,
+  )
+  assert.match(
+    at(0.5),
+    /no crossover: connp-l is ahead at every limit .*; nearest with 64, where connp-t loses with 82 against 100/,
+  )
+})
+
+test('the conclusion about batches says when the two cross more than once', () => {
+  const rates: { readonly [limit: number]: number } = { 1: 2, 8: 0.5, 64: 2 }
+  const results = made(batch, ({ discipline, batch: limit }) => ({
+    exchanges: [discipline === 'connp-t' ? rates[Number(limit)]! : 1],
+  }))
+  assert.match(
+    batch.conclude(results),
+    /connp-l overtakes connp-t at .*, and connp-t overtakes connp-l at .*; they cross more than once/,
+  )
+})
+
+test('the conclusion about batches says what looking for work is worth where there is little', () => {
+  const of = ({ spin, discipline }: CellParameters) =>
+    spin === undefined ? undefined : { p50: [discipline === 'connp-t' ? 1000 - Number(spin) / 25 : 5], idle: [0.75] }
+  assert.match(
+    batch.conclude(made(batch, of, true)),
+    /With 20 000 questions a second half of the answers of connp-t take 1 000 µs where its CPUs sleep at once, and 200 µs .* for 20 000 turns \(.* 75 % of the time\)/,
+  )
+})
+
 for (const experiment of ALL) {
   test(`the conclusion of "${experiment.name}" says so when nothing can be compared`, () => {
     const results = made(experiment, () => ({ idle: [0.5] }))
     assert.match(experiment.conclude(results), /^Too little was measured/)
   })
 }
-
-test('the quick form leaves each run half a second, with two repetitions of all that is about the stack', () => {
-  const options = { seed: 1, repetitions: 2, seconds: undefined, full: false, processors: 2, restrictions: [] }
-  const plan = makePlan(ALL, options)
-  assert.ok(plan.seconds >= 0.5, `${plan.seconds} s`)
-})

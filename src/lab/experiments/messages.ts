@@ -28,7 +28,7 @@ a CPU that sleeps adds its wake-up.`,
   cells: ({ full }) =>
     sweep('message', {
       way: ['one-way', 'call'],
-      batch: full ? [1, 2, 4, 8, 16, 32, 64, 128, 256] : [1, 16, 256],
+      batch: full ? [1, 2, 4, 8, 16, 32, 64, 128, 256] : [1, 256],
     }),
   table: (results) =>
     sweepTable(results, {
