@@ -72,10 +72,17 @@ describe('damselfly lab', { concurrency: 2 }, () => {
     const place = new Place()
     const { code, stdout, stderr } = await place.run(t, ['sizes', '--out', place.out, '--repeat', '2', ...SHORT])
     assert.equal(code, 0, stderr)
-    assert.deepEqual(readdirSync(place.out).sort(), ['plan.json', 'report.html', 'results.csv', 'results.json'])
+    assert.deepEqual(readdirSync(place.out).sort(), [
+      'plan.json',
+      'report.html',
+      'results.csv',
+      'results.json',
+      'sizes.svg',
+    ])
+    assert.match(place.text('sizes.svg'), /^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg" .*Plot of sizes/s)
     assert.match(stdout, /The fake "sizes" <&>\n\nsize +rate \(k\/s\)\n1 +1\n2 +2\n3 +3\n\nThe best is 3 k\/s\.\n/)
     assert.match(stdout, /The report is .*report\.html; the results are .*results\.json/)
-    assert.match(stderr, /This takes about 3 s; the results go to /)
+    assert.match(stderr, /This takes about 6 s; the results go to /)
     assert.match(stderr, /6\/6 runs, all done/)
     const { plan, runs } = await place.results()
     assert.equal(plan.seed, 3)
@@ -238,6 +245,8 @@ describe('damselfly lab refuses, in a sentence and without touching a file:', { 
     await refused(t, place, args, /is of another machine: model was Another, and here it is/)
     rmSync(path)
     await refused(t, place, args, /plan\.json is there without results\.json\. It was left as it is/)
+    for (const name of ['plan.json', 'report.html', 'results.csv']) rmSync(join(place.out, name))
+    await refused(t, place, args, /sizes\.svg is there without results\.json\. It was left as it is/)
   })
 
   test('a report that would replace another file', async (t) => {
@@ -310,11 +319,11 @@ test('the command lists its experiments, and an unknown one is exit code 2 with 
 
 test('the laboratory’s own experiment measures messages between two CPUs', async (t) => {
   const place = new Place()
-  const args = ['lab', 'messages', '--only', 'batch=16', '--repeat', '1', '--seconds', '0.02', '--out', place.out]
+  const args = ['lab', 'messages', '--only', 'batch=256', '--repeat', '1', '--seconds', '0.02', '--out', place.out]
   const { code, stderr } = await place.start(t, args, MAIN).ended
   assert.equal(code, 0, stderr)
   const { runs } = await place.results()
-  assert.deepEqual(runs.map(({ cell }) => cell).sort(), ['way=call batch=16', 'way=one-way batch=16'])
+  assert.deepEqual(runs.map(({ cell }) => cell).sort(), ['way=call batch=256', 'way=one-way batch=256'])
   for (const { outcome } of runs) {
     if ('impossible' in outcome) continue
     assert.ok('metrics' in outcome)
@@ -322,4 +331,16 @@ test('the laboratory’s own experiment measures messages between two CPUs', asy
     // What is sent in one turn is published at once, or by sixteens.
     assert.ok(outcome.metrics.publishes! < 1)
   }
+})
+
+test('npm start runs the laboratory, and what CI has it do ends well, with a report', async (t) => {
+  const root = fileURLToPath(new URL('../../../', import.meta.url))
+  const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: { start: string } }
+  const [, start] = /dist\/src\/cli\/main\.js (.*)$/.exec(scripts.start)!
+  const [, more] = /^npm start -- (.*) --out "\$results"$/m.exec(readFileSync(join(root, '.ci/run'), 'utf8'))!
+  assert.equal(start, 'lab')
+  const place = new Place()
+  const { code, stderr } = await place.start(t, [start, ...more!.split(' '), '--out', place.out], MAIN).ended
+  assert.equal(code, 0, stderr)
+  assert.match(place.text('report.html'), /<svg/)
 })

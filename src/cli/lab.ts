@@ -19,6 +19,7 @@ import { type Results, type Run, readPlan } from '../lab/results.ts'
 import { runPlan } from '../lab/run.ts'
 import { workloadModule } from '../lab/workload.ts'
 import { decimalNumber, wholeNumber } from './argument.ts'
+import { missingPackages, missingText, REPORT_PACKAGES } from './optional.ts'
 import { table } from './table.ts'
 import { UsageError } from './usage.ts'
 
@@ -35,14 +36,13 @@ interface Options {
   readonly out: string | undefined
   readonly planPath: string | undefined
   readonly seed: number | undefined
-  readonly repetitions: number
+  readonly repetitions: number | undefined
   readonly seconds: number | undefined
   readonly restrictions: readonly Restriction[]
   readonly list: boolean
   readonly report: string | undefined
 }
 
-const REPETITIONS = { quick: 3, full: 7 } as const
 /** What a shell tells of a program that a signal ended: 128 and its number. */
 const SIGNAL_CODES = { SIGINT: 130, SIGTERM: 143 } as const
 
@@ -90,6 +90,9 @@ async function measure(folder: Folder, laboratory: Laboratory): Promise<void> {
       `Others are at work here (load ${figure(here.load)} on ${here.processors} processors): it will show in the figures.`,
     )
   }
+  const undrawn = missingText('The report', missingPackages(REPORT_PACKAGES))
+  if (undrawn !== undefined)
+    progress.line(`There will be tables and results, and neither report nor plots. ${undrawn}.`)
   const { signal, stop, caught } = untilSignal()
   const runs = await runPlan({
     plan,
@@ -106,13 +109,22 @@ async function measure(folder: Folder, laboratory: Laboratory): Promise<void> {
     return
   }
   console.log(summary(laboratory.experiments, folder.results))
+  await folder.saveTable()
+  const results = `the results are ${join(folder.path, 'results.json')} and results.csv`
+  if (undrawn === undefined) {
+    await draw(folder, laboratory)
+    console.log(`\nThe report is ${folder.reportPath}; ${results}, and the plots *.svg.`)
+  } else console.log(`\nThere is no report; ${results}. ${undrawn}.`)
+  if (runs.some(({ outcome }) => 'error' in outcome)) process.exitCode = 1
+}
+
+async function draw(folder: Folder, { experiments }: Laboratory): Promise<void> {
   // Loaded only here: what draws the plots takes longer to load than all else.
   const { reportText } = await import('../lab/report/report.ts')
-  await folder.saveReport(reportText(laboratory.experiments, folder.results))
-  console.log(
-    `\nThe report is ${folder.reportPath}; the results are ${join(folder.path, 'results.json')} and results.csv.`,
-  )
-  if (runs.some(({ outcome }) => 'error' in outcome)) process.exitCode = 1
+  const { picturesOf } = await import('../lab/report/picture.ts')
+  const { results } = folder
+  const pictures = findings(experiments, results).flatMap((finding) => picturesOf(finding, results))
+  await folder.saveReport(reportText(experiments, results), pictures)
 }
 
 /** The first signal ends what is under way and lets the rest be said; the second one ends this process. */
@@ -135,11 +147,17 @@ function untilSignal() {
 function summary(experiments: readonly Experiment[], results: Results): string {
   const parts = findings(experiments, results).map((finding) => {
     const { experiment, results } = finding
-    const shown = results.isEmpty ? [] : [tableText(experiment.table(results))]
+    const further = results.isEmpty ? [] : (experiment.tables?.(results) ?? [])
+    const shown = results.isEmpty ? [] : [tableText(experiment.table(results)), ...further.map(titledText)]
     return [`\n${experiment.title}`, ...shown, wrapped(conclusion(finding))].join('\n\n')
   })
-  const missing = notMeasured(results.runs)
+  const missing = [notMeasured(results.runs), notRun(results)].filter((text) => text !== '').join('\n')
   return [...parts, ...(missing === '' ? [] : [`\n${missing}`])].join('\n')
+}
+
+function titledText(table: Table): string {
+  const note = table.note === undefined ? '' : `\n\n${wrapped(table.note)}`
+  return `${table.title}\n\n${tableText(table)}${note}`
 }
 
 function tableText({ columns, rows }: Table): string {
@@ -158,6 +176,14 @@ function notMeasured(runs: readonly Run[]): string {
     return `  ${reason}${times === 1 ? '' : ` (${times} times)`}`
   })
   return lines.length === 0 ? '' : ['Not measured:', ...lines].join('\n')
+}
+
+function notRun({ plan, runs }: Results): string {
+  const ran = new Set(runs.map(({ experiment, cell }) => `${experiment} ${cell}`))
+  const open = plan.experiments.flatMap(({ name, cells }) => cells.filter(({ key }) => !ran.has(`${name} ${key}`)))
+  if (open.length === 0) return ''
+  const cells = open.length === 1 ? 'One cell' : `${open.length} cells`
+  return `${cells} did not run within the ${plan.budgetSeconds} s of the quick form: the same command with --out and this folder goes on.`
 }
 
 const WIDTH = 100
@@ -232,7 +258,6 @@ function parse(args: readonly string[]): Options {
     if (positionals.length > 0) throw new UsageError('experiments cannot be given with --plan, which names its own')
   }
   const { full = false, list = false } = values
-  const repetitions = full ? REPETITIONS.full : REPETITIONS.quick
   return {
     names: positionals,
     full,
@@ -241,7 +266,8 @@ function parse(args: readonly string[]): Options {
     planPath: values.plan,
     report: values.report,
     seed: values.seed === undefined ? undefined : wholeNumber('seed', values.seed, 0, 0xffffffff, 0),
-    repetitions: wholeNumber('repeat', values.repeat, 1, PlanLimits.repetitions, repetitions),
+    repetitions:
+      values.repeat === undefined ? undefined : wholeNumber('repeat', values.repeat, 1, PlanLimits.repetitions, 1),
     seconds:
       values.seconds === undefined ? undefined : decimalNumber('seconds', values.seconds, 0.01, PlanLimits.seconds, 1),
     restrictions: (values.only ?? []).map(restriction),

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { askInstance } from './control.ts'
 import { onlyInstance } from './instance.ts'
+import { needPackages, PROMETHEUS_PACKAGES } from './optional.ts'
 import { isLevel, type Snapshot } from './snapshot.ts'
 import { live } from './stat/live.ts'
 import { parse, type StatOptions } from './stat/option.ts'
@@ -26,6 +27,7 @@ export async function stat(args: readonly string[]): Promise<void> {
 /** Answers until a signal ends the process. Without --pid it is, at each scrape, the instance that runs then. */
 async function serve({ pid, listen }: StatOptions): Promise<void> {
   // Only here: prom-client is nothing that the other tables need.
+  needPackages('damselfly stat --prometheus', PROMETHEUS_PACKAGES)
   const { exposition } = await import('../metrics/prometheus.ts')
   const { listensAt, serveMetrics } = await import('../metrics/endpoint.ts')
   const server = await serveMetrics(listen, async () => {

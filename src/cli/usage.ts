@@ -71,14 +71,15 @@ discipline: all hosts of the instance, with all their connections; nothing is lo
 lab: all experiments, or those that are named; in less than a minute, or with --full as long as it takes
   --list                          the experiments
   --full                          the full sweeps; after an interruption the same command goes on
-  --out DIR                       where results, plan and report go; a measurement that is there goes on (default: a new
-                                  folder in damselfly-lab; with --full: damselfly-lab/full)
+  --out DIR                       where results, plan, plots (SVG) and report go; a measurement that is there goes on
+                                  (default: a new folder in damselfly-lab; with --full: damselfly-lab/full)
   --report FILE                   where the report goes (default: report.html in the folder)
   --plan FILE                     run the plan of an earlier measurement again: its plan.json or results.json
   --only NAME=VALUE[,VALUE ...]   only the cells of the sweeps that have these values of a parameter; may be given again
   --seed N                        seeds the order of the runs, 0 to 4294967295 (default: another one each time)
-  --repeat N                      runs of each cell, 1 to 1000 (default 3; with --full 7)
+  --repeat N                      runs of each cell, 1 to 1000 (default: up to 3, as many as fit; with --full 7)
   --seconds N                     measuring time of each run, 0.01 to 3600 (default: what fits; with --full 3)
+                                  With --repeat or --seconds all runs are made, however long that takes
 `
 
 /** Wrong words on the command line: exit code 2, with the sentence and a hint at the usage. */

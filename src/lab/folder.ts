@@ -65,8 +65,16 @@ export class Folder {
     await writeWhole(join(this.path, 'results.json'), resultsText(this.#results))
   }
 
-  async saveReport(report: string): Promise<void> {
+  async saveTable(): Promise<void> {
     await writeWhole(join(this.path, 'results.csv'), resultsCsv(this.#results))
+  }
+
+  /** The report, and its pictures as files beside the results. */
+  async saveReport(
+    report: string,
+    pictures: readonly { readonly name: string; readonly text: string }[],
+  ): Promise<void> {
+    for (const { name, text } of pictures) await writeWhole(join(this.path, name), text)
     await writeWhole(this.reportPath, report)
   }
 
@@ -79,7 +87,8 @@ export class Folder {
 function begin({ path, plan }: FolderOptions, saved: Results | undefined): Results {
   const wanted = plan(saved?.plan)
   if (saved === undefined) {
-    const other = ['plan.json', 'results.csv', 'report.html']
+    const pictures = wanted.experiments.map(({ name }) => `${name}.svg`)
+    const other = ['plan.json', 'results.csv', 'report.html', ...pictures]
       .map((name) => join(path, name))
       .find((file) => existsSync(file))
     if (other !== undefined) throw refused(`${other} is there without results.json`)

@@ -159,3 +159,19 @@ test('a logarithmic axis leaves out what has no place on it', () => {
 test('a plot of nothing says so', () => {
   assert.match(drawPlot({ ...LINES, series: [] }, 'p').text, /^<p>There is nothing to draw/)
 })
+
+test('each place on a logarithmic axis has its label, round or not', () => {
+  const places = [6, 24, 64, 192, 768, 16384]
+  const { svg } = parsed({
+    ...LINES,
+    series: [
+      series(
+        'one',
+        places.map((x) => [x, 1]),
+      ),
+    ],
+  })
+  const texts = textsOf(svg)
+  for (const label of ['6', '24', '64', '192', '768', '16 384'])
+    assert.ok(texts.includes(label), `${label} of ${texts}`)
+})

@@ -14,14 +14,26 @@ const COLORS = 6
 /** Ticks for single values of x, where they are few; else Plot chooses. */
 const TICKS_MAX = 12
 /** Of a letter of the axis, about. */
-const LETTER = 7.4
+export const LETTER = 7.4
 
 type Mark = ObservablePlot.Markish
 
 /** A figure: its caption, its legend, and the drawing with a title and a description for those who do not see it. */
 export function drawPlot(plot: Plot, id: string): Markup {
-  if (plot.series.every(({ points }) => points.length === 0))
-    return html`<p>There is nothing to draw: no cell was measured.</p>`
+  const drawing = drawnPlot(plot, id)
+  if (drawing === undefined) return html`<p>There is nothing to draw: no cell was measured.</p>`
+  return html`<figure>
+<figcaption>${plot.title}</figcaption>
+${legend(plot)}<div class="scroll" role="region" aria-label="Plot: ${plot.title}" tabindex="0">${drawing.svg}</div>
+<p class="note">${MARKS}</p>
+</figure>`
+}
+
+export const MARKS = 'Marks are medians; lines through them reach from the lowest to the highest repetition.'
+
+/** The drawing alone, in pixels, with a title and a description; undefined where there is nothing to draw. */
+export function drawnPlot(plot: Plot, id: string): { svg: Markup; width: number; height: number } | undefined {
+  if (plot.series.every(({ points }) => points.length === 0)) return undefined
   const drawing = plot.x.scale === 'category' ? drawBars(plot) : drawLines(plot)
   drawing.setAttribute('role', 'img')
   drawing.setAttribute('aria-labelledby', `${id}-title ${id}-description`)
@@ -30,11 +42,8 @@ export function drawPlot(plot: Plot, id: string): Markup {
     (head) =>
       `${head}${html`<title id="${id}-title">${plot.title}</title><desc id="${id}-description">${describe(plot)}</desc>`.text}`,
   )
-  return html`<figure>
-<figcaption>${plot.title}</figcaption>
-${legend(plot)}<div class="scroll" role="region" aria-label="Plot: ${plot.title}" tabindex="0">${new Markup(svg)}</div>
-<p class="note">Marks are medians; lines through them reach from the lowest to the highest repetition.</p>
-</figure>`
+  const [width, height] = ['width', 'height'].map((name) => Number(drawing.getAttribute(name)))
+  return { svg: new Markup(svg), width: width!, height: height! }
 }
 
 /** In words: what the axes are, and how each series begins and ends. */
@@ -50,11 +59,20 @@ function pointText({ x, y }: Point): string {
   return `${figure(y)} at ${typeof x === 'number' ? figure(x) : x}`
 }
 
-function legend({ series, x }: Plot): Content {
-  if (series.length < 2) return undefined
-  return html`<ul class="legend">${series.map(({ name }, i) => html`<li>${swatch(i, x.scale === 'category')}${name}</li>`)}</ul>
+function legend(plot: Plot): Content {
+  const entries = legendOf(plot)
+  if (entries.length === 0) return undefined
+  return html`<ul class="legend">${entries.map(({ name, swatch }) => html`<li>${swatch}${name}</li>`)}</ul>
 `
 }
+
+/** The series with what each is drawn by, SWATCH_WIDTH wide; none where there is only one. */
+export function legendOf({ series, x }: Plot): { readonly name: string; readonly swatch: Markup }[] {
+  if (series.length < 2) return []
+  return series.map(({ name }, i) => ({ name, swatch: swatch(i, x.scale === 'category') }))
+}
+
+export const SWATCH_WIDTH = 34
 
 /** As the series is drawn. */
 function swatch(index: number, isBar: boolean): Markup {
@@ -65,7 +83,7 @@ function swatch(index: number, isBar: boolean): Markup {
         ObservablePlot.dot([17], { x: (x: number) => x, y: 7, ...markerStyle(index) }),
       ]
   const axis = { axis: null, type: 'identity' } as const
-  const svg = draw({ width: 34, height: 14, margin: 0, x: axis, y: axis, marks })
+  const svg = draw({ width: SWATCH_WIDTH, height: 14, margin: 0, x: axis, y: axis, marks })
   svg.setAttribute('aria-hidden', 'true')
   return new Markup(svg.outerHTML)
 }
@@ -81,12 +99,7 @@ function drawLines(plot: Plot): SVGElementLike {
     marginBottom: 44,
     marginTop: 28,
     marginRight: 24,
-    x: {
-      ...xScale(plot, places),
-      label: plot.x.title,
-      tickFormat: tick,
-      ...(places.length <= TICKS_MAX ? { ticks: places } : {}),
-    },
+    x: { ...xScale(plot, places), label: plot.x.title },
     y: { ...valueScale(plot), label: plot.y.title, labelArrow: 'none' },
     marks: [
       ...(plot.y.scale === 'log' ? [] : [ObservablePlot.ruleY([0])]),
@@ -158,8 +171,16 @@ function drawable({ points }: Series, { x, y }: Plot): Point[] {
 }
 
 function xScale({ x }: Plot, places: readonly number[]): ObservablePlot.ScaleOptions {
-  if (x.scale !== 'log') return { type: 'linear' }
-  return { type: 'log', base: places.every((place) => Number.isInteger(Math.log2(place))) ? 2 : 10 }
+  const isFew = places.length <= TICKS_MAX
+  if (x.scale !== 'log') return { type: 'linear', tickFormat: tick, ...(isFew ? { ticks: [...places] } : {}) }
+  if (!isFew) return { type: 'log', tickFormat: tick }
+  // A logarithmic scale of Plot's leaves out the labels of ticks that are not round.
+  return {
+    type: 'linear',
+    transform: Math.log,
+    ticks: places.map(Math.log),
+    tickFormat: (_: number, i: number) => tick(places[i]!),
+  }
 }
 
 function valueScale({ y }: Plot): ObservablePlot.ScaleOptions {
@@ -193,6 +214,7 @@ function markerStyle(index: number) {
 /** What is used of an element. */
 interface SVGElementLike {
   readonly outerHTML: string
+  getAttribute(name: string): string | null
   setAttribute(name: string, value: string): void
 }
 

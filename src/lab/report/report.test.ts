@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { parseHTML } from 'linkedom'
+import type { Experiment } from '../experiment.ts'
 import { NOTHING_MEASURED } from '../finding.ts'
-import { steps } from '../plan.ts'
+import { type Plan, steps } from '../plan.ts'
 import { fakeExperiment, fakePlan, fakeResults, fakeRun } from '../testing/fake.ts'
 import { GENERATOR } from './generator.ts'
 import { reportText } from './report.ts'
@@ -139,4 +140,47 @@ test('the first part has every conclusion', () => {
     all('#findings dd').map((each) => each.textContent),
     ['The best is 2.10 k/s.', 'The best is 1.10 k/s.', NOTHING_MEASURED],
   )
+})
+
+test('it says how often each cell ran, which did not, and what was measured for two experiments', () => {
+  const bounded = { ...fakePlan(experiments.slice(0, 2)), budgetSeconds: 50 }
+  const ran = steps(bounded).filter(({ cell, repetition }) => cell.key !== 'way=b' && repetition < 2)
+  const some = ran.map(({ experiment, cell, repetition }, i) => ({
+    ...fakeRun(cell.key, repetition, { metrics: { rate: 1000 } }, experiment),
+    ...(i === 0 ? { measuredFor: 'others' } : {}),
+  }))
+  const methodOf = (runs: typeof some, of: Plan = bounded) =>
+    parseHTML(reportText(experiments, fakeResults(of, runs))).document.querySelector('#method')!.textContent!
+  const words = (text: string) => text.replace(/\s+/g, ' ')
+  assert.match(
+    words(methodOf(some)),
+    /for 0\.01 s after warming up, and 3 times as far as the 50 s of the quick form allow, which was 0 to 2 times\./,
+  )
+  assert.match(methodOf(some), /measured once for both: 1 of the runs/)
+  assert.doesNotMatch(methodOf(some.slice(1)), /measured once for both/)
+  const { budgetSeconds: _, ...unbounded } = bounded
+  assert.match(words(methodOf(some, unbounded)), /and 3 times; so far each ran 0 to 2 times\./)
+  assert.match(one('#method').textContent!, /after warming up, and 3 times\./)
+  const article = parseHTML(reportText(experiments, fakeResults(bounded, some))).document
+  assert.match(
+    article.querySelector('#experiment-ways .warning')!.textContent!,
+    /way=b: it did not run; there was no time left/,
+  )
+})
+
+test('further plots and tables stand behind the first ones, a table with its note', () => {
+  const base = experiments[1]!
+  const experiment: Experiment = {
+    ...base,
+    plots: (results) => [{ ...base.plot(results), title: 'A second plot' }],
+    tables: (results) => [{ ...base.table(results), title: 'A second table', note: 'Not <ours>.' }],
+  }
+  const { document } = parseHTML(reportText([experiment], fakeResults(plan, runs)))
+  const texts = (selector: string) =>
+    [...document.querySelectorAll(`article ${selector}`)].map((each) => each.textContent)
+  assert.deepEqual(texts('figcaption'), ['Plot of ways', 'A second plot'])
+  assert.deepEqual(texts('caption').slice(0, 2), ['Table of ways', 'A second table'])
+  assert.ok(texts('.note').includes('Not <ours>.'))
+  const ids = [...document.querySelectorAll('[id]')].map(({ id }) => id)
+  assert.equal(new Set(ids).size, ids.length)
 })

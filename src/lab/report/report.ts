@@ -7,7 +7,7 @@ import { duration, figure } from '../format.ts'
 import type { Measurements } from '../measurements.ts'
 import { isMeasured } from '../outcome.ts'
 import type { Plan } from '../plan.ts'
-import type { Results } from '../results.ts'
+import type { Results, Run } from '../results.ts'
 import { GENERATOR } from './generator.ts'
 import { type Content, html, type Markup, paragraphs } from './markup.ts'
 import { drawPlot } from './plot.ts'
@@ -97,13 +97,33 @@ function method({ plan, runs }: Results): Markup {
   return part(
     'method',
     'How it was measured',
-    html`<p>Every cell of a sweep is run in a process of its own, for ${plan.seconds} s after warming up, and
-${plan.repetitions === 1 ? 'once' : `${figure(plan.repetitions)} times`}. The runs are interleaved: every cell once, in an order that
-the plan’s seed shuffles, then every cell again in another. So a machine whose speed drifts drifts for all of them, and no cell
-always follows the same other one. All runs together took ${duration(took)}.</p>
+    html`<p>Every cell of a sweep is run in a process of its own, for ${plan.seconds} s after warming up, and ${timesText(plan, runs)}
+The runs are interleaved: every cell once, in an order that the plan’s seed shuffles, then every cell again in another. So a machine
+whose speed drifts drifts for all of them, and no cell always follows the same other one. All runs together took
+${duration(took)}.${sharedText(runs)}</p>
 <p>Tables and plots show the median of the repetitions and, as the spread, the lowest and the highest of them. Two figures whose
 spreads overlap are not told apart by this measurement.</p>`,
   )
+}
+
+/** How often each cell ran, which in the quick form is as often as there was time for. */
+function timesText(plan: Plan, runs: readonly Run[]): string {
+  const { repetitions, budgetSeconds, experiments } = plan
+  const wanted = repetitions === 1 ? 'once' : `${figure(repetitions)} times`
+  const counts = new Map(experiments.flatMap(({ name, cells }) => cells.map(({ key }) => [`${name} ${key}`, 0])))
+  for (const { experiment, cell } of runs) counts.set(`${experiment} ${cell}`, counts.get(`${experiment} ${cell}`)! + 1)
+  const [least, most] = [Math.min(...counts.values()), Math.max(...counts.values())]
+  if (least === repetitions) return `${wanted}.`
+  const ran = least === most ? `${least}` : `${least} to ${most}`
+  const limit =
+    budgetSeconds === undefined ? '' : ` as far as the ${figure(budgetSeconds)} s of the quick form allow, which was`
+  return `${wanted}${limit === '' ? '; so far each ran' : limit} ${ran} ${ran === '1' ? 'time' : 'times'}.`
+}
+
+function sharedText(runs: readonly Run[]): string {
+  const shared = runs.filter(({ measuredFor }) => measuredFor !== undefined).length
+  if (shared === 0) return ''
+  return ` Cells that are the same in two experiments were measured once for both: ${figure(shared)} of the runs.`
 }
 
 function machine({ computer, began }: Results): Markup {
@@ -131,7 +151,9 @@ function section(finding: Finding): Markup {
   const drawn = results.isEmpty
     ? ''
     : html`${drawPlot(experiment.plot(results), `${id}-plot`)}
-${drawTable(experiment.table(results), `${id}-table`)}`
+${drawTable(experiment.table(results), `${id}-table`)}
+${(experiment.plots?.(results) ?? []).map((plot, i) => drawPlot(plot, `${id}-plot-${i + 2}`))}
+${(experiment.tables?.(results) ?? []).map((table, i) => drawTable(table, `${id}-table-${i + 2}`))}`
   return html`<article id="${id}" aria-labelledby="${id}-heading">
 <h2 id="${id}-heading">${experiment.title}</h2>
 <p class="question">${experiment.question}</p>
@@ -151,9 +173,11 @@ function accounting(tables: readonly Table[], id: string): Content {
 ${tables.map((table, i) => drawTable(table, `${id}-accounting-${i + 1}`))}`
 }
 
-/** The cells of which a repetition or more gave no figure, with the reasons. */
+/** The cells that did not run, and those of which a repetition or more gave no figure, with the reasons. */
 function missing({ cells }: Measurements): Content {
   const lines = cells.flatMap(({ key, outcomes }) => {
+    if (outcomes.length === 0)
+      return [html`<li>${key === '' ? 'the cell' : key}: it did not run; there was no time left</li>\n`]
     const reasons = outcomes.flatMap((outcome) =>
       isMeasured(outcome) ? [] : ['error' in outcome ? outcome.error : outcome.impossible],
     )

@@ -38,7 +38,7 @@ export interface Palette {
   readonly [name: string]: string
 }
 
-function variables(palette: Palette): string {
+export function variables(palette: Palette): string {
   return Object.entries(palette)
     .map(([name, color]) => `--${name}:${color};`)
     .join('')
@@ -118,6 +118,8 @@ footer { grid-column: 1 / -1; border-top: 1px solid var(--line); padding-top: 1r
   h2, h3, caption { break-after: avoid; }
   .scroll { overflow: visible; }
   figure .scroll svg { min-width: 0; }
+  table { font-size: 7.5pt; }
+  .spread { font-size: 6.5pt; }
   th, td { padding-right: .5rem; }
   td.word, tbody th { white-space: normal; }
   a { color: inherit; text-decoration: none; }

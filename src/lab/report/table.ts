@@ -4,7 +4,7 @@ import { entryText, figure, spread } from '../format.ts'
 import { type Content, html, type Markup } from './markup.ts'
 
 /** `id` is of the caption, which also names the region that scrolls where the table is too wide. */
-export function drawTable({ title, columns, rows }: Table, id: string): Markup {
+export function drawTable({ title, note, columns, rows }: Table, id: string): Markup {
   const isNumber = columns.map(
     (_, i) => rows.every((row) => isFigure(row[i])) && rows.some((row) => row[i] !== undefined),
   )
@@ -28,7 +28,12 @@ export function drawTable({ title, columns, rows }: Table, id: string): Markup {
 <tbody>
 ${body}</tbody>
 </table>
-</div>`
+</div>${
+    note === undefined
+      ? ''
+      : html`
+<p class="note">${note}</p>`
+  }`
 }
 
 function isFigure(entry: Entry): boolean {
