@@ -27,7 +27,7 @@ import { TcpSocketCounters } from '../net/counters.ts'
 import { type Endpoint, endpoint } from '../net/endpoint.ts'
 import type { IpOutput } from '../net/ip/output.ts'
 import { vanishAll } from '../net/tcp/embryo.ts'
-import { ListenerRecord } from '../net/tcp/listener.ts'
+import { type ListenerOptions, ListenerRecord } from '../net/tcp/listener.ts'
 import { type RequestFields, TcpEvent, TcpInfoMessage, TcpNotice, TcpOp, TcpRequest } from '../net/tcp/message.ts'
 import { PcbFlag } from '../net/tcp/pcb.ts'
 import { EphemeralPorts } from '../net/tcp/port.ts'
@@ -129,7 +129,7 @@ export class TcpSockets {
     cpu.addPollable({ poll: () => (waits() ? 1 : 0), flush: () => {}, pending: waits, close: () => {} })
     cpu.onStop(() => this.#stop())
     rounds.handle(RoundKind.listenTcp, {
-      apply: (round) => this.#addListener(round),
+      apply: (round) => ((round.flags & PER_CPU) === 0 ? this.#addListener(round) : this.#knowListener(round)),
       undo: (round) => this.#removeListener(round),
     })
     rounds.handle(RoundKind.unlistenTcp, {
@@ -236,16 +236,11 @@ export class TcpSockets {
       this.#forgetListener(listener)
       done()
     }
-    if (listener.options.perCpu === true) {
-      const found = this.#tcp.listeners.find(listener.port, this.port.id, listener.number)
-      if (found !== undefined) {
-        vanishAll(this.#tcp, found)
-        this.#tcp.listeners.remove(found)
-      }
-      finish()
-      return true
+    const fill = (round: RoundFields) => {
+      this.#fillRound(round, listener)
+      if (listener.options.perCpu === true) this.#removeListener(round)
     }
-    return this.#rounds.start(RoundKind.unlistenTcp, (round) => this.#fillRound(round, listener), finish)
+    return this.#rounds.start(RoundKind.unlistenTcp, fill, finish)
   }
 
   /** @internal The program is to be told of `events` at the end of the batch. */
@@ -305,11 +300,6 @@ export class TcpSockets {
     this.#listeners.delete(listener.number)
     this.#context.cpu.slab.free(listener.record)
     listener.local.free()
-  }
-
-  /** What all CPUs of the host know a listener by. */
-  #listenerId(listener: TcpListener): number {
-    return this.#context.cpu.index * LISTENERS_MAX + listener.number
   }
 
   #allocate(socket: TcpSocket, op: number): Address {
@@ -595,29 +585,22 @@ export class TcpSockets {
       this.#listen(listener, tries - 1, done)
     }
     if (!this.#isOwnAddress(listener.local)) return finish(Errno.EADDRNOTAVAIL)
-    if (listener.options.perCpu !== true) {
-      if (!this.#rounds.start(RoundKind.listenTcp, (round) => this.#fillRound(round, listener), finish))
-        finish(Errno.ENOBUFS)
-      return
+    if (listener.options.perCpu === true) return finish(this.#listenHere(listener))
+    if (!this.#rounds.start(RoundKind.listenTcp, (round) => this.#fillRound(round, listener), finish)) {
+      finish(Errno.ENOBUFS)
     }
-    const { options, local } = listener
-    const added = this.#tcp.listeners.add({
-      id: this.#listenerId(listener),
-      record: listener.record,
-      family: local.family,
-      address: local.address,
-      localPort: local.port,
-      backlog: options.backlog ?? BACKLOG,
-      port: this.port.id,
-      socket: listener.number,
-      flags: options.noDelay === true ? PcbFlag.NODELAY : 0,
-      sendBytes: options.sendBytes ?? 0,
-      receiveBytes: options.receiveBytes ?? 0,
-      keepAliveMs: options.keepAliveMs ?? 0,
-      trafficClass: options.trafficClass ?? 0,
-      shared: options.shared === true,
-    })
-    finish(added === undefined ? Errno.EADDRINUSE : 0)
+  }
+
+  /** On this CPU only, and at once; the others come to know of it. Returns 0 or an errno. */
+  #listenHere(listener: TcpListener): number {
+    const { family, address, port } = listener.local
+    const shared = listener.options.shared === true
+    if (this.#tcp.listeners.conflicts({ family, address, localPort: port, shared })) return Errno.EADDRINUSE
+    const fill = (round: RoundFields) => {
+      this.#fillRound(round, listener)
+      this.#addListener(round)
+    }
+    return this.#rounds.start(RoundKind.listenTcp, fill, () => {}) ? 0 : Errno.ENOBUFS
   }
 
   #fillRound(round: RoundFields, listener: TcpListener): void {
@@ -629,7 +612,9 @@ export class TcpSockets {
     round.id = listener.number
     round.record = listener.record
     round.cpu = this.#context.cpu.index
-    round.flags = (options.noDelay === true ? NO_DELAY : 0) | (options.shared === true ? SHARED : 0)
+    round.flags = options.noDelay === true ? NO_DELAY : 0
+    if (options.shared === true) round.flags |= SHARED
+    if (options.perCpu === true) round.flags |= PER_CPU
     round.length = options.trafficClass ?? 0
     const second = round.second >> 2
     this.words[second] = options.backlog ?? BACKLOG
@@ -639,9 +624,19 @@ export class TcpSockets {
   }
 
   #addListener(round: RoundFields): number {
+    return this.#tcp.listeners.add(this.#listenerOptions(round)) === undefined ? Errno.EADDRINUSE : 0
+  }
+
+  /** One that stands on another CPU only. */
+  #knowListener(round: RoundFields): number {
+    if (round.cpu !== this.#context.cpu.index) this.#tcp.listeners.know(this.#listenerOptions(round))
+    return 0
+  }
+
+  #listenerOptions(round: RoundFields): ListenerOptions {
     const second = round.second >> 2
-    const added = this.#tcp.listeners.add({
-      id: round.cpu * LISTENERS_MAX + round.id,
+    return {
+      id: listenerId(round),
       record: round.record,
       family: round.family as Family,
       address: round.first,
@@ -655,12 +650,11 @@ export class TcpSockets {
       keepAliveMs: this.words[second + 3]!,
       trafficClass: round.length,
       shared: (round.flags & SHARED) !== 0,
-    })
-    return added === undefined ? Errno.EADDRINUSE : 0
+    }
   }
 
   #removeListener(round: RoundFields): void {
-    const found = this.#tcp.listeners.find(round.localPort, round.port, round.id)
+    const found = this.#tcp.listeners.byId(listenerId(round))
     if (found === undefined) return
     vanishAll(this.#tcp, found)
     this.#tcp.listeners.remove(found)
@@ -693,8 +687,15 @@ const RETRY = define('tcp.sockets.retry', (cpu, host) => {
 const EPHEMERAL_FIRST = 49152
 const NO_DELAY = 1
 const SHARED = 2
+/** It stands on the CPU of its program only. */
+const PER_CPU = 4
 /** Of one CPU, from the first to the last. */
 const LISTENERS_MAX = 2 ** 24
+
+/** What all CPUs of the host know a listener by. */
+function listenerId({ cpu, id }: RoundFields): number {
+  return cpu * LISTENERS_MAX + id
+}
 
 /** Whether there is a connection of these ends. */
 function isTaken(tcp: Tcp, hash: number, local: Endpoint, port: number, remote: Endpoint): boolean {

@@ -3,7 +3,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { CellParameters } from '../experiment.ts'
-import { makePlan } from '../plan.ts'
 import { batch } from './batch.ts'
 import { boundaries } from './boundaries.ts'
 import { coalescing } from './coalescing.ts'

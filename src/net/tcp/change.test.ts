@@ -6,6 +6,7 @@ import { HOST, PEER, TestHost, withHost } from '../testing/host.ts'
 import { Peer } from '../testing/peer.ts'
 import type { TestSocket } from '../testing/program.ts'
 import { flowHash } from '../toeplitz.ts'
+import { ListenerRecord } from './listener.ts'
 
 const SEEDS = 8
 
@@ -44,6 +45,33 @@ test('a CPU that stops while it is held for a change has its groups to itself', 
   } finally {
     host.abandon()
   }
+})
+
+test('handshakes of listeners of one CPU are finished by the CPU that their flow comes to', () => {
+  // One queue: under a lock the first CPU takes all that comes.
+  withHost({ cpus: 2, discipline: 'giant', steer: 'first' }, (host) => {
+    const servers = [0, 1].map((cpu) => host.listen({ port: 7, perCpu: true }, cpu))
+    const peers = [0, 1, 2, 3, 4, 5, 6, 7].map((i) => new Peer(host, { port: 5000 + i }))
+    for (const peer of peers) {
+      peer.sendSyn()
+      peer.expectSyn('SA')
+    }
+    change(host, 0, 'connp-t')
+    for (const peer of peers) peer.send('PA', { data: Uint8Array.of(1, 2, 3) })
+    host.run(1000)
+    for (const sent of host.take()) assert(!sent.tcp!.flags.includes('R'), 'nobody is refused')
+    assert.equal(servers[0]!.sockets.length, peers.length)
+    for (const { listener } of servers) {
+      const counts = host.machine.memory.i32.subarray(
+        listener.record >> 2,
+        (listener.record + ListenerRecord.bytes(2)) >> 2,
+      )
+      const sum = counts.subarray(4).reduce((a, b) => a + b)
+      assert.equal(sum, 0, 'nobody waits any more')
+    }
+    for (const peer of peers) peer.send('RA', { ack: 1 })
+    for (const socket of servers[0]!.sockets) socket.close()
+  })
 })
 
 /** A connection of a program on CPU 0 whose flow belongs to CPU 1 under connp-t. */

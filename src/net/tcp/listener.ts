@@ -1,6 +1,6 @@
 // Listening sockets, as one CPU sees them. A listener stands on every CPU of its host (the round that puts it there is
-// src/socket/tcp.ts's), so that the CPU that a SYN comes to makes the connection; a listener of one program on each CPU stands on
-// its own only.
+// src/socket/tcp.ts's), so that the CPU that a SYN comes to makes the connection. A listener of one program on each CPU stands on its own
+// only; the others know of it, for what it has begun may come to them when the discipline changes.
 import { Limits } from '../../base/limits.ts'
 import type { Address } from '../../base/struct.ts'
 import type { PortId } from '../../kernel/port.ts'
@@ -114,6 +114,11 @@ export class Listeners {
     this.#u8 = context.u8
   }
 
+  /** One that stands on another CPU only. */
+  know(options: ListenerOptions): void {
+    this.#byId.set(options.id, new Listener(this.#context, options, undefined))
+  }
+
   /** @rfc 9293 MUST-41 MUST-42: as many as there are ports and addresses. Undefined where one stands in the way. */
   add(options: ListenerOptions): Listener | undefined {
     if (this.conflicts(options)) return undefined
@@ -131,7 +136,7 @@ export class Listeners {
 
   remove(listener: Listener): void {
     const { localPort } = listener.options
-    const here = this.#byPort.get(localPort)!.filter((other) => other !== listener)
+    const here = this.#byPort.get(localPort)?.filter((other) => other !== listener) ?? []
     if (here.length === 0) this.#byPort.delete(localPort)
     else this.#byPort.set(localPort, here)
     this.#byId.delete(listener.id)
@@ -168,11 +173,6 @@ export class Listeners {
     }
     if (count < 2 || first === undefined) return first
     return here[here.indexOf(first) + (hash % count)]
-  }
-
-  /** The listener of one program, to be removed. */
-  find(localPort: number, port: PortId, socket: number): Listener | undefined {
-    return this.#byPort.get(localPort)?.find(({ options }) => options.port === port && options.socket === socket)
   }
 
   byId(id: number): Listener | undefined {
