@@ -1,6 +1,8 @@
 // What a program has asked for, and what it is told, keeps its order while the discipline changes under it.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { MachineStopping } from '../../kernel/ipi.ts'
+import { MachineHeader } from '../../kernel/layout.ts'
 import type { Discipline } from '../discipline.ts'
 import { HOST, PEER, TestHost, withHost } from '../testing/host.ts'
 import { Peer } from '../testing/peer.ts'
@@ -42,6 +44,20 @@ test('a CPU that stops while it is held for a change has its groups to itself', 
     cpus[0]!.turn()
     host.stopNow()
     await host.machine.done
+  } finally {
+    host.abandon()
+  }
+})
+
+test('a CPU whose last turn comes to a group of one that has stopped leaves, as from any other lock', () => {
+  const host = new TestHost({ cpus: 2, discipline: 'connp-l', steer: 'first' })
+  const { cpus, memory } = host.machine
+  try {
+    for (let port = 5000; port < 5020; port++) host.postPacket(new Peer(host, { port }).packet('S', { seq: 0 }))
+    Atomics.store(memory.i32, (memory.layout.header + MachineHeader.offset.stop) >> 2, 1)
+    cpus[1]!.shutdown()
+    cpus[2]!.turn()
+    assert.throws(() => cpus[0]!.turn(), MachineStopping)
   } finally {
     host.abandon()
   }

@@ -45,7 +45,7 @@ export class Groups {
     this.directory = new GroupDirectory(context)
     this.#set = new GroupSet(context, this.directory, 0, config.discipline ?? 'connp-t', config.groups)
     this.use(this.#set)
-    cpu.onStop(() => this.#set.free())
+    cpu.onStop(() => this.#set.end())
   }
 
   get set(): GroupSet {

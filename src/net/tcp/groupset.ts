@@ -270,11 +270,13 @@ export class GroupSet {
 
   /** Nobody knows its groups any more. */
   free(): void {
-    const { cpu } = this.#context
-    for (const [place, block] of this.#blocks.entries()) {
-      this.#directory.publish(this.number, place, 0)
-      cpu.slab.free(block)
-    }
+    for (const place of this.#blocks.keys()) this.#directory.publish(this.number, place, 0)
+    this.end()
+  }
+
+  /** The machine stops. Others may still look for its groups, which are closed for good: what was told of them stays. */
+  end(): void {
+    for (const block of this.#blocks) this.#context.cpu.slab.free(block)
     this.#blocks.length = 0
   }
 
