@@ -20,7 +20,14 @@ export {
   u16,
   u32,
 } from './base/struct.ts'
-export { type CounterReading, CpuCounters, counterSet, readCounters, total } from './kernel/counters.ts'
+export {
+  type CounterReading,
+  type CounterSet,
+  CpuCounters,
+  counterSet,
+  readCounters,
+  total,
+} from './kernel/counters.ts'
 export type { Cpu, Pollable } from './kernel/cpu.ts'
 export { define, type FunctionId, type RemoteFunction } from './kernel/function.ts'
 export { type HandoffReading, readHandoffs } from './kernel/handoff.ts'

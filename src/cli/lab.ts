@@ -12,6 +12,8 @@ import { EXPERIMENTS } from '../lab/experiments.ts'
 import { conclusion, findings } from '../lab/finding.ts'
 import { Folder } from '../lab/folder.ts'
 import { columnText, duration, entryText, figure } from '../lab/format.ts'
+import { readCalibration, writeCalibration } from '../lab/model/calibration.ts'
+import { openCalibration } from '../lab/model/open.ts'
 import { isMeasured } from '../lab/outcome.ts'
 import { makePlan, type Plan, PlanLimits, plannedSeconds, type Restriction } from '../lab/plan.ts'
 import { ProgressLine } from '../lab/progress.ts'
@@ -41,6 +43,7 @@ interface Options {
   readonly restrictions: readonly Restriction[]
   readonly list: boolean
   readonly report: string | undefined
+  readonly calibration: string | undefined
 }
 
 /** What a shell tells of a program that a signal ended: 128 and its number. */
@@ -55,6 +58,8 @@ export async function lab(
   if (options.list) return list(chosen)
   const saved = options.planPath === undefined ? undefined : await readPlan(options.planPath)
   if (saved !== undefined) checkPlan(saved, laboratory)
+  // One that cannot be used is refused before anything is measured.
+  if (options.calibration !== undefined) await openCalibration(options.calibration)
   const path = options.out ?? (options.full && saved === undefined ? 'damselfly-lab/full' : `damselfly-lab/${stamp()}`)
   const folder = await Folder.open({
     path,
@@ -66,7 +71,7 @@ export async function lab(
     },
   })
   try {
-    await measure(folder, laboratory)
+    await measure(folder, laboratory, options.calibration)
   } finally {
     folder.close()
   }
@@ -79,7 +84,7 @@ function newPlan(chosen: readonly Experiment[], options: Options, earlier: Plan 
   return makePlan(chosen, { full, repetitions, restrictions, seed, seconds, processors: availableParallelism() })
 }
 
-async function measure(folder: Folder, laboratory: Laboratory): Promise<void> {
+async function measure(folder: Folder, laboratory: Laboratory, calibration: string | undefined): Promise<void> {
   const { plan, runs: earlier } = folder.results
   const progress = new ProgressLine(process.stderr)
   if (folder.isContinued) progress.line(`The measurement in ${folder.path} goes on.`)
@@ -93,11 +98,12 @@ async function measure(folder: Folder, laboratory: Laboratory): Promise<void> {
   const undrawn = missingText('The report', missingPackages(REPORT_PACKAGES))
   if (undrawn !== undefined)
     progress.line(`There will be tables and results, and neither report nor plots. ${undrawn}.`)
+  const costs = calibration ?? (await ownCosts(folder, (text) => progress.line(text)))
   const { signal, stop, caught } = untilSignal()
   const runs = await runPlan({
     plan,
     runs: earlier,
-    measure: (step) => runInChild(step, plan, signal, laboratory.workloads),
+    measure: (step) => runInChild(step, plan, signal, laboratory.workloads, undefined, costs),
     save: (all) => folder.save(all),
     onProgress: (each) => progress.show(each),
   })
@@ -126,6 +132,27 @@ async function draw(folder: Folder, { experiments }: Laboratory): Promise<void> 
   const pictures = findings(experiments, results).flatMap((finding) => picturesOf(finding, results))
   await folder.saveReport(reportText(experiments, results), pictures)
 }
+
+/**
+ * The costs that models take, measured first where there is time for that: their file, in the folder. Undefined: those that came with this
+ * version, or nobody needs any.
+ */
+async function ownCosts(folder: Folder, tell: (text: string) => void): Promise<string | undefined> {
+  const { full, experiments } = folder.results.plan
+  const isModel = ({ cells }: Plan['experiments'][number]) => cells.some(({ workload }) => workload === 'model')
+  if (!experiments.some(isModel) || !(full || experiments.every(isModel))) return undefined
+  const path = join(folder.path, 'calibration.json')
+  if ((await readCalibration(path)) !== undefined) return path
+  if (availableParallelism() < 2) {
+    tell('The costs of the model are those that came with this version: to measure them takes two processors.')
+    return undefined
+  }
+  tell(`First the costs of the model are measured, which takes some 20 s: ${path}.`)
+  const { calibrate } = await import('../lab/model/calibrate.ts')
+  await writeCalibration(path, await calibrate({ seconds: CALIBRATION_SECONDS, seed: folder.results.plan.seed }))
+  return path
+}
+const CALIBRATION_SECONDS = 0.5
 
 /** The first signal ends what is under way and lets the rest be said; the second one ends this process. */
 function untilSignal() {
@@ -247,9 +274,10 @@ function parse(args: readonly string[]): Options {
       only: { type: 'string', multiple: true },
       list: { type: 'boolean' },
       report: { type: 'string' },
+      calibration: { type: 'string' },
     },
   })
-  for (const name of ['out', 'plan', 'report'] as const) {
+  for (const name of ['out', 'plan', 'report', 'calibration'] as const) {
     if (values[name] === '') throw new UsageError(`--${name} is empty: give a path`)
   }
   if (values.plan !== undefined) {
@@ -265,6 +293,7 @@ function parse(args: readonly string[]): Options {
     out: values.out,
     planPath: values.plan,
     report: values.report,
+    calibration: values.calibration,
     seed: values.seed === undefined ? undefined : wholeNumber('seed', values.seed, 0, 0xffffffff, 0),
     repetitions:
       values.repeat === undefined ? undefined : wholeNumber('repeat', values.repeat, 1, PlanLimits.repetitions, 1),

@@ -22,6 +22,7 @@ async function run(): Promise<void> {
   if (first === 'discipline') return discipline(rest)
   // Loaded only here: no other command needs any of it.
   if (first === 'lab') return (await import('./lab.ts')).lab(rest)
+  if (first === 'calibrate') return (await import('./calibrate.ts')).calibrate(rest)
   if (first === 'help' || first === '--help' || first === '-h') return console.log(USAGE)
   if (first.startsWith('-')) return up([first, ...rest])
   throw new UsageError(`there is no command "${first}"`)

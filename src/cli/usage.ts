@@ -12,6 +12,7 @@ export const USAGE = `damselfly: a multi-core TCP/IP stack in user space
                                   msgp, connp-l or connp-t; without a name tell what it is
   damselfly lab [options] [EXPERIMENT ...]
                                   measure the design against its rivals, and write a report
+  damselfly calibrate [options]   measure what things cost here, for the laboratory's model of up to 128 CPUs
   damselfly help                  this text
 
 up: without a device, two hosts on an in-memory wire exchange UDP echo and ping
@@ -80,6 +81,13 @@ lab: all experiments, or those that are named; in less than a minute, or with --
   --repeat N                      runs of each cell, 1 to 1000 (default: up to 3, as many as fit; with --full 7)
   --seconds N                     measuring time of each run, 0.01 to 3600 (default: what fits; with --full 3)
                                   With --repeat or --seconds all runs are made, however long that takes
+  --calibration FILE              what the experiment "scaling" takes its costs from (default: with --full, and where it is the only
+                                  experiment, calibration.json in the folder, measured first; else what came with this version)
+
+calibrate: on two processors, with nothing else at work
+  --out FILE                      where the costs go (default: damselfly-lab/calibration.json); an earlier calibration is replaced
+  --seconds N                     measuring time of each run of the stack, 0.05 to 60 (default 0.5)
+  --json                          print the file instead of a table
 `
 
 /** Wrong words on the command line: exit code 2, with the sentence and a hint at the usage. */

@@ -64,6 +64,25 @@ export class CounterPage {
   }
 }
 
+/** How many sets a CPU counts, all instances apart; it only grows. */
+export function openSets(memory: Memory, cpu: number, from = 0): number {
+  const page = memory.layout.counters + cpu * Limits.counterBytes
+  let sets = from
+  while (sets < DIRECTORY_ENTRIES && memory.u32[(page >> 2) + sets * 2] !== 0) sets++
+  return sets
+}
+
+/** Where a counter of a CPU stands among the doubles of the memory: a place for each instance that its set has there now. */
+export function counterPlaces(memory: Memory, cpu: number, set: string, counter: string): number[] {
+  const hash = hashName(set)
+  const known = declared.get(hash)
+  assert(known?.counters.includes(counter) === true, 'a counter is asked for that was declared')
+  const page = memory.layout.counters + cpu * Limits.counterBytes
+  return Array.from({ length: openSets(memory, cpu) }, (_, i) => (page >> 2) + i * 2)
+    .filter((entry) => memory.u32[entry] === hash)
+    .map((entry) => (page >> 3) + (memory.u32[entry + 1]! & 0xffff) + known.index[counter]!)
+}
+
 /** One CPU's counts of one set, as read from outside. */
 export interface CounterReading {
   readonly cpu: number

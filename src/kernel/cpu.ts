@@ -29,6 +29,16 @@ export interface Host {
   ring(target: number): void
   /** Called again and again in a busy wait: lets the others get on. */
   relax(cpu: Cpu): void
+  /** Where the host keeps the time of locks itself. Asked only by CPUs that measure locks (`profileLocks`). */
+  readonly locks?: LockTimes
+}
+
+/** The time that locks take on a host whose CPUs have turns one after the other (machine/costed.ts): else none is ever found held. */
+export interface LockTimes {
+  /** `cpu` has taken a lock. Returns for how many µs it has waited for it. */
+  entered(cpu: Cpu, lock: Address, lockClass: number, site: number, shared: boolean): number
+  /** `cpu` has left the lock that it took last and has not left yet. */
+  left(cpu: Cpu, lock: Address, lockClass: number, site: number, shared: boolean): void
 }
 
 /** Another way to sleep than on the state word: a CPU with devices blocks in poll(2). */
@@ -146,6 +156,38 @@ export class Cpu {
     return work
   }
 
+  /**
+   * As `turn`, in parts: between two of them another CPU of the same thread may have one of its own, and sees what they share half done,
+   * as it would on threads. For a host whose CPUs have virtual times of their own (machine/costed.ts).
+   */
+  *turnInParts(): Generator<void, number, void> {
+    this.#inTurn = true
+    this.#beginTurn()
+    let work = this.ipi.drain()
+    this.cpusync.atTop()
+    if (this.cpusync.held) {
+      this.ipi.flush()
+      this.#wasBusy = true
+      this.#inTurn = false
+      return work + 1
+    }
+    for (const pollable of this.#pollables) work += pollable.poll()
+    yield
+    work += this.ports.serve()
+    work += this.threads.run()
+    work += this.timers.fire()
+    if (work > 0) {
+      for (const { run } of this.#rollups) {
+        yield
+        run()
+      }
+      this.count[K.rollups]! += this.#rollups.length
+    }
+    this.#endTurn(work)
+    this.#inTurn = false
+    return work
+  }
+
   #turn(): number {
     this.#beginTurn()
     const wasHeld = this.cpusync.held
@@ -162,11 +204,7 @@ export class Cpu {
     work += this.threads.run()
     work += this.timers.fire()
     if (work > 0) this.#runRollups()
-    for (let i = 0; i < this.#pollables.length; i++) this.#pollables[i]!.flush()
-    this.slab.flush()
-    this.ipi.flush()
-    this.#wasBusy = work > 0
-    if (work > 0) this.count[K.busyTurns]!++
+    this.#endTurn(work)
     return work
   }
 
@@ -302,6 +340,14 @@ export class Cpu {
     this.#turnBegan = now
     this.now = now
     this.memory.f64[this.#turnsWord] = ++this.count[K.turns]!
+  }
+
+  #endTurn(work: number): void {
+    for (let i = 0; i < this.#pollables.length; i++) this.#pollables[i]!.flush()
+    this.slab.flush()
+    this.ipi.flush()
+    this.#wasBusy = work > 0
+    if (work > 0) this.count[K.busyTurns]!++
   }
 
   #runRollups(): void {

@@ -12,6 +12,7 @@ import { assert } from '../base/assert.ts'
 import { KernelError } from '../base/errno.ts'
 import { hashName } from '../base/hash.ts'
 import { Limits } from '../base/limits.ts'
+import type { Address } from '../base/struct.ts'
 import { counterSet, readCounters } from './counters.ts'
 import type { Cpu } from './cpu.ts'
 import { MachineStopping } from './ipi.ts'
@@ -47,6 +48,16 @@ const RESERVED = 16
 const classes: string[] = []
 const sites: string[] = ['']
 
+/** The name of a class, by its number in this thread. */
+export function lockClassName(lockClass: number): string {
+  return classes[lockClass]!
+}
+
+/** The name of a site, by its number in this thread. */
+export function lockSiteName(site: number): string {
+  return sites[site]!
+}
+
 /** Declares a class of locks, all profiled together. At module level. Returns its number in this thread. */
 export function lockClass(name: string): number {
   assert(name.length > 0 && name.length <= CLASS_LENGTH, 'the name of a lock class has 1 to 20 letters')
@@ -75,6 +86,7 @@ function declare(list: string[], name: string): number {
  */
 export class LockProfile {
   readonly #class: number
+  readonly #lock: Address
   #cpu: Cpu | undefined = undefined
   #f64: Float64Array = NOWHERE
   /** Where the counts begin, among the doubles of the machine's memory, by site; 0 where they are not known yet. */
@@ -84,14 +96,15 @@ export class LockProfile {
   #at = 0
   #since = 0
 
-  constructor(lockClass: number) {
+  constructor(lock: Address, lockClass: number) {
+    this.#lock = lock
     this.#class = lockClass
   }
 
-  /** Acquired at once. */
-  taken(cpu: Cpu, site: number): void {
+  /** Acquired at once; `shared`: by one of several readers. */
+  taken(cpu: Cpu, site: number, shared = false): void {
     this.#f64At(cpu, site)[this.#at + COUNT]!++
-    if (cpu.profileLocks) this.#since = cpu.clock.now()
+    if (cpu.profileLocks) this.#timed(cpu, shared)
   }
 
   /** The lock was found held. Answers when that was, for `waited`. */
@@ -102,21 +115,19 @@ export class LockProfile {
   /** Acquired, after it was found held at `began`. */
   waited(cpu: Cpu, site: number, began: number): void {
     const f64 = this.#f64At(cpu, site)
-    const at = this.#at
     const now = cpu.profileLocks ? cpu.clock.now() : 0
-    f64[at + COUNT]!++
-    f64[at + COUNT_LOCK]!++
-    f64[at + WAIT_TOTAL]! += now - began
-    if (now - began > f64[at + WAIT_MAX]!) f64[at + WAIT_MAX] = now - began
+    f64[this.#at + COUNT]!++
+    this.#countWait(now - began)
     this.#since = now
   }
 
   /** Released; `wanted` says that somebody waited for it meanwhile. */
-  released(cpu: Cpu, wanted: boolean): void {
+  released(cpu: Cpu, wanted: boolean, shared = false): void {
     // One that others took since by the same handle (readers, in tests) is counted where it belongs all the same.
     const f64 = cpu === this.#cpu ? this.#f64 : this.#f64At(cpu, this.#site)
     const at = this.#at
     if (cpu.profileLocks) {
+      cpu.host.locks?.left(cpu, this.#lock, this.#class, this.#site, shared)
       const us = cpu.clock.now() - this.#since
       f64[at + TOTAL]! += us
       if (us > f64[at + MAX]!) f64[at + MAX] = us
@@ -126,7 +137,22 @@ export class LockProfile {
 
   /** Held again by the same holder, after a wait for which it was released: an acquisition is counted once. */
   resumed(cpu: Cpu): void {
-    if (cpu.profileLocks) this.#since = cpu.clock.now()
+    if (cpu.profileLocks) this.#timed(cpu, false)
+  }
+
+  /** A host that keeps the time of locks itself may have had the CPU wait. */
+  #timed(cpu: Cpu, shared: boolean): void {
+    const us = cpu.host.locks?.entered(cpu, this.#lock, this.#class, this.#site, shared) ?? 0
+    if (us > 0) this.#countWait(us)
+    this.#since = cpu.clock.now()
+  }
+
+  #countWait(us: number): void {
+    const f64 = this.#f64
+    const at = this.#at
+    f64[at + COUNT_LOCK]!++
+    f64[at + WAIT_TOTAL]! += us
+    if (us > f64[at + WAIT_MAX]!) f64[at + WAIT_MAX] = us
   }
 
   /** From now on `#at` is where the counts of this CPU and site begin. */

@@ -27,7 +27,7 @@ export class Mutex {
   constructor(address: Address, lockClass: number) {
     assert(address % 4 === 0, 'a mutex is a word')
     this.address = address
-    this.#profile = new LockProfile(lockClass)
+    this.#profile = new LockProfile(address, lockClass)
   }
 
   /**

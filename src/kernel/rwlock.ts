@@ -21,7 +21,7 @@ export class Rwlock {
   constructor(address: Address, lockClass: number) {
     assert(address % 4 === 0, 'a reader-writer lock is a word')
     this.address = address
-    this.#profile = new LockProfile(lockClass)
+    this.#profile = new LockProfile(address, lockClass)
   }
 
   /** `site` says where in the code it is taken (`lockSite`), for the profile. */
@@ -37,14 +37,14 @@ export class Rwlock {
       if (began < 0) began = this.#profile.contested(cpu)
       spin(cpu)
     }
-    if (began < 0) this.#profile.taken(cpu, site)
+    if (began < 0) this.#profile.taken(cpu, site, true)
     else this.#profile.waited(cpu, site, began)
   }
 
   leaveRead(cpu: Cpu): void {
     const before = Atomics.sub(cpu.memory.i32, this.address >> 2, 1)
     assert((before & READERS) > 0, 'a reader leaves what it entered')
-    this.#profile.released(cpu, (before & WAITING_MASK) !== 0)
+    this.#profile.released(cpu, (before & WAITING_MASK) !== 0, true)
   }
 
   enterWrite(cpu: Cpu, site = 0): void {

@@ -15,7 +15,7 @@ export class Token {
   constructor(address: Address, lockClass: number) {
     assert(address % 4 === 0, 'a token is a word')
     this.address = address
-    this.#profile = new LockProfile(lockClass)
+    this.#profile = new LockProfile(address, lockClass)
   }
 
   /** Takes it; the thread lets others run until it has it. `site` says where in the code it is taken (`lockSite`), for the profile. */

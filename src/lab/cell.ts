@@ -6,10 +6,10 @@ import type { CellRequest } from './child.ts'
 import type { Outcome } from './outcome.ts'
 import { loadWorkload } from './workload.ts'
 
-async function run({ module, parameters, seconds, seed }: CellRequest): Promise<Outcome> {
+async function run({ module, parameters, seconds, seed, calibration }: CellRequest): Promise<Outcome> {
   try {
     const workload = await loadWorkload(module)
-    return await workload.run(parameters, seconds, seed)
+    return await workload.run(parameters, seconds, seed, calibration)
   } catch (error) {
     // The whole of it for whoever looks at a failing cell; the record has its sentence.
     console.error(error)

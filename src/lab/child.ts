@@ -12,6 +12,8 @@ export interface CellRequest {
   readonly parameters: CellParameters
   readonly seconds: number
   readonly seed: number
+  /** The file that models take their costs from; none: those that came with this version. */
+  readonly calibration?: string
 }
 
 /** Beyond its measuring time: starting, warming up and stopping. */
@@ -31,12 +33,14 @@ export async function runInChild(
   signal: AbortSignal,
   workloads: URL | undefined,
   limitSeconds: number = LIMIT_SECONDS,
+  calibration?: string,
 ): Promise<Outcome | undefined> {
   const request: CellRequest = {
     module: workloadModule(step.cell.workload, workloads).href,
     parameters: step.cell.parameters,
     seconds: plan.seconds,
     seed: step.seed,
+    ...(calibration === undefined ? {} : { calibration }),
   }
   // A group of its own: Ctrl-C on a terminal is for the laboratory, which ends this one and those that it started.
   const child = spawn(process.execPath, [...process.execArgv, CELL], { stdio: 'pipe', detached: true })

@@ -6,6 +6,7 @@ import { coalescing } from './experiments/coalescing.ts'
 import { disciplines } from './experiments/disciplines.ts'
 import { hardParts } from './experiments/hard-parts.ts'
 import { messages } from './experiments/messages.ts'
+import { scaling } from './experiments/scaling.ts'
 import { steering } from './experiments/steering.ts'
 import { tun } from './experiments/tun.ts'
 import { workloads } from './experiments/workloads.ts'
@@ -20,4 +21,5 @@ export const EXPERIMENTS: readonly Experiment[] = [
   messages,
   hardParts,
   tun,
+  scaling,
 ]

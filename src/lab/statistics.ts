@@ -25,6 +25,19 @@ export function summarize(values: readonly number[]): Summary {
   }
 }
 
+/** The summary of what `of`, which never falls, makes of the values. */
+export function mapSummary(summary: Summary, of: (value: number) => number): Summary {
+  const { count, median, low, high, lowerQuartile, upperQuartile } = summary
+  return {
+    count,
+    median: of(median),
+    low: of(low),
+    high: of(high),
+    lowerQuartile: of(lowerQuartile),
+    upperQuartile: of(upperQuartile),
+  }
+}
+
 export function median(values: readonly number[]): number {
   return summarize(values).median
 }

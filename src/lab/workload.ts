@@ -25,9 +25,10 @@ export interface Workload {
   readonly name: string
   /**
    * Measures for about `seconds`, after warming up (settle.ts). `seed` is of this cell and repetition: a run
-   * again by the plan gets the same. What it throws is recorded as the cell's failure.
+   * again by the plan gets the same. What it throws is recorded as the cell's failure. `calibration` is a file of costs, for those
+   * that model (model/); without it there are those that came with this version.
    */
-  run(parameters: CellParameters, seconds: number, seed: number): Promise<Measured | Impossible>
+  run(parameters: CellParameters, seconds: number, seed: number, calibration?: string): Promise<Measured | Impossible>
 }
 
 /** Where the workloads are. */

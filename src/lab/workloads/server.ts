@@ -17,47 +17,24 @@
 //   profile      true: how long locks are held and waited for is measured; that costs two looks at the clock for each
 //   host         "threads", the default, or "inline": all CPUs on one event loop, which is for tests
 import { availableParallelism } from 'node:os'
-import { type LoadOptions, type LoadWorkload, loadPlan } from '../../device/load/options.ts'
+import type { LoadOptions } from '../../device/load/options.ts'
 import { readLoad, tellLoad } from '../../device/load/reading.ts'
-import { loadRegions } from '../../device/load/region.ts'
-import { batchesOf } from '../../kernel/batch.ts'
 import { type BootOptions, boot, type Cpu, type Machine, total } from '../../kernel.ts'
 import { type Readable, takeCounts } from '../../metrics/take.ts'
-import { DISCIPLINES, type Discipline } from '../../net/discipline.ts'
-import { dispatchPlan, LAYERS, parseDispatch } from '../../net/policy.ts'
-import type { HostConfig } from '../../stack.ts'
-import type { CellParameters } from '../experiment.ts'
 import { Settling, warmUpOf } from '../settle.ts'
 import type { Impossible, Measured, Workload } from '../workload.ts'
 import { httpMachine } from './http-machine.ts'
-import httpProgram, { answerBytes, REQUEST } from './http-program.ts'
+import httpProgram from './http-program.ts'
 import { measured, progress, type Reading } from './server-figures.ts'
-import program, { Port, SERVICES, ServerCounters } from './server-program.ts'
+import program, { SERVICES, ServerCounters } from './server-program.ts'
+import { offering, type Setup, serverMemory, setUp } from './server-setup.ts'
 
-const SERVER = '10.0.0.1'
 /** How much more there is to optimize of Node's http than of the stack alone. */
 const HTTP_WARM_UP = 2.5
 /** What the closed loop is measured for, of the measuring time, where a share of its rate is wanted. */
 const SATURATION_TIME = 0.5
-/** IPIs are published by so many at most: the machine's own limit. */
-const IPI_BATCH = 16
-/** As many turns as the machine has of itself. */
-const USUAL = -1
 /** Opening 16384 connections takes one CPU about two seconds. */
 const READY_SECONDS = 30
-const MEMORY_BYTES = 256 * 1024 * 1024
-/** Of an established connection: its record, its timers, and the packets that its window lets wait. */
-const CONNECTION_BYTES = 32 * 1024
-
-interface Setup {
-  readonly load: LoadOptions
-  readonly config: HostConfig
-  readonly host: 'threads' | 'inline'
-  readonly machine: Pick<BootOptions, 'batches' | 'spinTurns' | 'profileLocks'>
-  /** Of the closed loop's rate; 0: `load` says what is offered. */
-  readonly share: number
-  readonly isHttp: boolean
-}
 
 /** A machine that serves. `done` rejects when one of its CPUs threw. */
 interface Served extends Pick<Machine, 'done' | 'stop'> {
@@ -101,8 +78,7 @@ async function serve(setup: Setup, seed: number): Promise<Served> {
     cpus: load.cpus.length,
     seed,
     data: config,
-    memoryBytes: MEMORY_BYTES + load.connections * CONNECTION_BYTES,
-    regions: loadRegions(load),
+    ...serverMemory(load),
   }
   const services = isHttp ? 1 : SERVICES
   if (isHttp && host === 'threads') return { ...httpMachine(options, config), services }
@@ -113,14 +89,19 @@ async function serve(setup: Setup, seed: number): Promise<Served> {
   return { machine, done: machine.done, stop: () => machine.stop(), services }
 }
 
-async function measure(served: Served, setup: Setup, seconds: number): Promise<Measured | Impossible> {
+/** The services are open, the load is told to run, and its connections are open. */
+export async function begin(served: Pick<Served, 'machine' | 'done' | 'services'>, load: LoadOptions): Promise<void> {
   const { memory } = served.machine
-  const { load } = setup
   await until(served, 'its services are not open', () => {
     return total(memory, ServerCounters, 'listening') === load.cpus.length * served.services
   })
   tellLoad(memory, load, 'run')
   await until(served, 'its connections are not open', () => readLoad(memory, load).ready)
+}
+
+async function measure(served: Served, setup: Setup, seconds: number): Promise<Measured | Impossible> {
+  const { load } = setup
+  await begin(served, load)
   const warmUp = await warmedUp(served, setup, seconds)
   const before = read(served, load)
   await pause(served, seconds)
@@ -162,7 +143,7 @@ function read({ machine }: Served, load: LoadOptions): Reading {
 }
 
 /** Looks again and again until it holds. A machine that fails ends it. */
-async function until(served: Served, fault: string, holds: () => boolean): Promise<void> {
+async function until(served: Pick<Served, 'done'>, fault: string, holds: () => boolean): Promise<void> {
   const end = performance.now() + READY_SECONDS * 1000
   while (!holds()) {
     if (performance.now() > end) throw new Error(`after ${READY_SECONDS} s ${fault}`)
@@ -170,86 +151,6 @@ async function until(served: Served, fault: string, holds: () => boolean): Promi
   }
 }
 
-async function pause({ done }: Served, seconds: number): Promise<void> {
+export async function pause({ done }: Pick<Served, 'done'>, seconds: number): Promise<void> {
   await Promise.race([done, new Promise((resolve) => setTimeout(resolve, seconds * 1000))])
-}
-
-/** @throws RangeError for parameters that cannot be, KernelError for a load that cannot be */
-async function setUp(parameters: CellParameters): Promise<Setup> {
-  const { cpus, discipline, groups = 0, load: workload, connections, bytes = 64 } = parameters
-  const { offered = 0, share = 0, wrong = 0, batch = 0, spin = USUAL, profile = false, host = 'threads' } = parameters
-  const { dispatch = 'direct', layers = 0 } = parameters
-  const numbers = { cpus, connections, bytes, offered, share, wrong, groups, batch, spin, layers }
-  for (const [name, value] of Object.entries(numbers)) {
-    if (typeof value !== 'number') throw new RangeError(`${name} is ${value}: give a number`)
-  }
-  if (!(DISCIPLINES as readonly unknown[]).includes(discipline)) {
-    throw new RangeError(`discipline is ${discipline}: give one of ${DISCIPLINES.join(', ')}`)
-  }
-  if (!(Number.isInteger(layers) && Number(layers) >= 0 && Number(layers) <= LAYERS.length)) {
-    throw new RangeError(`layers is ${layers}: give a whole number from 0 to ${LAYERS.length}`)
-  }
-  const queues = {
-    // Behind a layer a protocol is deferred, and "direct" is what is not said.
-    dispatch: dispatch === 'direct' ? {} : parseDispatch(String(dispatch)),
-    layers: LAYERS.slice(0, Number(layers)),
-  }
-  dispatchPlan(queues)
-  if (typeof profile !== 'boolean') throw new RangeError(`profile is ${profile}: give true or false`)
-  if (Number(share) < 0 || (share !== 0 && offered !== 0)) {
-    throw new RangeError(`share is ${share} and offered ${offered}: give one of them, above 0`)
-  }
-  // The machine says what is wrong with the rest.
-  const limit = { device: Number(batch), port: Number(batch), ipi: Math.min(Number(batch), IPI_BATCH) }
-  if (batch !== 0) batchesOf(limit)
-  if (host !== 'threads' && host !== 'inline') throw new RangeError(`host is ${host}: give "threads" or "inline"`)
-  const all = Array.from({ length: Number(cpus) }, (_, cpu) => cpu)
-  const isHttp = workload === 'http'
-  const load: LoadOptions = {
-    name: 'load0',
-    cpus: all,
-    workload: isHttp ? 'exchange' : (workload as LoadWorkload),
-    connections: Number(connections),
-    server: SERVER,
-    port: isHttp ? Port.http : workload === 'bulk-in' ? Port.sink : workload === 'bulk-out' ? Port.source : Port.echo,
-    ...(isHttp ? { question: REQUEST, answerBytes: await answerBytes() } : { bytes: Number(bytes) }),
-    wrong: Number(wrong),
-    ...(offered === 0 ? {} : { offered: Number(offered) / all.length }),
-    begins: false,
-  }
-  // The device says what is wrong with these.
-  loadPlan(load)
-  return {
-    load,
-    host,
-    share: Number(share),
-    isHttp,
-    config: { ...hostOf(load, discipline as Discipline, Number(groups)), ...queues },
-    machine: {
-      ...(batch === 0 ? {} : { batches: limit }),
-      ...(spin === USUAL ? {} : { spinTurns: Number(spin) }),
-      profileLocks: profile,
-    },
-  }
-}
-
-/** The same, with an open loop of so many questions a second. */
-function offering(setup: Setup, offered: number): Setup {
-  const load = { ...setup.load, offered: offered / setup.load.cpus.length }
-  const [description, ...others] = setup.config.interfaces
-  const interfaces = [{ ...description!, device: { kind: 'load' as const, ...load } }, ...others]
-  return { ...setup, load, config: { ...setup.config, interfaces } }
-}
-
-function hostOf(load: LoadOptions, discipline: Discipline, groups: number): HostConfig {
-  const { name, cpus } = load
-  return {
-    name: 'server',
-    index: 0,
-    cpus,
-    interfaces: [{ name, device: { kind: 'load', ...load }, addresses: [`${SERVER}/24`] }],
-    routes: [{ prefix: '0.0.0.0/0', interface: name }],
-    discipline,
-    ...(groups === 0 ? {} : { groups }),
-  }
 }
