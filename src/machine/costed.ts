@@ -12,15 +12,15 @@
 //   - A CPU that waits for a lock serves no IPIs meanwhile, and a `tryEnter` that would have failed waits instead.
 //   - Cache lines are those of locks and of what is counted; what else moves between caches is free.
 import { assert } from '../base/assert.ts'
-import type { Clock } from '../base/clock.ts'
 import { Random, systemSeed } from '../base/random.ts'
 import type { Address } from '../base/struct.ts'
-import { counterPlaces, K, openSets } from '../kernel/counters.ts'
+import { K } from '../kernel/counters.ts'
 import { Cpu, type LockTimes } from '../kernel/cpu.ts'
 import { MachineStopping } from '../kernel/ipi.ts'
 import { MachineHeader } from '../kernel/layout.ts'
 import { lockClassName, lockSiteName } from '../kernel/lock.ts'
 import { Memory } from '../kernel/memory.ts'
+import { Account, CpuTime } from './account.ts'
 import type { CostTable } from './cost.ts'
 import { Ending } from './ending.ts'
 import { CpuFailure } from './failure.ts'
@@ -40,75 +40,6 @@ const RELAX_MAX = 1_000_000
 /** Turns after which the locks forget what is over. */
 const FORGET_TURNS = 256
 const US = 1e-3
-
-/** The time of one CPU, µs. Who asks for it gets one in which all is paid that was done so far. */
-class CpuTime implements Clock {
-  us = 0
-  pay: () => number = () => 0
-
-  now(): number {
-    this.us += this.pay()
-    return this.us
-  }
-}
-
-/** What is counted on one CPU, and what that has cost it. */
-class Account {
-  readonly #memory: Memory
-  readonly #cpu: number
-  readonly #costs: CostTable
-  #sets = 0
-  /** Places of the counters, what they cost in µs, and what they were when they were paid last. */
-  #places: number[] = []
-  #us: number[] = []
-  readonly #paid = new Map<number, number>()
-
-  constructor(memory: Memory, cpu: number, costs: CostTable) {
-    this.#memory = memory
-    this.#cpu = cpu
-    this.#costs = costs
-  }
-
-  /** What has been counted since the last call, in µs. */
-  due(): number {
-    let us = 0
-    for (let i = 0; i < this.#places.length; i++) {
-      const place = this.#places[i]!
-      const count = this.#memory.f64[place]!
-      const paid = this.#paid.get(place)!
-      if (count === paid) continue
-      us += (count - paid) * this.#us[i]!
-      this.#paid.set(place, count)
-    }
-    return us
-  }
-
-  /** Sets of counters may have come. */
-  look(): void {
-    const sets = openSets(this.#memory, this.#cpu, this.#sets)
-    if (sets === this.#sets) return
-    this.#sets = sets
-    this.#places = []
-    this.#us = []
-    for (const { set, counter, ns } of this.#all()) {
-      for (const place of counterPlaces(this.#memory, this.#cpu, set, counter)) {
-        this.#places.push(place)
-        this.#us.push(ns * US)
-        if (!this.#paid.has(place)) this.#paid.set(place, 0)
-      }
-    }
-  }
-
-  #all(): CostTable['counted'] {
-    const { counted, entrySent, entryReceived, doorbell } = this.#costs
-    return [
-      ...counted,
-      { set: 'cpu', counter: 'ipisSent', ns: entrySent },
-      { set: 'cpu', counter: 'ipisReceived', ns: entryReceived },
-      { set: 'cpu', counter: 'doorbellsRung', ns: doorbell },
-    ]
-  }
-}
 
 /** A CPU with what the model knows of it. */
 interface Seat {

@@ -19,6 +19,8 @@ import { measured, type Reading } from './server-figures.ts'
 import program, { SERVICES, ServerCounters } from './server-program.ts'
 import { type Setup, serverMemory, setUp } from './server-setup.ts'
 
+/** Of each CPU's own: its rings and counts with all others, and zones of each size. Pages are committed when they are touched. */
+const CPU_BYTES = 8 * 1024 * 1024
 /** Until services and connections are there. */
 const READY_US = 30e6
 
@@ -51,12 +53,14 @@ export async function simulateServer(
   const setup = await setUp(cell)
   const { load, config } = setup
   const costs = costTable(calibration, String(cell.load), cell.discipline as Discipline, load.cpus.length)
+  const { memoryBytes, regions } = serverMemory(load)
   const machine = simulateCosts({
     cpus: load.cpus.length,
     seed,
     program: (cpu: Cpu) => program(cpu, config),
     costs,
-    ...serverMemory(load),
+    regions,
+    memoryBytes: memoryBytes + load.cpus.length * CPU_BYTES,
   })
   begin(machine, setup)
   // Where many CPUs wait for one lock it takes long until each connection has its answer.
