@@ -54,7 +54,7 @@ export async function lab(
   laboratory: Laboratory = { experiments: EXPERIMENTS },
 ): Promise<void> {
   const options = parse(args)
-  const chosen = choose(options.names, laboratory.experiments)
+  const chosen = choose(options, laboratory.experiments)
   if (options.list) return list(chosen)
   const saved = options.planPath === undefined ? undefined : await readPlan(options.planPath)
   if (saved !== undefined) checkPlan(saved, laboratory)
@@ -238,12 +238,13 @@ function list(experiments: readonly Experiment[]): void {
   )
 }
 
-function choose(names: readonly string[], experiments: readonly Experiment[]): Experiment[] {
+function choose({ names, full, list }: Options, experiments: readonly Experiment[]): Experiment[] {
   const known = experiments.map(({ name }) => name)
   for (const name of names) {
     if (!known.includes(name)) throw new UsageError(`there is no experiment "${name}": there are ${known.join(', ')}`)
   }
-  return experiments.filter(({ name }) => names.length === 0 || names.includes(name))
+  if (names.length > 0) return experiments.filter(({ name }) => names.includes(name))
+  return experiments.filter(({ isLong = false }) => full || list || !isLong)
 }
 
 /** Whether all of it is known here, before the first cell runs. */

@@ -69,7 +69,8 @@ discipline: all hosts of the instance, with all their connections; nothing is lo
   --groups N                      with connp-l: connection groups, 1 to 4096 (default 128)
   --pid N                         which instance (default: the only one that runs)
 
-lab: all experiments, or those that are named; in less than a minute, or with --full as long as it takes
+lab: all experiments, or those that are named; in less than a minute, or with --full as long as it takes;
+"scaling" has to be named, or --full given
   --list                          the experiments
   --full                          the full sweeps; after an interruption the same command goes on
   --out DIR                       where results, plan, plots (SVG) and report go; a measurement that is there goes on
@@ -82,7 +83,7 @@ lab: all experiments, or those that are named; in less than a minute, or with --
   --seconds N                     measuring time of each run, 0.01 to 3600 (default: what fits; with --full 3)
                                   With --repeat or --seconds all runs are made, however long that takes
   --calibration FILE              what the experiment "scaling" takes its costs from (default: with --full, and where it is the only
-                                  experiment, calibration.json in the folder, measured first; else what came with this version)
+                                  experiment: calibration.json in the folder, measured first; else what came with this version)
 
 calibrate: on two processors, with nothing else at work
   --out FILE                      where the costs go (default: damselfly-lab/calibration.json); an earlier calibration is replaced

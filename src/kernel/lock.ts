@@ -113,8 +113,9 @@ export class LockProfile {
   }
 
   /** Acquired, after it was found held at `began`. */
-  waited(cpu: Cpu, site: number, began: number): void {
+  waited(cpu: Cpu, site: number, began: number, shared = false): void {
     const f64 = this.#f64At(cpu, site)
+    if (cpu.profileLocks) cpu.host.locks?.entered(cpu, this.#lock, this.#class, site, shared)
     const now = cpu.profileLocks ? cpu.clock.now() : 0
     f64[this.#at + COUNT]!++
     this.#countWait(now - began)

@@ -38,7 +38,7 @@ export class Rwlock {
       spin(cpu)
     }
     if (began < 0) this.#profile.taken(cpu, site, true)
-    else this.#profile.waited(cpu, site, began)
+    else this.#profile.waited(cpu, site, began, true)
   }
 
   leaveRead(cpu: Cpu): void {

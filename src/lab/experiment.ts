@@ -41,6 +41,8 @@ export interface Metric {
 export interface Experiment {
   /** What the command line calls it: lower case, digits and hyphens. */
   readonly name: string
+  /** There is no time for it in the quick form of all experiments: it must be named. Default false. */
+  readonly isLong?: boolean
   readonly title: string
   readonly question: string
   /** How it is measured, and what the figures do not say. Blank lines part paragraphs. */

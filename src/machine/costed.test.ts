@@ -7,6 +7,7 @@ import { Plain } from '../kernel/message.ts'
 import { Mutex } from '../kernel/mutex.ts'
 import { NULL_PORT } from '../kernel/port.ts'
 import { Rwlock } from '../kernel/rwlock.ts'
+import { Token } from '../kernel/token.ts'
 import { type CostTable, FREE } from './cost.ts'
 import { CostedMachine, simulateCosts } from './costed.ts'
 import { CpuFailure } from './failure.ts'
@@ -90,6 +91,45 @@ describe('a machine that is simulated with costs', () => {
     // Each hold is of two µs then.
     assert.ok(two.done < 1100, `${two.done}`)
     assert.ok(two.machine.lockTimes.movedUs > 900)
+  })
+
+  test('knows locks that threads hold while they wait, and tokens that they give up for that', () => {
+    const machine = simulateCosts({
+      cpus: 3,
+      seed: 1,
+      memoryBytes: MEMORY * 2,
+      regions: { words: 128 },
+      costs: WORK,
+      program: (cpu: Cpu) => {
+        const count = cpu.counterPage.open(TestCounters)
+        const word = cpu.memory.layout.region('words').address
+        const mutex = new Mutex(word, LOCK)
+        const token = new Token(word + OUTER, LOCK)
+        cpu.threads.start('holder', function* (thread) {
+          for (;;) {
+            yield* mutex.lock(thread)
+            count[0]!++
+            yield* thread.pause()
+            count[0]!++
+            mutex.leave(cpu)
+            yield* token.acquire(thread)
+            count[0]!++
+            yield* thread.pause()
+            token.release(thread)
+            // It is not a queue: others need a moment to come.
+            count[0]!++
+            yield* thread.pause()
+            yield* thread.pause()
+          }
+        })
+      },
+    })
+    machine.run({ untilUs: 1000 })
+    const done = machine.cpus.map((cpu) => cpu.counterPage.open(TestCounters)[0]!)
+    assert.ok(Math.min(...done) > 0, `${done}`)
+    // Half of the pieces are done under the mutex.
+    const all = done.reduce((sum, each) => sum + each, 0)
+    assert.ok(all > 1100 && all <= 2 * 1000 + 9, `${done}`)
   })
 
   test('pays for a hold by its class and site', () => {

@@ -14,11 +14,12 @@ const BOUND = 0.25
 /** A discipline scales no more from the fewest CPUs on that do this share of the most that it ever does. */
 const NEARLY = 0.9
 const CPUS = [1, 2, 4, 8, 16, 32, 64, 128]
-const QUICK_CPUS = [2, 16]
+const QUICK_CPUS = [1, 2, 8, 32]
 const LOADS: { readonly [load: string]: string } = { exchange: 'exchanges', short: 'short connections' }
 
 export const scaling: Experiment = {
   name: 'scaling',
+  isLong: true,
   title: 'Beyond this machine: up to 128 CPUs',
   question:
     'Two processors can show what a lock and a message cost, and not where a design ends. With the costs of this machine, how far does each discipline go?',
