@@ -123,7 +123,7 @@ function ending(mine: readonly MeasuredCell[], name: string): string {
   if (cpus(enough) === cpus(last)) {
     return `${name} still gains at ${cpus(last)} CPUs: ${figure(rate(last))} thousand a second, ${of}${reason(last)}.`
   }
-  const stops = `${name} gains nothing more from ${cpus(enough)} CPUs on`
+  const stops = `${name} gains nothing more from ${cpus(enough)} CPU${cpus(enough) === 1 ? '' : 's'} on`
   return `${stops}, with at most ${figure(rate(most))} thousand a second; at ${cpus(last)} it is ${of}${reason(last)}.`
 }
 
