@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Cpu } from '../kernel/cpu.ts'
+import { MachineHeader } from '../kernel/layout.ts'
 import { EventLoopDriver } from './eventloop.ts'
 import { InlineMachine } from './inline.ts'
 
@@ -135,4 +136,28 @@ test('watches are referenced as their machine is', () =>
     driver.unref()
     driver.addWatch(watch as never)
     assert.deepEqual(log, ['unref', 'ref', 'unref', 'unref'])
+  }))
+
+test('a CPU that is held is not waited for when the machine has stopped elsewhere', () =>
+  withMachine((machine, driver) => {
+    const { memory, cpu } = machine
+    cpu.threads.start('holds for ever', (thread) => cpu.cpusync.hold(thread))
+    let turnsAfter = 0
+    cpu.addPollable({
+      poll: () => {
+        if (!machine.cpus[1]!.cpusync.held) return 1
+        // As a worker does that has failed: whoever would tell the event loop of it is not heard now.
+        Atomics.store(memory.i32, (memory.layout.header + MachineHeader.offset.stop) >> 2, 1)
+        assert(++turnsAfter < 100, 'the turns come to an end')
+        return 1
+      },
+      flush: () => {},
+      pending: () => false,
+      close: () => {},
+    })
+    assert.equal(
+      driver.wait(() => false, 1000),
+      false,
+    )
+    assert(turnsAfter > 0 && turnsAfter < 100)
   }))

@@ -183,6 +183,11 @@ export class EventLoopDriver {
   #turns(): number {
     let work = this.#round()
     while (!this.#ended && this.#isHeld()) {
+      // Who tells this event loop that another thread has stopped the machine is heard only when it is free.
+      if (this.#cpus[0]!.stopping()) {
+        this.#ended = true
+        break
+      }
       for (const cpu of this.#cpus) cpu.host.relax(cpu)
       work += this.#round()
     }
