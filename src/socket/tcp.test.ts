@@ -676,6 +676,25 @@ describe('an end', () => {
     host.take()
   })
 
+  test('while data is on its way to the program is counted once', () => {
+    let dropped = 0
+    for (let seed = 1; seed <= 40; seed++) {
+      // That everything adds up is looked at when the host ends.
+      withHost({ cpus: 1, programs: 1, seed }, (host) => {
+        const server = host.listen({ port: 7 }, host.programCpu)
+        const peer = Peer.connect(host)
+        const program = server.accept()
+        peer.post('PA', { data: text('too late?') })
+        program.close()
+        host.run()
+        host.take()
+        peer.send('R')
+        dropped += host.count(TcpSocketCounters, 'receiveDropped')
+      })
+    }
+    assert(dropped > 0, 'a close has met data')
+  })
+
   test('at any moment leaves nothing: 400 connections, each ended when it happens to be', () => {
     for (const options of [{ cpus: 1 }, { cpus: 2 }, { cpus: 4 }, ...REMOTE]) {
       withHost({ ...options, seed: 77 }, (host) => {

@@ -402,10 +402,7 @@ export class TcpSockets {
       if (socket === undefined) {
         this.count[C.receiveDropped]!++
         this.mbufs.free(message)
-      } else {
-        this.count[C.received]!++
-        socket.deliver(message)
-      }
+      } else socket.deliver(message)
       return EASYNC
     }
     const n = this.#notice

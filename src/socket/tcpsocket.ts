@@ -320,6 +320,7 @@ export class TcpSocket {
       this.#mbufs.free(packet)
       return
     }
+    this.#sockets.count[C.received]!++
     this.#readable += bytes
     const last = this.#last
     if (
