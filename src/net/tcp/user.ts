@@ -233,8 +233,9 @@ export class TcpUser {
         }
         break
       case TcpOp.tell:
+        // At once: in the list of a group that many CPUs share, another one would find it first, and call again.
         p.events &= ~TcpEvent.CALLED
-        t.tell(p, 0)
+        this.#tellOne(p, p.at)
         break
       case TcpOp.ttl:
         // @rfc 9293 MUST-49

@@ -109,6 +109,8 @@ export class TestHost {
   readonly #inbox: Sent[] = []
   readonly #jobs: (() => void)[][]
   readonly #changer = new DisciplineChanger()
+  /** All of its CPUs have started. */
+  #isUp = false
   #finished = false
 
   constructor(options: TestHostOptions = {}) {
@@ -155,6 +157,7 @@ export class TestHost {
     }
     this.run()
     assert.equal(this.stacks.length, this.#tester)
+    this.#isUp = true
   }
 
   /** The last CPU that has programs. */
@@ -228,7 +231,7 @@ export class TestHost {
   /** Lets time pass, after all that was posted has left. */
   run(us = 1000): void {
     const end = this.nowUs + us
-    if (this.#changer.isActive && this.stacks.length > 0) {
+    if (this.#changer.isActive && this.#isUp) {
       this.#changer.begin(this.stacks, (cpu, change) => this.#jobs[cpu]!.push(() => change(this.stacks[cpu]!)))
     }
     for (const cpu of this.machine.cpus) nudge(this.machine, cpu.index)
