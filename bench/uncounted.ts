@@ -28,8 +28,8 @@ export const STATE: readonly string[] = [
 const READERS = new Set(['kernel/counters.js', 'kernel/hardclock.js', 'kernel/lock.js', 'kernel/slab.js'])
 /** A TUN queue tries out by its counts which way of steering moves more. */
 const STEERED = 'device/tun.js'
-/** What measures the stack is not the stack; nor is what a load counts of itself (LOAD), by which it is measured. */
-const NOT_THE_STACK = /^(lab|cli|metrics|node)\/|(^|\/)testing\//
+/** What measures the stack is not the stack, and the model of what it costs goes by its counts; nor is what a load counts of itself (LOAD), by which it is measured. */
+const NOT_THE_STACK = /^(lab|cli|metrics|node)\/|^machine\/costed\.js$|(^|\/)testing\//
 const LOAD = 'LoadQueueCounters.'
 const TOLD_TO_HANDOFF = new Set(['enqueued', 'depth', 'waited', 'served', 'dropped', 'doorbell'])
 const TOLD_TO_PROFILE = new Set(['taken', 'waited', 'released', 'resumed'])
