@@ -133,8 +133,8 @@ export class Talk {
         send(socket, this.#rounds)
       })
     })
-    cpu.timers.after(CLOSE_US, () => {
-      socket.close()
+    cpu.timers.after(CLOSE_US, () => socket.close())
+    cpu.onStop(() => {
       for (const each of [own, group, server]) each.free()
     })
   }
