@@ -44,6 +44,8 @@ const DATA = lockSite('tcp data of a program')
 const REQUEST = lockSite('tcp request')
 const TELL = lockSite('tcp tell')
 const OUTPUT = lockSite('tcp output')
+/** Batches that are served where more than one waits. */
+const CATCH_UP = 8
 /** Flags of the PCB that the program may set. */
 const OF_PROGRAM = PcbFlag.NODELAY | PcbFlag.CORK
 
@@ -67,6 +69,8 @@ export class TcpUser {
     this.port = cpu.ports.create({
       name: context.portName('tcp', cpu.index),
       point: 'snd',
+      // Of what programs ask on this CPU nothing is a call any more once something waits: so more is done in a turn than can come in one.
+      batch: CATCH_UP * cpu.batches.port,
       handler: (message) => this.#handle(message),
     })
     const { groups } = t
