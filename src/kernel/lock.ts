@@ -124,6 +124,7 @@ export class LockProfile {
 
   /** Released; `wanted` says that somebody waited for it meanwhile. */
   released(cpu: Cpu, wanted: boolean, shared = false): void {
+    if (!wanted && !cpu.profileLocks) return
     // One that others took since by the same handle (readers, in tests) is counted where it belongs all the same.
     const f64 = cpu === this.#cpu ? this.#f64 : this.#f64At(cpu, this.#site)
     const at = this.#at

@@ -45,7 +45,8 @@ function shares(mine: Measurements): Table {
     note: `Published: ${WILLMANN}, measured in FreeBSD 7 on four cores that moved data in bulk. Here: two CPUs, questions and answers of 64
 bytes, and half of the connections with packets to another CPU than the one that they are at home on. Global locks are those through
 which a connection is found: of msgp the lock of the table, of connp-l those of its groups, giant the only one. connp-t has none,
-here as there. The published figures are of another machine, twice as many CPUs and other work: the form is the same, the figures need not be.`,
+here as there. The published table was behind a lock for one at a time; msgp's is behind one that readers share, as FreeBSD's came to be later, and
+whoever only looks a connection up waits for nobody. The published figures are of another machine, twice as many CPUs and other work: the form is the same, the figures need not be.`,
     columns: [
       { title: 'discipline' },
       ...columns.flatMap((connections) => [named(connections, 'here'), named(connections, 'published')]),
