@@ -119,27 +119,29 @@ function moveConnections(t: Tcp, to: GroupSet, all: Holdings, timers: TimersOf):
     if (!to.isLocked) p.teller = home
     for (const timer of [SND, ACK, SLOW]) moveTimer(t, timers, home, pcb + timer)
   }
-  // Each to the front of its group's list: the last first.
-  for (const pcb of all.output.reverse()) {
-    stand(t, to, pcb)
-    t.words[(pcb >> 2) + OUTPUT_NEXT] = t.outputFirst
-    t.outputFirst = pcb
-  }
-  for (const pcb of all.events.reverse()) {
-    stand(t, to, pcb)
-    t.words[(pcb >> 2) + EVENT_NEXT] = t.eventFirst
-    t.eventFirst = pcb
-  }
-  for (const pcb of all.dead.reverse()) {
-    stand(t, to, pcb)
-    t.words[(pcb >> 2) + EVENT_NEXT] = t.deadFirst
-    t.deadFirst = pcb
-  }
+  relink(t, to, all.output, OUTPUT_NEXT, 'outputFirst')
+  relink(t, to, all.events, EVENT_NEXT, 'eventFirst')
+  relink(t, to, all.dead, EVENT_NEXT, 'deadFirst')
   for (const pcb of all.shells.reverse()) {
     stand(t, to, pcb)
     p.at = pcb
     p.flags &= ~PcbFlag.SHELL
     addShell(t, p)
+  }
+}
+
+/** Puts each to the front of its group's list: the last first. */
+function relink(
+  t: Tcp,
+  to: GroupSet,
+  pcbs: readonly Address[],
+  next: number,
+  head: 'outputFirst' | 'eventFirst' | 'deadFirst',
+): void {
+  for (const pcb of pcbs.toReversed()) {
+    stand(t, to, pcb)
+    t.words[(pcb >> 2) + next] = t[head]
+    t[head] = pcb
   }
 }
 
