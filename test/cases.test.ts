@@ -1,5 +1,5 @@
 // One table of cases of TCP and UDP sockets (test/cases), under all disciplines, in the simulator and on both real hosts. Whoever runs all tests runs
-// each case somewhere; `npm run test:disciplines` runs all of them everywhere.
+// each case somewhere; `npm run test:hosts` runs all of them everywhere.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Discipline } from '../src/net/discipline.ts'
