@@ -30,7 +30,8 @@ function pictureOf(plot: Plot, results: Results): string | undefined {
   const legend = placedLegend(plot, drawn.width)
   const top = TITLE + legend.height + GAP
   const height = top + drawn.height + FOOTER
-  const picture = html`<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">
+  const picture = html`<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img">
+<title>${plot.title}</title>
 <style>${new Markup(STYLE)}</style>
 <rect class="ground" width="${width}" height="${height}" rx="8"/>
 <text class="title" x="${MARGIN}" y="${TITLE - 14}">${plot.title}</text>
