@@ -110,6 +110,7 @@ export class Cpu {
   readonly #turnsWord: number
   #turnBegan = 0
   #wasBusy = false
+  #drained = 0
   #inTurn = false
 
   constructor(index: number, memory: Memory, host: Host, clock: Clock, random: Random, options: CpuOptions = {}) {
@@ -162,15 +163,11 @@ export class Cpu {
    */
   *turnInParts(): Generator<void, number, void> {
     this.#inTurn = true
-    this.#beginTurn()
-    let work = this.ipi.drain()
-    this.cpusync.atTop()
-    if (this.cpusync.held) {
-      this.ipi.flush()
-      this.#wasBusy = true
+    if (this.#standsStill()) {
       this.#inTurn = false
-      return work + 1
+      return this.#drained + 1
     }
+    let work = this.#drained
     for (const pollable of this.#pollables) work += pollable.poll()
     yield
     work += this.ports.serve()
@@ -189,16 +186,8 @@ export class Cpu {
   }
 
   #turn(): number {
-    this.#beginTurn()
-    const wasHeld = this.cpusync.held
-    let work = this.ipi.drain()
-    this.cpusync.atTop()
-    // One that was just let go begins anew: others may have come further than the time at which this turn has begun.
-    if (this.cpusync.held || wasHeld) {
-      this.ipi.flush()
-      this.#wasBusy = true
-      return work + 1
-    }
+    if (this.#standsStill()) return this.#drained + 1
+    let work = this.#drained
     for (let i = 0; i < this.#pollables.length; i++) work += this.#pollables[i]!.poll()
     work += this.ports.serve()
     work += this.threads.run()
@@ -340,6 +329,19 @@ export class Cpu {
     this.#turnBegan = now
     this.now = now
     this.memory.f64[this.#turnsWord] = ++this.count[K.turns]!
+  }
+
+  /** The beginning of a turn: what IPIs have brought (`#drained`). True: the CPU is held, and does nothing else. */
+  #standsStill(): boolean {
+    this.#beginTurn()
+    const wasHeld = this.cpusync.held
+    this.#drained = this.ipi.drain()
+    this.cpusync.atTop()
+    // One that was just let go begins anew: others may have come further than the time at which this turn has begun.
+    if (!this.cpusync.held && !wasHeld) return false
+    this.ipi.flush()
+    this.#wasBusy = true
+    return true
   }
 
   #endTurn(work: number): void {
