@@ -3,12 +3,9 @@ import { parseArgs } from 'node:util'
 import { KernelError } from '../base/errno.ts'
 import { disciplineOptions } from '../node/options.ts'
 import type { DisciplineOrder } from '../service/operator.ts'
-import { wholeNumber } from './argument.ts'
 import { askInstance, orderInstance } from './control.ts'
-import { onlyInstance } from './instance.ts'
+import { onlyInstance, processOf } from './instance.ts'
 import { UsageError } from './usage.ts'
-
-const PID_MAX = 4_194_304
 
 export async function discipline(args: readonly string[]): Promise<void> {
   const text = { type: 'string' } as const
@@ -21,7 +18,7 @@ export async function discipline(args: readonly string[]): Promise<void> {
   if (others.length > 0) throw new UsageError(`"${others[0]}" is one discipline too many: give one`)
   if (name === undefined && values.groups !== undefined) throw new UsageError('--groups goes with connp-l: name it')
   const order = name === undefined ? undefined : parse(name, values.groups)
-  const given = wholeNumber('pid', values.pid, 1, PID_MAX, 0)
+  const given = processOf(values.pid)
   const pid = given || (await onlyInstance('discipline'))
   if (order !== undefined) await orderInstance(pid, order)
   const { title, discipline: now = 'connp-t', groups } = await askInstance(pid)

@@ -1,7 +1,16 @@
 // Which instance a command is about.
 import { Errno, KernelError } from '../base/errno.ts'
+import { wholeNumber } from './argument.ts'
 import { runningInstances } from './control.ts'
 import { UsageError } from './usage.ts'
+
+/** The most that a system gives (Linux: PID_MAX_LIMIT). */
+const PID_MAX = 4_194_304
+
+/** The value of `--pid`; 0: none was given. @throws UsageError */
+export function processOf(text: string | undefined): number {
+  return wholeNumber('pid', text, 1, PID_MAX, 0)
+}
 
 /** The only one that runs. @throws KernelError ENOENT; UsageError where several do */
 export async function onlyInstance(syscall: string): Promise<number> {

@@ -22,6 +22,12 @@ export class CpuFailure extends Error {
     }
   }
 
+  /** As `ofShutdown`, of all CPUs of a thread, one after the other: the first failure. */
+  static ofShutdowns(cpus: readonly Cpu[]): CpuFailure | undefined {
+    const failures = cpus.map((cpu) => CpuFailure.ofShutdown(cpu))
+    return failures.find((failure) => failure !== undefined)
+  }
+
   static of(cpu: Cpu, cause: unknown): CpuFailure {
     return new CpuFailure(cpu.index, cpu.running(), cause)
   }

@@ -105,10 +105,8 @@ export class InlineMachine extends MachineView implements Machine {
     Atomics.store(this.memory.i32, (this.layout.header + MachineHeader.offset.stop) >> 2, 1)
     this.#driver.end()
     this.#questions.close()
-    for (const cpu of this.cpus) {
-      const failure = CpuFailure.ofShutdown(cpu)
-      this.#failure ??= failure
-    }
+    const failure = CpuFailure.ofShutdowns(this.cpus)
+    this.#failure ??= failure
     if (this.#failure === undefined) this.#ending.well()
     else this.#ending.badly(this.#failure)
   }

@@ -129,11 +129,7 @@ export class SimMachine extends MachineView implements Machine {
     this.#stopped = true
     this.#questions.close()
     Atomics.store(this.memory.i32, (this.layout.header + MachineHeader.offset.stop) >> 2, 1)
-    let failure: CpuFailure | undefined
-    for (const cpu of this.cpus) {
-      const its = CpuFailure.ofShutdown(cpu)
-      failure ??= its
-    }
+    const failure = CpuFailure.ofShutdowns(this.cpus)
     if (failure === undefined) this.#ending.well()
     else this.#ending.badly(failure)
     return this.done

@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util'
 import { type ListenAddress, parseListen } from '../../metrics/listen.ts'
 import { decimalNumber, wholeNumber } from '../argument.ts'
+import { processOf } from '../instance.ts'
 import { UsageError } from '../usage.ts'
 import { type Order, SORT_COLUMNS } from './workstream.ts'
 
@@ -51,7 +52,7 @@ export function parse(args: readonly string[]): StatOptions {
   }
   const watch = decimalNumber('watch', values.watch, SECONDS.low, SECONDS.high, 1)
   return {
-    pid: wholeNumber('pid', values.pid, 1, 4194304, 0),
+    pid: processOf(values.pid),
     mode: values.prometheus ? 'prometheus' : live ? 'live' : 'once',
     seconds: decimalNumber('interval', values.interval, SECONDS.low, SECONDS.high, watch),
     count: wholeNumber('count', values.count, 1, 1_000_000_000, 0),
