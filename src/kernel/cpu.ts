@@ -22,6 +22,7 @@ import { Slab } from './slab.ts'
 import { SleepQueue } from './sleep.ts'
 import { Threads } from './thread.ts'
 import { Timers } from './timer.ts'
+import { Tracer } from './trace/tracer.ts'
 
 /** What a CPU needs of whoever runs it. */
 export interface Host {
@@ -84,6 +85,8 @@ export class Cpu {
   /** Counts of the kernel itself: `count[K.name]`. */
   readonly count: Float64Array
   readonly handoffs: Handoffs
+  /** Who sent this? (provenance) */
+  readonly tracer: Tracer
   readonly ipi: Ipi
   readonly slab: Slab
   readonly names: Names
@@ -124,6 +127,7 @@ export class Cpu {
     this.counterPage = new CounterPage(memory, index)
     this.count = this.counterPage.open(CpuCounters)
     this.handoffs = new Handoffs(memory, index)
+    this.tracer = new Tracer(this)
     this.order = options.checkOrder === true ? new OrderChecker(this) : undefined
     this.profileLocks = options.profileLocks ?? false
     this.batches = batchesOf(options.batches)
@@ -329,6 +333,7 @@ export class Cpu {
     this.#turnBegan = now
     this.now = now
     this.memory.f64[this.#turnsWord] = ++this.count[K.turns]!
+    this.tracer.look()
   }
 
   /** The beginning of a turn: what IPIs have brought (`#drained`). True: the CPU is held, and does nothing else. */
@@ -348,6 +353,7 @@ export class Cpu {
     for (let i = 0; i < this.#pollables.length; i++) this.#pollables[i]!.flush()
     this.slab.flush()
     this.ipi.flush()
+    this.tracer.current = 0
     this.#wasBusy = work > 0
     if (work > 0) this.count[K.busyTurns]!++
   }

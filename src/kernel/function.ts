@@ -11,6 +11,7 @@ export type RemoteFunction = (cpu: Cpu, a: number, b: number, c: number, source:
 export type FunctionId = number & { readonly functionId?: never }
 
 const table: (RemoteFunction | undefined)[] = new Array(65536).fill(undefined)
+const names = new Map<FunctionId, string>()
 
 /**
  * Registers `run` under `name`. Called at module level, once for each name.
@@ -20,7 +21,13 @@ export function define(name: string, run: RemoteFunction): FunctionId {
   const id = hashName(name) & 0xffff || 1
   assert(table[id] === undefined, 'two functions have the same number: rename the one that was added last')
   table[id] = run
+  names.set(id, name)
   return id
+}
+
+/** What a function was registered as, for whoever reads a trace; its number where this thread does not know it. */
+export function functionName(id: FunctionId): string {
+  return names.get(id) ?? `function ${id}`
 }
 
 /** @throws AssertionFailure where the CPU's thread has not loaded the module that defines it */

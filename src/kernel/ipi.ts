@@ -20,6 +20,7 @@ import { CpuState } from './cpustate.ts'
 import { type FunctionId, functionOf } from './function.ts'
 import { POINT } from './handoff.ts'
 import { CpuBlock, RING_ENTRY_BYTES, RingHeader } from './layout.ts'
+import { HOP, type Tracer } from './trace/tracer.ts'
 
 // Constants of this module, because the compiler folds those (see port.ts).
 const BATCH = Limits.ipiBatch
@@ -31,12 +32,14 @@ const RECEIVED = K.ipisReceived
 const PUBLISHES = K.ipiPublishes
 const SENT = K.ipisSent
 /**
- * An entry, in words: {function, a, b, c, time (a double), source's use, d}. A put of messages is function 0, and
+ * An entry, in words: {function, a, b, c, time (a double), trace, 0}. A put of messages is function 0, and
  * carries up to four of one port: {0, first, second, third, time, port, fourth}, 0 where there is none.
  */
 const TIME = 4 >> 1
 const PORT = 6
 const FOURTH = 7
+/** Of a function: the TraceId of its sending. */
+const TRACE = PORT
 /** The number of the one function that is called without the table: messages arrive. No defined function has it. */
 const PUT: FunctionId = 0
 const OVERFLOW_NUMBERS = 6
@@ -61,7 +64,7 @@ interface Out {
   openPort: number
   /** The word of that entry where the next message goes. */
   openWord: number
-  /** What IPI functions sent while the ring was full, six numbers each {id, a, b, c, active, port}, from `overflowRead` on. */
+  /** What IPI functions sent while the ring was full, six numbers each {id, a, b, c, active, port or trace}, from `overflowRead` on. */
   readonly overflow: number[]
   overflowRead: number
 }
@@ -81,6 +84,7 @@ interface In {
 
 export class Ipi {
   readonly #cpu: Cpu
+  readonly #tracer: Tracer
   readonly #i32: Int32Array
   readonly #f64: Float64Array
   readonly #mask: number
@@ -100,6 +104,7 @@ export class Ipi {
 
   constructor(cpu: Cpu) {
     this.#cpu = cpu
+    this.#tracer = cpu.tracer
     const { layout, i32, f64 } = cpu.memory
     this.#i32 = i32
     this.#f64 = f64
@@ -152,15 +157,23 @@ export class Ipi {
   /** Asks `target` to run a function. On the CPU itself it runs at once. */
   send(target: number, id: FunctionId, a = 0, b = 0, c = 0): void {
     if (target === this.#cpu.index) functionOf(id)(this.#cpu, a, b, c, target)
-    else this.#push(this.#out[target]!, id, a, b, c, true)
+    else {
+      const trace = this.#tracer.on ? this.#tracer.note(HOP.ipi, id, 0, this.send) : 0
+      this.#push(this.#out[target]!, id, a, b, c, true, trace)
+    }
   }
 
-  /** As `send`, but does not wake the target; a ring that is a quarter full becomes active all the same. */
+  /** As `send`, for the kernel's own functions that only carry on what a record says already: the answer of a call. */
+  sendUntraced(target: number, id: FunctionId, a: number): void {
+    this.#push(this.#out[target]!, id, a, 0, 0, true, 0)
+  }
+
+  /** As `send`, but does not wake the target, and leaves no trace: for housekeeping. A ring that is a quarter full becomes active all the same. */
   sendPassive(target: number, id: FunctionId, a = 0, b = 0, c = 0): void {
     if (target === this.#cpu.index) functionOf(id)(this.#cpu, a, b, c, target)
     else {
       this.#cpu.count[K.ipisPassive]!++
-      this.#push(this.#out[target]!, id, a, b, c, false)
+      this.#push(this.#out[target]!, id, a, b, c, false, 0)
     }
   }
 
@@ -299,12 +312,20 @@ export class Ipi {
         toPublish = 0
       }
       if (id === 0) cpu.ports.arrived(words[entry + PORT]!, a, b, c, words[entry + FOURTH]!)
+      else if (this.#tracer.on) this.#runTraced(id, a, b, c, ring.source, words[entry + TRACE]!)
       else functionOf(id)(cpu, a, b, c, ring.source)
     }
     Atomics.store(words, ring.rindex, ring.read)
     cpu.handoffs.served(ring.record, run, false)
     cpu.count[RECEIVED]! += run
     return run
+  }
+
+  #runTraced(id: FunctionId, a: number, b: number, c: number, source: number, trace: number): void {
+    const { current } = this.#tracer
+    this.#tracer.current = trace
+    functionOf(id)(this.#cpu, a, b, c, source)
+    this.#tracer.current = current
   }
 
   /**
@@ -329,7 +350,8 @@ export class Ipi {
     this.#closed = true
   }
 
-  #push(out: Out, id: FunctionId, a: number, b: number, c: number, active: boolean, port = 0): void {
+  /** `tag` is the port of a put, and the trace of a function. */
+  #push(out: Out, id: FunctionId, a: number, b: number, c: number, active: boolean, tag: number): void {
     if (this.#closed) return
     if (this.#draining === 0) {
       if (((out.staged - out.consumed) | 0) >= this.#high || out.overflow.length > 0) this.#waitForRoom(out)
@@ -340,11 +362,11 @@ export class Ipi {
       )
       // What is sent next must not slip in before it.
       out.openPort = 0
-      out.overflow.push(id, a, b, c, active ? 1 : 0, port)
+      out.overflow.push(id, a, b, c, active ? 1 : 0, tag)
       this.#list(out)
       return
     }
-    this.#write(out, id, a, b, c, active, port)
+    this.#write(out, id, a, b, c, active, tag)
   }
 
   /** Whether an IPI function may write to the ring now. */
@@ -387,7 +409,7 @@ export class Ipi {
     this.#staged[this.#stagedCount++] = out
   }
 
-  #write(out: Out, id: FunctionId, a: number, b: number, c: number, active: boolean, port: number): void {
+  #write(out: Out, id: FunctionId, a: number, b: number, c: number, active: boolean, tag: number): void {
     const words = this.#i32
     const entry = (out.entries + (out.staged & this.#mask) * ENTRY_BYTES) >> 2
     words[entry] = id
@@ -395,9 +417,9 @@ export class Ipi {
     words[entry + 2] = b
     words[entry + 3] = c
     this.#f64[(entry >> 1) + TIME] = this.#cpu.now
-    words[entry + PORT] = port
+    words[entry + PORT] = tag
     words[entry + FOURTH] = 0
-    out.openPort = port
+    out.openPort = id === PUT ? tag : 0
     out.openWord = entry + 2
     out.staged = (out.staged + 1) | 0
     if (active) out.active = true

@@ -17,7 +17,9 @@ export const MachineHeader = struct({
   zoneNext: atomic, //      16  zones never handed out begin with this index
   zonePool: atomic, //      20  recycled zones, linked through their headers
   nextThread: atomic, //    24
-  padding: bytes(36),
+  traceEvery: atomic, //    28  0: nothing is traced; 1: everything; else one of so many
+  tracePorts: atomic, //    32  ports that say so for themselves
+  padding: bytes(28),
 })
 
 /** What others write of a CPU. Each line has one kind of writer, so that a busy CPU's own line stays in its cache. */
@@ -81,6 +83,8 @@ export interface LayoutOptions {
   readonly ringEntries?: number
   /** All of the memory. Pages are committed when they are first touched. Default 256 MiB. */
   readonly memoryBytes?: number
+  /** Trace records that each CPU keeps: a power of two from 64 to 2^20. Default 4096 up to 4 CPUs, fewer for more. */
+  readonly traceRecords?: number
   /** Regions of the program's own, by name, zero at boot. */
   readonly regions?: { readonly [name: string]: number }
 }
@@ -109,13 +113,18 @@ export class Layout {
   readonly sleepMaskWords: number
   readonly names: Address
   readonly wheels: Address
+  /** Trace records, so many for each CPU; and the texts that they name. */
+  readonly traces: Address
+  readonly traceRecords: number
+  readonly traceTexts: Address
+  readonly traceTextBytes: number
   readonly zones: Address
   readonly zoneCount: number
   readonly #named = new Map<string, Region>()
 
   /** @throws KernelError EINVAL where an option is impossible, ENOMEM where the memory is too small: both say what fits */
   constructor(options: LayoutOptions) {
-    const { cpus, ringEntries, memoryBytes } = checkOptions(options)
+    const { cpus, ringEntries, memoryBytes, traceRecords } = checkOptions(options)
     this.cpus = cpus
     this.ringEntries = ringEntries
     this.memoryBytes = memoryBytes
@@ -141,6 +150,10 @@ export class Layout {
     this.sleepMasks = place('sleep masks', Limits.sleepBuckets * this.sleepMaskWords * 4)
     this.names = place('names', Limits.names * NAME_BYTES)
     this.wheels = place('timer wheels', cpus * WHEEL_BYTES)
+    this.traceRecords = traceRecords
+    this.traces = place('trace records', cpus * traceRecords * TRACE_BYTES)
+    this.traceTextBytes = Math.min(Math.max(traceRecords * TEXT_BYTES_A_RECORD, TEXT_BYTES_MIN), TEXT_BYTES_MAX)
+    this.traceTexts = place('trace texts', cpus * this.traceTextBytes)
     for (const [name, size] of Object.entries(options.regions ?? {})) {
       this.#named.set(name, { name, address: place(name, size), bytes: size })
     }
@@ -195,8 +208,33 @@ export const PORT_BYTES = 64
 export const THREAD_BYTES = 64
 export const NAME_BYTES = 64
 export const WHEEL_BYTES = 2048
+/** Of trace/record.ts. */
+export const TRACE_BYTES = 40
+/** Where a port's record says how much of what is sent to it is traced: 0, or 1 + one of how many (trace/mode.ts). */
+export const PORT_TRACE_EVERY = 28
 
-function checkOptions(options: LayoutOptions): { cpus: number; ringEntries: number; memoryBytes: number } {
+const TRACE_RECORDS_MIN = 64
+const TRACE_RECORDS_MAX = 1 << 20
+/** Where nobody says how many: fewer for each of many CPUs. */
+const TRACE_RECORDS_USUAL = [
+  { upTo: 4, records: 4096 },
+  { upTo: 16, records: 2048 },
+  { upTo: 64, records: 512 },
+  { upTo: Limits.cpus, records: 128 },
+]
+/** Call sites are few, however many records name them. */
+const TEXT_BYTES_A_RECORD = 32
+const TEXT_BYTES_MIN = 24 * 1024
+const TEXT_BYTES_MAX = 512 * 1024
+
+interface Checked {
+  readonly cpus: number
+  readonly ringEntries: number
+  readonly memoryBytes: number
+  readonly traceRecords: number
+}
+
+function checkOptions(options: LayoutOptions): Checked {
   const { cpus } = options
   if (!Number.isInteger(cpus) || cpus < 1 || cpus > Limits.cpus) {
     throw new KernelError(Errno.EINVAL, `cpus is ${cpus}: give a whole number from 1 to ${Limits.cpus}`, 'boot')
@@ -224,7 +262,20 @@ function checkOptions(options: LayoutOptions): { cpus: number; ringEntries: numb
       throw new KernelError(Errno.EINVAL, `region "${name}" has ${size} bytes: give a whole number from 1`, 'boot')
     }
   }
-  return { cpus, ringEntries, memoryBytes }
+  return { cpus, ringEntries, memoryBytes, traceRecords: checkTraceRecords(options.traceRecords, cpus) }
+}
+
+function checkTraceRecords(asked: number | undefined, cpus: number): number {
+  if (asked === undefined) return TRACE_RECORDS_USUAL.find(({ upTo }) => cpus <= upTo)!.records
+  const isPowerOfTwo = Number.isInteger(asked) && asked > 0 && (asked & (asked - 1)) === 0
+  if (!isPowerOfTwo || asked < TRACE_RECORDS_MIN || asked > TRACE_RECORDS_MAX) {
+    throw new KernelError(
+      Errno.EINVAL,
+      `traceRecords is ${asked}, not a power of two from ${TRACE_RECORDS_MIN} to ${TRACE_RECORDS_MAX}: 4096 is usual`,
+      'boot',
+    )
+  }
+  return asked
 }
 
 function hex(address: number): string {

@@ -43,7 +43,7 @@ const header = {
   from: u16, //        26  the CPU that put it where it is now: another than `origin` after a forward
   sequence: u32, //    28  for the order checker: counts what `from` put on `port`
   queuedAt: f64, //    32  µs: the time of the put, by the clock of the sender's turn
-  trace: u32, //       40  provenance
+  trace: u32, //       40  TraceId: how it came here (trace/tracer.ts)
   onAbort: u16, //     44  id of a registered function; 0 again once the abort was asked for
   onReceipt: u16, //   46  id of a registered function
 }
@@ -68,7 +68,16 @@ export function message<F extends Fields>(name: string, fields: F): MessageType<
   for (const own of Object.keys(fields))
     assert(!(own in header), "a message's own field has a name that its header has")
   const record = struct({ ...header, ...fields }) as Struct<HeaderFields & F>
-  return { ...record, name, type: hashName(name) }
+  const type = hashName(name)
+  typeNames.set(type, name)
+  return { ...record, name, type }
+}
+
+const typeNames = new Map<number, string>()
+
+/** What a type of messages is called, for whoever reads a trace; its number where this thread does not know it. */
+export function messageTypeName(type: number): string {
+  return typeNames.get(type >>> 0) ?? `type ${type >>> 0}`
 }
 
 /** How messages of some types are freed that are more than their record: see `onFree`. */

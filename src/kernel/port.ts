@@ -19,10 +19,11 @@ import { K } from './counters.ts'
 import type { Cpu } from './cpu.ts'
 import { define, type FunctionId, functionOf } from './function.ts'
 import { type Handoffs, POINT } from './handoff.ts'
-import { CpuBlock, type HandoffPoint, PORT_BYTES } from './layout.ts'
+import { CpuBlock, type HandoffPoint, PORT_BYTES, PORT_TRACE_EVERY } from './layout.ts'
 import { EASYNC, initialize, MessageFlag, MessageHeader, type MessageType, releases } from './message.ts'
 import { NameKind } from './name.ts'
 import type { Thread } from './thread.ts'
+import { HOP, type Tracer } from './trace/tracer.ts'
 
 /** A port's number: the same on every CPU. */
 export type PortId = number
@@ -56,10 +57,12 @@ const PortRecord = struct({
   depth: u32, //         16
   thread: u32, //        20  the thread that waits on it, or 0
   handler: u32, //       24  put-only: the registered function
-  padding: bytes(36),
+  traceEvery: u32, //    28  0: what the machine says; else 1 + what this port says (trace/mode.ts)
+  padding: bytes(32),
 })
 assert(PortRecord.size === PORT_BYTES, 'a port record is 64 bytes')
 const AT = PortRecord.offset
+assert(AT.traceEvery === PORT_TRACE_EVERY, 'a port says how much of it is traced where tracers look')
 const M = MessageHeader.offset
 // Word and half-word offsets as constants of this module: the compiler folds them, as it does not fold the properties
 // of an imported object (52 → 30 ns a message for the sender, 63 → 35 for the receiver; bench/message.ts).
@@ -89,6 +92,7 @@ const RECEIVED = K.messagesReceived
 const REPLIED = K.messagesReplied
 const REPLIES_QUEUED = K.repliesQueued
 const TYPE = M.type >> 2
+const { send: SEND, call: CALL, forward: FORWARD, reply: ANSWER, abort: ABORT } = HOP
 /** Whether the processor makes plain stores visible in the order of the program (x86-TSO). */
 const STORES_IN_ORDER = typeof process !== 'undefined' && (process.arch === 'x64' || process.arch === 'ia32')
 assert(FLAGS === 0, 'the flags are the first word of a message')
@@ -155,6 +159,7 @@ export class Ports {
   readonly #index: number
   readonly #count: Float64Array
   readonly #handoffs: Handoffs
+  readonly #tracer: Tracer
   readonly #i32: Int32Array
   readonly #u16: Uint16Array
   readonly #f64: Float64Array
@@ -179,6 +184,7 @@ export class Ports {
     this.#index = cpu.index
     this.#count = cpu.count
     this.#handoffs = cpu.handoffs
+    this.#tracer = cpu.tracer
     const { layout, i32, u16, f64 } = cpu.memory
     this.#i32 = i32
     this.#u16 = u16
@@ -312,14 +318,15 @@ export class Ports {
     this.#i32[message >> 2] = flags | QUEUED
     this.#u16[(message >> 1) + FROM] = this.#index
     this.#count[K.messagesForwarded]!++
-    const code = this.#put(id, message)
+    if (this.#tracer.on) this.#tracer.passedOn(FORWARD, id, message)
+    const code = this.#put(id, message, this.#tracer.on ? this.forward : undefined)
     if (code !== EASYNC) this.#finish(message, code)
   }
 
   /** Answers. The caller no longer owns the message. */
   reply(message: Address, error = 0): void {
     assert((this.#flags(message) & (QUEUED | DONE | REPLY)) === 0, 'a message is answered once, by its owner')
-    this.#finish(message, error)
+    this.#finish(message, error, this.reply)
   }
 
   /** Takes the next message out of the queue, priority first, or 0. The port's CPU only. */
@@ -330,6 +337,7 @@ export class Ports {
       const record = this.#recordOf(port, message)
       this.#handoffs.waited(record, this.#cpu.now - this.#f64[(message >> 3) + QUEUED_AT]!, 1)
       this.#handoffs.served(record, 1, false)
+      if (this.#tracer.on) this.#tracer.enter(message)
     }
     return message
   }
@@ -415,7 +423,8 @@ export class Ports {
     // "Asked" is remembered here and not in the flags: those belong to the target while the message is under way.
     this.#u16[onAbort] = 0
     this.#count[K.messagesAborted]!++
-    functionOf(run)(this.#cpu, message, 0, 0, this.#index)
+    if (!this.#tracer.on) functionOf(run)(this.#cpu, message, 0, 0, this.#index)
+    else this.#abortTraced(message, run)
     return true
   }
 
@@ -567,11 +576,26 @@ export class Ports {
     this.#i32[message >> 2] = (flags & ~(DONE | REPLY | SYNC)) | QUEUED | sync
     this.#i32[(message >> 2) + ORIGIN_AND_FROM] = this.#index * 0x10001
     this.#count[SENT]!++
-    return this.#put(id, message)
+    if (!this.#tracer.on) return this.#put(id, message, undefined)
+    this.#tracer.sent(sync === 0 ? SEND : CALL, id, message)
+    return this.#put(id, message, sync === 0 ? this.send : this.begin)
   }
 
-  /** Puts a message at a port: a call, a queue, or a ring. Returns the answer if there is one already. */
-  #put(id: PortId, message: Address): number {
+  /** What asks for the end was caused by whoever runs now, and by how the message came to be sent. */
+  #abortTraced(message: Address, run: FunctionId): void {
+    const tracer = this.#tracer
+    const { current } = tracer
+    const target = this.#i32[(message >> 2) + TARGET]!
+    tracer.current = tracer.note(ABORT, target, this.#i32[(message >> 2) + TYPE]!, this.abort, tracer.of(message))
+    functionOf(run)(this.#cpu, message, 0, 0, this.#index)
+    tracer.current = current
+  }
+
+  /**
+   * Puts a message at a port: a call, a queue, or a ring. Returns the answer if there is one already. `entry` is by which of this class's
+   * functions the sender came in, where it is traced.
+   */
+  #put(id: PortId, message: Address, entry: Entry | undefined): number {
     const words = this.#i32
     const home = words[this.#homes + id]!
     const kind = home >>> 16
@@ -584,13 +608,23 @@ export class Ports {
     if (target === index) {
       const port = this.#localPort(id)!
       if (port.direct && port.handler !== undefined && !port.running && words[(port.record >> 2) + DEPTH] === 0) {
-        return this.#call(port, message)
+        return entry === undefined ? this.#call(port, message) : this.#callTraced(port, message, entry)
       }
+      if (entry !== undefined) this.#tracer.stack(message, entry)
       this.#enqueue(port, message)
       return EASYNC
     }
+    if (entry !== undefined) this.#tracer.stack(message, entry)
     this.#cpu.ipi.put(target, id, message)
     return EASYNC
+  }
+
+  /** The sender is on the stack, so what the handler does was caused by what the sender was; only a message that is kept needs the stack. */
+  #callTraced(port: Port, message: Address, entry: Entry): number {
+    const trace = this.#tracer.of(message)
+    const code = this.#call(port, message)
+    if (code === EASYNC) this.#tracer.stackOf(trace, entry)
+    return code
   }
 
   /** A direct call: the sender's own CPU, an idle port, nothing queued before it. */
@@ -620,7 +654,7 @@ export class Ports {
     return Errno.ENXIO
   }
 
-  #finish(message: Address, error: number): void {
+  #finish(message: Address, error: number, entry?: Entry): void {
     const words = this.#i32
     const flags = this.#flags(message)
     this.#count[REPLIED]!++
@@ -634,10 +668,14 @@ export class Ports {
     }
     this.#setError(message, error)
     const home = words[this.#homes + replyPort]!
+    if (this.#tracer.on) {
+      this.#tracer.passedOn(ANSWER, replyPort, message)
+      if (entry !== undefined) this.#tracer.stack(message, entry)
+    }
     if ((flags & SYNC) !== 0) {
       const target = home & 0xffff
       if (target === this.#index) this.#complete(message)
-      else this.#cpu.ipi.send(target, COMPLETE, message)
+      else this.#cpu.ipi.sendUntraced(target, COMPLETE, message)
       return
     }
     if (replyPort === NULL_PORT) {
@@ -796,6 +834,7 @@ export class Ports {
     }
     port.running = false
     this.#serving = false
+    if (this.#tracer.on) this.#tracer.current = 0
     this.#publishDone()
     this.#count[RECEIVED]! += served
     if (ofRecord > 0) {
@@ -807,6 +846,7 @@ export class Ports {
   }
 
   #handle(port: Port, message: Address): void {
+    if (this.#tracer.on) this.#tracer.enter(message)
     if ((this.#flags(message) & REPLY) !== 0 && port.onReply !== undefined) {
       port.onReply(message)
       return
@@ -836,6 +876,9 @@ export class Ports {
     this.#finish(message, Errno.ENXIO)
   }
 }
+
+/** A function of `Ports` that senders call. */
+type Entry = (...parameters: never[]) => unknown
 
 const RELEASE = define('port.release', (cpu, id) => cpu.ports.released(id))
 const COMPLETE = define('port.complete', (cpu, message) => cpu.ports.completed(message))

@@ -10,6 +10,7 @@ import type { Cpu } from './cpu.ts'
 import { define } from './function.ts'
 import { CpuBlock } from './layout.ts'
 import type { Thread } from './thread.ts'
+import { HOP } from './trace/tracer.ts'
 
 /** A channel for a name, where no address is at hand. */
 export function channel(name: string): number {
@@ -68,6 +69,14 @@ export class SleepQueue {
   wakeup(channel: number, one = false): void {
     const on = channel | 0
     this.#cpu.count[K.wakeups]!++
+    const { tracer } = this.#cpu
+    const { current } = tracer
+    if (tracer.on) tracer.current = tracer.note(HOP.wakeup, on, 0, this.wakeup)
+    this.#wake(on, one)
+    tracer.current = current
+  }
+
+  #wake(on: number, one: boolean): void {
     if (this.wakeLocal(on, one) > 0 && one) return
     // The condition that the caller has set, by a plain store perhaps, is there for all before the masks are read: a
     // sleeper sets its bit, and then looks at the condition. Without this one wakeup in 400 000 was lost.
@@ -97,7 +106,11 @@ export class SleepQueue {
     const woken = one ? list.splice(0, 1) : list.splice(0, list.length)
     if (list.length === 0) this.#sleepers.delete(on)
     this.#leave(on, woken.length)
-    for (const thread of woken) this.#cpu.threads.wokenUp(thread)
+    const { current } = this.#cpu.tracer
+    for (const thread of woken) {
+      if (current !== 0) thread.trace = current
+      this.#cpu.threads.wokenUp(thread)
+    }
     return woken.length
   }
 

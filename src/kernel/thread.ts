@@ -17,6 +17,7 @@ import type { Port, PortId } from './port.ts'
 import { PortKind } from './port.ts'
 import { isPending } from './signal.ts'
 import type { Token } from './token.ts'
+import { HOP } from './trace/tracer.ts'
 
 /** A thread's number: the same on every CPU, kept when it moves, and used again when it has ended. */
 export type ThreadId = number
@@ -76,6 +77,8 @@ export class Thread {
   generator: Generator<void, void, void> | undefined = undefined
   /** It is in a wait that a signal may end. */
   interruptible = false
+  /** What it does was caused by this record (trace/tracer.ts). */
+  trace = 0
   /** It is on a channel's queue. */
   sleepsOn: number | undefined = undefined
   /** Held while it runs; given up whenever it waits. */
@@ -180,6 +183,7 @@ export class Thread {
       this.interruptible = false
     }
     this.cpu.memory.i32[(this.#record + AT.waitsFor) >> 2] = 0
+    if (this.cpu.tracer.on) this.cpu.tracer.enter(message)
     return ports.error(message)
   }
 
@@ -291,6 +295,8 @@ export class Thread {
     yield* cpu.cpusync.hold(this)
     // Nothing is under way to the port now. It changes its home, and the thread goes after it. The others are let go when
     // it is there: what they then send would else overtake it.
+    const { tracer } = cpu
+    if (tracer.on) tracer.current = tracer.note(HOP.migrate, tracer.label(`cpu ${target}`), 0, this.migrate)
     threads.leave(this, target, argument)
     const mark = cpu.ipi.mark(target)
     cpu.ipi.flush()
@@ -368,6 +374,8 @@ export class Threads {
     const thread = this.#make(this.#newId(), name, port, priority)
     this.#cpu.count[K.threadsStarted]!++
     this.#begin(thread, run, argument)
+    const { tracer } = this.#cpu
+    if (tracer.on) thread.trace = tracer.note(HOP.thread, tracer.label(name), 0, this.start)
     return thread
   }
 
@@ -538,6 +546,8 @@ export class Threads {
   }
 
   #begin(thread: Thread, run: Program, argument: number): void {
+    const { tracer } = this.#cpu
+    if (tracer.on) thread.trace = tracer.current
     thread.port.thread = thread
     thread.generator = run(thread, argument)
     thread.state = ThreadState.waiting
@@ -557,7 +567,11 @@ export class Threads {
     this.#current = thread
     this.#cpu.count[K.contextSwitches]!++
     if (this.#local.get(thread.id) === thread) this.#i32[this.#word(thread.id, AT.switches)]!++
+    const { tracer } = this.#cpu
+    tracer.current = tracer.on ? thread.trace : 0
     const { done } = generator.next()
+    thread.trace = tracer.current
+    tracer.current = 0
     this.#current = undefined
     for (let i = thread.tokens.length - 1; i >= 0; i--) thread.tokens[i]!.suspend(this.#cpu)
     // `restart` has given it another generator: only the one that was run can be over.

@@ -15,6 +15,7 @@ import type { Cpu } from './cpu.ts'
 import { define, type FunctionId, functionOf } from './function.ts'
 import { WHEEL_BYTES } from './layout.ts'
 import type { Memory } from './memory.ts'
+import type { Tracer } from './trace/tracer.ts'
 
 /** 32 bytes, to be embedded (`bytes(Timer.size)`) at a multiple of 8 in what the timer belongs to. All zero: not armed. */
 export const Timer = struct({
@@ -288,6 +289,7 @@ export class Timers implements TimerSet {
   readonly #f64: Float64Array
   readonly #u16: Uint16Array
   readonly #wheel: TimerWheel
+  readonly #tracer: Tracer
   /** What `after` was given: how it runs, and how it is taken back. */
   readonly #closures: ({ readonly run: () => void; readonly cancel: () => void } | undefined)[] = []
   readonly #freeClosures: number[] = []
@@ -297,6 +299,7 @@ export class Timers implements TimerSet {
     this.#i32 = cpu.memory.i32
     this.#f64 = cpu.memory.f64
     this.#u16 = cpu.memory.u16
+    this.#tracer = cpu.tracer
     this.#wheel = new TimerWheel(cpu.memory, cpu.memory.layout.wheels + cpu.index * WHEEL_BYTES, cpu.index)
   }
 
@@ -329,6 +332,7 @@ export class Timers implements TimerSet {
       this.#cpu.count[K.timersRearmed]!++
     } else wheel.link(timer, deadlineUs, run, argument)
     this.#cpu.count[K.timersArmed]!++
+    if (this.#tracer.on) this.#tracer.armed(timer, run, this.armAt)
   }
 
   /** Disarms. Returns whether it was armed. */
@@ -336,6 +340,7 @@ export class Timers implements TimerSet {
     if (!this.isArmed(timer)) return false
     this.#wheel.unlink(timer)
     this.#cpu.count[K.timersCancelled]!++
+    if (this.#tracer.on) this.#tracer.disarmed(timer)
     return true
   }
 
@@ -416,8 +421,10 @@ export class Timers implements TimerSet {
       fired++
       this.#cpu.count[K.timersFired]!++
       const run = functionOf(this.#u16[(timer + RUN) >> 1]!)
+      if (this.#tracer.on) this.#tracer.fired(timer)
       run(this.#cpu, words[(timer + ARGUMENT) >> 2]!, timer, 0, this.#cpu.index)
     }
+    if (this.#tracer.on) this.#tracer.current = 0
     return fired
   }
 }

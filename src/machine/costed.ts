@@ -19,13 +19,12 @@ import { Cpu, type LockTimes } from '../kernel/cpu.ts'
 import { MachineStopping } from '../kernel/ipi.ts'
 import { MachineHeader } from '../kernel/layout.ts'
 import { lockClassName, lockSiteName } from '../kernel/lock.ts'
-import { Memory } from '../kernel/memory.ts'
 import { Account, CpuTime } from './account.ts'
 import type { CostTable } from './cost.ts'
 import { Ending } from './ending.ts'
 import { CpuFailure } from './failure.ts'
 import { LockModel } from './lockmodel.ts'
-import { MachineView } from './machine.ts'
+import { createMemory, MachineView } from './machine.ts'
 import type { CpuProgram, MachineOptions } from './options.ts'
 import { startProgram } from './program.ts'
 import { Publications } from './publication.ts'
@@ -74,7 +73,7 @@ export class CostedMachine extends MachineView implements LockTimes {
   #stopped = false
 
   constructor(options: CostedOptions) {
-    super(Memory.create(options, false))
+    super(createMemory(options, false))
     this.seed = options.seed ?? systemSeed()
     this.#costs = options.costs
     const { cpus: count } = this.layout

@@ -28,7 +28,9 @@ export class CpuFailure extends Error {
     return failures.find((failure) => failure !== undefined)
   }
 
+  /** What it threw goes on, in its stack, through the queues to where it came from (trace/tracer.ts). */
   static of(cpu: Cpu, cause: unknown): CpuFailure {
+    cpu.tracer.explain(cause)
     return new CpuFailure(cpu.index, cpu.running(), cause)
   }
 }

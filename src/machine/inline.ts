@@ -4,11 +4,10 @@ import { type Clock, epoch, monotonicClock } from '../base/clock.ts'
 import { randomOf } from '../base/random.ts'
 import { Cpu } from '../kernel/cpu.ts'
 import { MachineHeader } from '../kernel/layout.ts'
-import { Memory } from '../kernel/memory.ts'
 import { Ending } from './ending.ts'
 import { EventLoopDriver } from './eventloop.ts'
 import { CpuFailure } from './failure.ts'
-import { type Machine, MachineView } from './machine.ts'
+import { createMemory, type Machine, MachineView } from './machine.ts'
 import type { CpuProgram, MachineOptions } from './options.ts'
 import { startProgram } from './program.ts'
 import { put, Questions } from './question.ts'
@@ -23,7 +22,7 @@ export class InlineMachine extends MachineView implements Machine {
   readonly #questions = new Questions()
 
   constructor(options: MachineOptions, program: CpuProgram | undefined) {
-    super(Memory.create(options, false))
+    super(createMemory(options, false))
     const random = randomOf(options.seed)
     const host = {
       ring: () => this.#driver.schedule(true),

@@ -11,7 +11,7 @@ import { MachineHeader } from '../kernel/layout.ts'
 import { Memory } from '../kernel/memory.ts'
 import { EventLoopDriver } from './eventloop.ts'
 import { CpuFailure } from './failure.ts'
-import { MachineView } from './machine.ts'
+import { createMemory, MachineView } from './machine.ts'
 import type { MachineOptions } from './options.ts'
 import { relaxation, ringThread, wakeThread } from './worker.ts'
 
@@ -37,7 +37,7 @@ export class InstanceMachine extends MachineView {
 
   /** @throws KernelError EINVAL, ENOMEM */
   constructor(options: MachineOptions) {
-    super(Memory.create(options, true))
+    super(createMemory(options, true))
     const since = epoch()
     const { wasm } = this.memory
     this.starts = Array.from({ length: this.layout.cpus }, (_, index) => ({

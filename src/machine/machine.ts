@@ -5,7 +5,9 @@ import type { Cpu } from '../kernel/cpu.ts'
 import { type HandoffReading, readHandoffs } from '../kernel/handoff.ts'
 import type { Layout } from '../kernel/layout.ts'
 import { type LockReading, readLocks } from '../kernel/lock.ts'
-import type { Memory } from '../kernel/memory.ts'
+import { Memory } from '../kernel/memory.ts'
+import { setTraceMode } from '../kernel/trace/mode.ts'
+import type { MachineOptions } from './options.ts'
 
 export interface Machine {
   readonly memory: Memory
@@ -31,6 +33,13 @@ export interface Machine {
   handoffs(): HandoffReading[]
   /** Every class of locks, live. */
   locks(): LockReading[]
+}
+
+/** The memory of a machine with these options. @throws KernelError EINVAL, ENOMEM */
+export function createMemory(options: MachineOptions, shared: boolean): Memory {
+  const memory = Memory.create(options, shared)
+  setTraceMode(memory, options.trace ?? 'off')
+  return memory
 }
 
 /** The part of a Machine that only reads its memory. */

@@ -2,6 +2,7 @@
 import type { Cpu, CpuOptions } from '../kernel/cpu.ts'
 import type { LayoutOptions } from '../kernel/layout.ts'
 import type { Thread } from '../kernel/thread.ts'
+import type { TraceMode } from '../kernel/trace/mode.ts'
 
 /**
  * What each CPU runs first: makes its ports, starts its threads. A generator function becomes the CPU's
@@ -14,6 +15,8 @@ export type CpuProgram<Data = unknown> =
 export interface MachineOptions extends LayoutOptions, CpuOptions {
   /** Seeds every CPU's `random`. Default: from the operating system. */
   readonly seed?: number
+  /** How much of what is sent is traced to its origin, until `setTraceMode` says otherwise. Default `off`. */
+  readonly trace?: TraceMode
   /** Handed to the program on every CPU; on `threads` it is cloned. */
   readonly data?: unknown
 }

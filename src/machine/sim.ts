@@ -6,10 +6,9 @@ import { Random, systemSeed } from '../base/random.ts'
 import { Cpu } from '../kernel/cpu.ts'
 import { MachineStopping } from '../kernel/ipi.ts'
 import { MachineHeader } from '../kernel/layout.ts'
-import { Memory } from '../kernel/memory.ts'
 import { Ending } from './ending.ts'
 import { CpuFailure } from './failure.ts'
-import { type Machine, MachineView } from './machine.ts'
+import { createMemory, type Machine, MachineView } from './machine.ts'
 import type { CpuProgram, MachineOptions } from './options.ts'
 import { startProgram } from './program.ts'
 import { put, Questions } from './question.ts'
@@ -52,7 +51,7 @@ export class SimMachine extends MachineView implements Machine {
   readonly #questions = new Questions()
 
   constructor(options: SimOptions) {
-    super(Memory.create(options, false))
+    super(createMemory(options, false))
     this.seed = options.seed ?? systemSeed()
     this.#random = new Random(this.seed)
     this.#turnUs = options.turnUs ?? 1

@@ -5,11 +5,10 @@ import { Errno, KernelError } from '../base/errno.ts'
 import { randomOf } from '../base/random.ts'
 import { Cpu } from '../kernel/cpu.ts'
 import { MachineHeader } from '../kernel/layout.ts'
-import { Memory } from '../kernel/memory.ts'
 import { Ending } from './ending.ts'
 import { EventLoopDriver } from './eventloop.ts'
 import { CpuFailure, unpack } from './failure.ts'
-import { type Machine, MachineView } from './machine.ts'
+import { createMemory, type Machine, MachineView } from './machine.ts'
 import type { BootOptions, MachineOptions } from './options.ts'
 import { put, Questions } from './question.ts'
 import { relaxation, ringThread, type WorkerReport, type WorkerStart, wakeThread } from './worker.ts'
@@ -32,7 +31,7 @@ export class ThreadsMachine extends MachineView implements Machine {
   #started: { resolve: () => void; reject: (error: unknown) => void } | undefined
 
   private constructor(options: BootOptions) {
-    super(Memory.create(options, true))
+    super(createMemory(options, true))
     this.#stopTimeoutMs = options.stopTimeoutMs ?? 2000
     const since = epoch()
     const { seed } = options

@@ -160,7 +160,8 @@ class WorkerCpu {
   }
 
   #fail(error: unknown, where = this.#cpu.running()): void {
-    const { memory } = this.#cpu
+    const { memory, tracer } = this.#cpu
+    tracer.explain(error)
     // At once, and not by way of the parent: its thread may be a CPU that waits for this one.
     Atomics.store(memory.i32, (memory.layout.header + MachineHeader.offset.stop) >> 2, 1)
     this.#shutdown()

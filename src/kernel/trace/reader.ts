@@ -1,0 +1,122 @@
+// Reads chains out of the machine's memory: from any thread that has it, live or after a CPU has died. Positions become those of the
+// sources, where there are source maps; frames of the kernel's own, at both ends of a stack, are left out.
+import { functionName } from '../function.ts'
+import type { Memory } from '../memory.ts'
+import { messageTypeName } from '../message.ts'
+import { NameKind, Names } from '../name.ts'
+import { type Chain, type ChainEnd, EMPTY_CHAIN, type Frame, HOP_KINDS, type Hop, type HopKind } from './chain.ts'
+import { type TraceId, TraceRecord, TraceRings } from './record.ts'
+import { type SourcePositions, sourcePositions } from './sourcemap.ts'
+import { textOf } from './text.ts'
+
+/** Hops that are read of a chain. */
+const HOPS_MAX = 32
+/** Of the kernel itself: not what anybody asks for who wants to know who sent something. */
+const KERNEL = /\/(?:src|dist\/src)\/(?:kernel|machine)\/(?!.*(?:\.test\.|\/testing\/))/
+
+/** A hop, and the number of the one before it. */
+export interface HopReading extends Hop {
+  readonly parent: TraceId
+  /** What the message was; empty for what is none. */
+  readonly subject: string
+  /** Bytes of a packet; 0 where there is none. */
+  readonly bytes: number
+}
+
+export class ChainReader {
+  readonly #memory: Memory
+  readonly #rings: TraceRings
+  readonly #positions: SourcePositions
+  readonly #names: Names
+  #portNames: Map<number, string> | undefined
+
+  constructor(memory: Memory, positions: SourcePositions = sourcePositions) {
+    this.#memory = memory
+    this.#rings = new TraceRings(memory)
+    this.#positions = positions
+    this.#names = new Names(memory)
+  }
+
+  /** The chain that ends with hop `id`; `hopsMax` of it. */
+  chain(id: TraceId, hopsMax: number = HOPS_MAX): Chain {
+    if (id === 0) return EMPTY_CHAIN
+    const hops: HopReading[] = []
+    let end: ChainEnd = 'origin'
+    for (let at = id; at !== 0; ) {
+      if (hops.length === hopsMax) {
+        end = 'limit'
+        break
+      }
+      const hop = this.hop(at)
+      if (hop === undefined) {
+        end = 'evicted'
+        break
+      }
+      hops.push(hop)
+      at = hop.parent
+    }
+    return { hops, end }
+  }
+
+  /** One hop; undefined where it is no longer kept. */
+  hop(id: TraceId): HopReading | undefined {
+    if (!this.#rings.isKept(id)) return undefined
+    const { view } = this.#memory
+    const place = this.#rings.place(id)
+    const word = (offset: number) => view.getUint32(place + offset, true)
+    const AT = TraceRecord.offset
+    const kindNumber = view.getUint16(place + AT.kind, true)
+    const parent = word(AT.parent)
+    const stack = word(AT.stack)
+    const target = word(AT.target)
+    const type = word(AT.subject)
+    const atUs = view.getFloat64(place + AT.time, true)
+    const bytes = word(AT.extra)
+    // Written over while it was read?
+    if (!this.#rings.isKept(id)) return undefined
+    const kind = HOP_KINDS[kindNumber]
+    if (kind === undefined) return undefined
+    const cpu = this.#rings.cpuOf(id)
+    const isMessage = MESSAGES.has(kind)
+    return {
+      kind,
+      cpu,
+      to: isMessage ? this.#portName(target) : this.#targetName(kind, cpu, target),
+      atUs,
+      id,
+      frames: this.#frames(cpu, stack),
+      parent,
+      subject: isMessage ? messageTypeName(type) : '',
+      bytes,
+    }
+  }
+
+  #targetName(kind: HopKind, cpu: number, target: number): string {
+    if (kind === 'ipi' || kind === 'timer') return functionName(target)
+    if (kind === 'wakeup') return `0x${target.toString(16)}`
+    return textOf(this.#memory, cpu, target) ?? '(no longer kept)'
+  }
+
+  #portName(port: number): string {
+    if (this.#portNames?.has(port) !== true) {
+      this.#portNames = new Map(this.#names.list(NameKind.port).map(({ name, value }) => [value, name]))
+    }
+    return this.#portNames?.get(port) ?? String(port)
+  }
+
+  #frames(cpu: number, stack: number): Frame[] {
+    const text = stack === 0 ? undefined : textOf(this.#memory, cpu, stack)
+    if (text === undefined) return []
+    const frames = text.split('\n').flatMap((line) => {
+      const [name, file, lineNumber, column] = line.split('\t')
+      if (file === undefined || column === undefined) return []
+      return [{ function: name ?? '', file, line: Number(lineNumber), column: Number(column) }]
+    })
+    const isKernel = frames.map(({ file }) => KERNEL.test(file))
+    const first = isKernel.indexOf(false)
+    const last = isKernel.lastIndexOf(false)
+    return frames.slice(first < 0 ? frames.length : first, last + 1).map((frame) => this.#positions.original(frame))
+  }
+}
+
+const MESSAGES: ReadonlySet<HopKind> = new Set(['send', 'call', 'forward', 'reply', 'abort'])

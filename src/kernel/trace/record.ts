@@ -1,0 +1,61 @@
+// One hop as a record in the machine's memory. Each CPU has a ring of them and writes it alone; any thread that has the memory
+// reads them, also when the CPU that wrote them is gone. A record that was written over is told by its sequence number.
+import { assert } from '../../base/assert.ts'
+import { type Address, f64, struct, u16, u32 } from '../../base/struct.ts'
+import { TRACE_BYTES } from '../layout.ts'
+import type { Memory } from '../memory.ts'
+
+/** A record's number: its CPU in the upper bits, a sequence in the lower ones, 31 bits together. 0: none. */
+export type TraceId = number
+
+export const TraceRecord = struct({
+  sequence: u32, //  0  0: empty, or being written
+  parent: u32, //    4  TraceId of what it was caused by
+  stack: u32, //     8  TextId of the call sites; 0: none was taken
+  target: u32, //   12  by kind: a port, a function, or the TextId of a label
+  kind: u16, //     16  index into HOP_KINDS
+  depth: u16, //    18  hops before it, as far as they are known
+  subject: u32, //  20  type of the message; else the kind's own
+  time: f64, //     24  µs
+  extra: u32, //    32  packets: their length
+  padding: u32, //  36
+})
+assert(TraceRecord.size === TRACE_BYTES, 'a trace record is 40 bytes')
+
+/** Where the CPUs' records lie, and how their numbers are made. */
+export class TraceRings {
+  readonly #memory: Memory
+  /** Bits of a number that are its sequence. */
+  readonly sequenceBits: number
+  readonly sequenceMask: number
+
+  constructor(memory: Memory) {
+    this.#memory = memory
+    this.sequenceBits = 31 - Math.ceil(Math.log2(memory.layout.cpus))
+    this.sequenceMask = 2 ** this.sequenceBits - 1
+  }
+
+  id(cpu: number, sequence: number): TraceId {
+    return cpu * (this.sequenceMask + 1) + sequence
+  }
+
+  cpuOf(id: TraceId): number {
+    return id >>> this.sequenceBits
+  }
+
+  /** Where a record lies, or lay. */
+  place(id: TraceId): Address {
+    const { layout } = this.#memory
+    const slot = id & this.sequenceMask & (layout.traceRecords - 1)
+    return layout.traces + (this.cpuOf(id) * layout.traceRecords + slot) * TRACE_BYTES
+  }
+
+  /** Whether the record is still this one's. */
+  isKept(id: TraceId): boolean {
+    return id > 0 && this.cpuOf(id) < this.#memory.layout.cpus && this.#sequenceAt(id) === (id & this.sequenceMask)
+  }
+
+  #sequenceAt(id: TraceId): number {
+    return this.#memory.i32[this.place(id) >> 2]!
+  }
+}

@@ -1,0 +1,435 @@
+// Chains through everything that messages can do, in the simulator: what was sent from where is told wherever it has come to.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Errno } from '../../base/errno.ts'
+import type { Address } from '../../base/struct.ts'
+import { f64 } from '../../base/struct.ts'
+import { simulate } from '../../machine/sim.ts'
+import { total } from '../counters.ts'
+import type { Cpu } from '../cpu.ts'
+import { define } from '../function.ts'
+import { EASYNC, message } from '../message.ts'
+import { program, type Thread } from '../thread.ts'
+import { type Chain, chainText } from './chain.ts'
+import { setPortTraceMode, setTraceMode, traceMode } from './mode.ts'
+import { ChainReader } from './reader.ts'
+import { TraceCounters } from './tracer.ts'
+
+const Ask = message('ask for a trace', { value: f64 })
+
+type Setup = (cpu: Cpu) => void
+
+function run(
+  cpus: number,
+  setup: Setup,
+  options: { trace?: 'all' | 'off' | number; traceRecords?: number; seed?: number } = {},
+) {
+  const machine = simulate({
+    cpus,
+    seed: 1,
+    memoryBytes: 8 * 1024 * 1024,
+    trace: 'all',
+    ...options,
+    program: setup as never,
+  })
+  machine.run({ untilUs: 100_000 })
+  return machine
+}
+
+const kinds = (chain: Chain) => chain.hops.map(({ kind, cpu }) => `${kind} ${cpu}`)
+const functions = (chain: Chain) => chain.hops.map(({ frames }) => frames[0]?.function ?? '')
+
+function sendAsk(cpu: Cpu, port: string): Address {
+  const m = cpu.ports.allocate(Ask)
+  cpu.ports.send(cpu.ports.lookup(port), m)
+  return m
+}
+
+test('a message tells who sent it, from where in the source, and when, on another CPU', async () => {
+  let chain: Chain | undefined
+  let text = ''
+  const machine = run(2, (cpu) => {
+    if (cpu.index === 1) {
+      cpu.ports.create({
+        name: 'there',
+        handler: () => {
+          chain = cpu.tracer.where()
+          text = cpu.tracer.text()
+          return 0
+        },
+      })
+      return
+    }
+    cpu.threads.start('asker', function* asking(thread) {
+      yield* thread.until(() => cpu.ports.find('there') !== undefined)
+      sendAsk(cpu, 'there')
+    })
+  })
+  await machine.stop()
+  assert.ok(chain !== undefined)
+  assert.deepEqual(kinds(chain), ['send 0', 'thread 0'])
+  assert.equal(chain.end, 'origin')
+  const [hop] = chain.hops
+  assert.equal(hop?.to, 'there')
+  assert.deepEqual(functions(chain)[0], 'sendAsk')
+  const caller = hop?.frames[1]
+  assert.match(caller?.function ?? '', /asking/)
+  assert.match(
+    caller?.file ?? '',
+    /src\/kernel\/trace\/tracer\.test\.ts$/,
+    'the place is that of the TypeScript source',
+  )
+  assert.match(
+    text,
+    /^sent by cpu 0 on port there, [\d.]+ [µm]s earlier:\n {4}at sendAsk \(.*tracer\.test\.ts:\d+:\d+\)/,
+  )
+  assert.match(text, /thread started by cpu 0/)
+})
+
+test('a call, its forward and its answer are a chain over three CPUs', async () => {
+  let atSecond: Chain | undefined
+  let atThird: Chain | undefined
+  let back: Chain | undefined
+  const machine = run(3, (cpu) => {
+    if (cpu.index === 1) {
+      cpu.ports.create({
+        name: 'second',
+        handler: function second(m) {
+          atSecond = cpu.tracer.where()
+          cpu.ports.forward(cpu.ports.lookup('third'), m)
+          return EASYNC
+        },
+      })
+    } else if (cpu.index === 2) {
+      cpu.ports.create({
+        name: 'third',
+        handler: function third(m) {
+          atThird = cpu.tracer.where()
+          cpu.ports.reply(m, 7)
+          return EASYNC
+        },
+      })
+    } else {
+      cpu.threads.start('caller', function* calling(thread) {
+        yield* thread.until(() => cpu.ports.find('second') !== undefined && cpu.ports.find('third') !== undefined)
+        const m = cpu.ports.allocate(Ask)
+        const error = yield* thread.call(cpu.ports.lookup('second'), m)
+        assert.equal(error, 7)
+        back = cpu.tracer.where()
+        cpu.slab.free(m)
+      })
+    }
+  })
+  await machine.stop()
+  assert.deepEqual(kinds(atSecond!), ['call 0', 'thread 0'])
+  assert.deepEqual(kinds(atThird!), ['forward 1', 'call 0', 'thread 0'])
+  assert.deepEqual(kinds(back!), ['reply 2', 'forward 1', 'call 0', 'thread 0'])
+  assert.match(functions(back!)[0]!, /third/)
+  assert.match(functions(back!)[1]!, /second/)
+  assert.match(functions(back!)[2]!, /calling/)
+})
+
+test('what a direct call keeps is told with the stack of its sender, and what it answers at once costs none', async () => {
+  let kept: Chain | undefined
+  const machine = run(1, (cpu) => {
+    let held = 0
+    cpu.ports.create({
+      name: 'keeper',
+      handler: (m) => {
+        held = m
+        return EASYNC
+      },
+    })
+    cpu.ports.create({ name: 'answerer', handler: () => 0 })
+    cpu.threads.start('sender', function* (thread) {
+      sendAsk(cpu, 'answerer')
+      sendAsk(cpu, 'keeper')
+      yield* thread.pause()
+      kept = cpu.tracer.whence(held)
+      cpu.ports.reply(held)
+    })
+  })
+  await machine.stop()
+  assert.equal(functions(kept!)[0], 'sendAsk')
+  // The thread's start, and the kept message: not the one that was answered.
+  assert.equal(total(machine.memory, TraceCounters, 'stacks'), 2)
+})
+
+test('a timer fires with the stack that armed it, also anew, and a cancelled one leaves nothing', async () => {
+  const chains: Chain[] = []
+  const machine = run(1, (cpu) => {
+    cpu.threads.start('arming', function* (thread) {
+      cpu.timers.after(1000, () => chains.push(cpu.tracer.where()))
+      cpu.timers.after(500, () => chains.push(cpu.tracer.where()))()
+      yield* thread.delay(5000)
+      chains.push(cpu.tracer.where())
+    })
+  })
+  await machine.stop()
+  assert.equal(chains.length, 2)
+  assert.deepEqual(kinds(chains[0]!), ['timer 0', 'thread 0'])
+  assert.deepEqual(kinds(chains[1]!), ['thread 0'], 'a thread that slept goes on with its own cause')
+})
+
+test('a wakeup, an IPI and a thread that was started elsewhere know their cause', async () => {
+  const chains: { [name: string]: Chain } = {}
+  const machine = run(2, (cpu) => {
+    slots.set(cpu, chains)
+    if (cpu.index === 1) {
+      cpu.threads.start('sleeper', function* (thread) {
+        yield* thread.sleep(77)
+        chains.woken = cpu.tracer.where()
+      })
+      return
+    }
+    cpu.threads.start('waker', function* waking(thread) {
+      yield* thread.delay(1000)
+      cpu.sleepQueue.wakeup(77)
+      cpu.ipi.send(1, LOOK)
+      cpu.threads.startOn(1, 'trace.looker')
+    })
+  })
+  await machine.stop()
+  assert.deepEqual(kinds(chains.woken!), ['ipi 0', 'wakeup 0', 'thread 0'])
+  assert.match(functions(chains.woken!)[1]!, /waking/)
+  assert.deepEqual(kinds(chains.ipi!), ['ipi 0', 'thread 0'])
+  assert.equal(chains.ipi!.hops[0]!.to, 'trace.look')
+  assert.deepEqual(kinds(chains.started!), ['ipi 0', 'thread 0'])
+})
+
+const slots = new WeakMap<Cpu, { [name: string]: Chain }>()
+const LOOK = define('trace.look', (cpu) => {
+  slots.get(cpu)!.ipi = cpu.tracer.where()
+})
+program('trace.looker', function* (thread: Thread) {
+  yield* thread.pause()
+  slots.get(thread.cpu)!.started = thread.cpu.tracer.where()
+})
+program('trace.mover', function* (thread: Thread, step: number) {
+  if (step === 0) return yield* thread.migrate(1, 1)
+  slots.get(thread.cpu)!.moved = thread.cpu.tracer.where()
+})
+
+test('a thread that migrates takes its chain with it', async () => {
+  const chains: { [name: string]: Chain } = {}
+  const machine = run(2, (cpu) => {
+    slots.set(cpu, chains)
+    if (cpu.index === 0) cpu.threads.startOn(0, 'trace.mover')
+  })
+  await machine.stop()
+  assert.ok(chains.moved !== undefined)
+  assert.deepEqual(kinds(chains.moved).slice(0, 2), ['ipi 0', 'migrate 0'])
+})
+
+test('an abort is told with who asked for it and who had sent the message', async () => {
+  let chain: Chain | undefined
+  const machine = run(1, (cpu) => {
+    let held = 0
+    cpu.ports.create({
+      name: 'slow',
+      dispatch: 'deferred',
+      handler: (m) => {
+        held = m
+        return EASYNC
+      },
+    })
+    slotsOfAbort.set(cpu, () => {
+      chain = cpu.tracer.where()
+      cpu.ports.reply(held, Errno.EINTR)
+    })
+    cpu.threads.start('aborter', function* aborting(thread) {
+      const m = cpu.ports.allocate(Ask)
+      cpu.ports.setAbort(m, ABORT)
+      cpu.ports.send(cpu.ports.lookup('slow'), m)
+      yield* thread.until(() => held !== 0)
+      cpu.ports.abort(m)
+    })
+  })
+  await machine.stop()
+  assert.deepEqual(kinds(chain!), ['abort 0', 'send 0', 'thread 0'])
+  assert.match(functions(chain!)[0]!, /aborting/)
+})
+const slotsOfAbort = new WeakMap<Cpu, () => void>()
+const ABORT = define('trace.abort', (cpu) => slotsOfAbort.get(cpu)!())
+
+test('an error that a handler throws goes on through the queue, and has the assertion and its cause untouched', () => {
+  const machine = simulate({
+    cpus: 2,
+    seed: 1,
+    memoryBytes: 8 * 1024 * 1024,
+    trace: 'all',
+    program: ((cpu: Cpu) => {
+      if (cpu.index === 1) {
+        cpu.ports.create({
+          name: 'bad',
+          handler: function bad() {
+            throw new Error('no', { cause: 'because' })
+          },
+        })
+      } else {
+        cpu.threads.start('culprit', function* culprit(thread) {
+          yield* thread.until(() => cpu.ports.find('bad') !== undefined)
+          sendAsk(cpu, 'bad')
+        })
+      }
+    }) as never,
+  })
+  assert.throws(
+    () => machine.run({ untilUs: 100_000 }),
+    (failure: Error) => {
+      const error = failure.cause as Error
+      assert.equal(error.cause, 'because')
+      assert.match(
+        error.stack ?? '',
+        /^Error: no\n {4}at .*bad.*[\s\S]*\nsent by cpu 0 on port bad, .*\n {4}at sendAsk[\s\S]*culprit/,
+      )
+      assert.equal(error.stack?.match(/sent by cpu 0/g)?.length, 1)
+      return true
+    },
+  )
+})
+
+test('nothing is recorded in mode off; the mode changes while the machine runs, and one port can have its own', async () => {
+  const seen: { port: string; hops: number }[] = []
+  const machine = run(
+    1,
+    (cpu) => {
+      for (const name of ['a', 'b']) {
+        cpu.ports.create({
+          name,
+          dispatch: 'deferred',
+          handler: () => {
+            seen.push({ port: name, hops: cpu.tracer.where().hops.length })
+            return 0
+          },
+        })
+      }
+      cpu.threads.start('sender', function* (thread) {
+        const both = function* () {
+          yield* thread.pause()
+          sendAsk(cpu, 'a')
+          sendAsk(cpu, 'b')
+          yield* thread.pause()
+        }
+        yield* both()
+        setTraceMode(cpu.memory, 'all')
+        yield* both()
+        setTraceMode(cpu.memory, 'off')
+        yield* both()
+        setPortTraceMode(cpu.memory, cpu.ports.lookup('b'), 'all')
+        yield* both()
+        setPortTraceMode(cpu.memory, cpu.ports.lookup('b'), undefined)
+        yield* both()
+      })
+    },
+    { trace: 'off' },
+  )
+  assert.equal(traceMode(machine.memory), 'off')
+  await machine.stop()
+  assert.deepEqual(
+    seen.map(({ port, hops }) => `${port}${hops}`),
+    ['a0', 'b0', 'a1', 'b1', 'a0', 'b0', 'a0', 'b1', 'a0', 'b0'],
+  )
+})
+
+test('with 1/N one origin of N is taken, with all that follows from it', async () => {
+  let traced = 0
+  let asked = 0
+  const machine = run(
+    2,
+    (cpu) => {
+      if (cpu.index === 1) {
+        cpu.ports.create({
+          name: 'first',
+          handler: (m) => {
+            cpu.ports.forward(cpu.ports.lookup('second'), m)
+            return EASYNC
+          },
+        })
+        return
+      }
+      cpu.ports.create({
+        name: 'second',
+        handler: () => {
+          asked++
+          const { hops } = cpu.tracer.where()
+          if (hops.length > 0) {
+            traced++
+            assert.equal(hops.length, 2)
+          }
+          return 0
+        },
+      })
+      cpu.threads.start('sender', function* (thread) {
+        yield* thread.until(() => cpu.ports.find('first') !== undefined)
+        for (let i = 0; i < 100; i++) {
+          sendAsk(cpu, 'first')
+          yield* thread.delay(300)
+        }
+      })
+    },
+    { trace: 10 },
+  )
+  await machine.stop()
+  assert.equal(asked, 100)
+  assert.ok(traced >= 4 && traced <= 25, `${traced} of ${asked}`)
+})
+
+test('a full table gives up its oldest records, says so, and counts them', async () => {
+  let chain: Chain | undefined
+  const machine = run(
+    1,
+    (cpu) => {
+      let held = 0
+      cpu.ports.create({
+        name: 'keeper',
+        dispatch: 'deferred',
+        handler: (m) => {
+          held = m
+          return EASYNC
+        },
+      })
+      cpu.ports.create({ name: 'other', dispatch: 'deferred', handler: () => 0 })
+      cpu.threads.start('sender', function* (thread) {
+        sendAsk(cpu, 'keeper')
+        yield* thread.until(() => held !== 0)
+        for (let i = 0; i < 200; i++) sendAsk(cpu, 'other')
+        chain = cpu.tracer.whence(held)
+        cpu.ports.reply(held)
+      })
+    },
+    { traceRecords: 64 },
+  )
+  await machine.stop()
+  assert.deepEqual(chain, { hops: [], end: 'evicted' })
+  assert.match(chainText(chain!, 0), /no longer kept/)
+  assert.ok(total(machine.memory, TraceCounters, 'evicted') > 100)
+})
+
+test('a chain is read from outside, of what waits in a port, when its sender has died', async () => {
+  const machine = simulate({
+    cpus: 2,
+    seed: 3,
+    memoryBytes: 8 * 1024 * 1024,
+    trace: 'all',
+    program: ((cpu: Cpu) => {
+      if (cpu.index === 1) {
+        // Nobody serves it.
+        cpu.ports.create({ name: 'box' })
+        return
+      }
+      cpu.threads.start('victim', function* victim(thread) {
+        yield* thread.until(() => cpu.ports.find('box') !== undefined)
+        sendAsk(cpu, 'box')
+        yield* thread.delay(1000)
+        throw new Error('dies')
+      })
+    }) as never,
+  })
+  assert.throws(() => machine.run({ untilUs: 100_000 }), /dies/)
+  const [cpu] = machine.cpus
+  const [waiting] = cpu!.ports.queued(machine.cpus[1]!.names.find('box'))
+  const chain = new ChainReader(machine.memory).chain(cpu!.tracer.of(waiting!))
+  assert.match(functions(chain)[0]!, /sendAsk/)
+  assert.match(chain.hops[0]!.frames[1]!.function, /victim/)
+})

@@ -1,0 +1,327 @@
+// Provenance: who sent this? Read chain.ts for what comes out, record.ts for how it is kept. One for each CPU.
+//
+// `current` is the record of what the code that runs now was caused by: the message whose handler it is in, the timer that
+// fired, what its thread was last given. What it sends is recorded with that as its parent, and travels with its own number.
+// So the chain from any message back to its origin is in memory, and costs nothing to carry.
+//
+//   off      nothing is recorded; the cost is a look at `on` for each message
+//   1/N      of N things that begin without a cause, one is recorded with all that follows from it, up to DEPTH_MAX hops
+//   all      everything
+//
+// A call on the sender's own CPU needs no stack of its own, for it is on the sender's: one is taken only if the message is kept.
+import type { Random } from '../../base/random.ts'
+import type { Address } from '../../base/struct.ts'
+import { counterSet } from '../counters.ts'
+import type { Cpu } from '../cpu.ts'
+import type { FunctionId } from '../function.ts'
+import { MessageHeader } from '../message.ts'
+import { callSites, sitesHash, sitesText } from './callsite.ts'
+import { type Chain, chainText, HOP_KINDS, type HopKind } from './chain.ts'
+import { modeWord, portEvery, portsWord } from './mode.ts'
+import { ChainReader } from './reader.ts'
+import { type TraceId, TraceRecord, TraceRings } from './record.ts'
+import { type TextId, TextTable } from './text.ts'
+
+/** Number of each kind of hop. */
+export const HOP = Object.fromEntries(HOP_KINDS.map((kind, i) => [kind, i])) as { [K in HopKind]: number }
+export type Hop = (typeof HOP)[HopKind]
+
+export const TraceCounters = counterSet('trace', [
+  'recorded',
+  /** Records that were written over before anybody took them back; what refers to one says that it is no longer kept. */
+  'evicted',
+  'stacks',
+  'stacksNew',
+  /** Times that the table of texts was full and began anew. */
+  'textsEvicted',
+  'timersEvicted',
+] as const)
+const C = TraceCounters.index
+
+/** Frames of a stack, the kernel's own not counted where they are the innermost. */
+const FRAMES = 10
+/** Which of a CPU's streams of chance is the tracer's. */
+const RANDOM = 0x7ace
+/** With 1/N a chain that goes on for ever, as a thread that asks again and again, ends here. */
+const DEPTH_MAX = 64
+/** Timers whose cause is kept. */
+const TIMERS_MAX = 65536
+/** Stacks that are known without looking at their text. */
+const KNOWN_MAX = 4096
+
+const M = MessageHeader.offset
+const TRACE = M.trace >> 2
+const TYPE = M.type >> 2
+const AT = TraceRecord.offset
+const PARENT = AT.parent >> 2
+const STACK = AT.stack >> 2
+const TARGET = AT.target >> 2
+const KIND_AND_DEPTH = AT.kind >> 2
+const SUBJECT = AT.subject >> 2
+const TIME = AT.time >> 3
+const EXTRA = AT.extra >> 2
+
+export class Tracer {
+  /** Whether anything is to be recorded: looked at wherever something is sent, and changed between turns only. */
+  on = false
+  /** What the code that runs now was caused by; 0 where that is not known. */
+  current: TraceId = 0
+  readonly #cpu: Cpu
+  readonly #i32: Int32Array
+  readonly #f64: Float64Array
+  readonly #rings: TraceRings
+  readonly #texts: TextTable
+  readonly #count: Float64Array
+  readonly #known = new Map<number, TextId>()
+  #knownGeneration = 0
+  readonly #modeWord: number
+  readonly #portsWord: number
+  #every = 0
+  #ports = 0
+  /** Origins until one is taken. */
+  #countdown = 1
+  #sequence = 0
+  readonly #timers = new Map<Address, TraceId>()
+  /** Its own, so that what is traced changes nothing of a simulated run. */
+  readonly #random: Random
+
+  constructor(cpu: Cpu) {
+    const { memory } = cpu
+    this.#cpu = cpu
+    this.#i32 = memory.i32
+    this.#f64 = memory.f64
+    this.#rings = new TraceRings(memory)
+    this.#texts = new TextTable(memory, cpu.index)
+    this.#count = cpu.counterPage.open(TraceCounters)
+    this.#random = cpu.random.fork(RANDOM)
+    this.#modeWord = modeWord(memory)
+    this.#portsWord = portsWord(memory)
+    this.look()
+  }
+
+  /** Looks whether the mode has changed. Called at the beginning of each turn. */
+  look(): void {
+    const every = this.#i32[this.#modeWord]!
+    const ports = this.#i32[this.#portsWord]!
+    if (every === this.#every && ports === this.#ports) return
+    this.#every = every
+    this.#ports = ports
+    this.#countdown = this.#interval(every)
+    const wasOn = this.on
+    this.on = every !== 0 || ports !== 0
+    // What was noted of messages before says nothing of their next way.
+    if (this.on && !wasOn) this.#forget()
+    if (!this.on) {
+      this.current = 0
+      this.#timers.clear()
+    }
+  }
+
+  // What the kernel tells of.
+
+  /** A message is put at a port: its number is in it from here on. Without a stack as yet: see `stack`. */
+  sent(kind: number, port: number, message: Address): void {
+    this.#put(kind, port, message, this.current, this.#wants(this.current, this.#everyOf(port)))
+  }
+
+  /** As `sent`, of one that has come a part of its way already: forwarded, or answered. It begins no chain, but where all is traced. */
+  passedOn(kind: number, port: number, message: Address): void {
+    const parent = this.#i32[(message >> 2) + TRACE]! || this.current
+    const every = this.#everyOf(port)
+    this.#put(kind, port, message, parent, parent === 0 ? every === 1 : this.#wants(parent, every))
+  }
+
+  /** The call site from which a message was sent, where it has a record that has none yet. `below` is the kernel's entry. */
+  stack(message: Address, below: (...parameters: never[]) => unknown): void {
+    this.stackOf(this.#i32[(message >> 2) + TRACE]!, below)
+  }
+
+  /** As `stack`, of a record of this CPU. */
+  stackOf(id: TraceId, below: (...parameters: never[]) => unknown): void {
+    if (id === 0) return
+    const word = (this.#rings.place(id) >> 2) + STACK
+    if (this.#i32[word] === 0) this.#i32[word] = this.#capture(below)
+  }
+
+  /** The number that a message carries. */
+  of(message: Address): TraceId {
+    return this.#i32[(message >> 2) + TRACE]!
+  }
+
+  /** From here on runs what a message has caused. */
+  enter(message: Address): void {
+    this.current = this.#i32[(message >> 2) + TRACE]!
+  }
+
+  /** A hop that is no message: `target` and `subject` as the kind has it. 0 where it is not recorded. */
+  note(
+    kind: number,
+    target: number,
+    subject: number,
+    below: ((...parameters: never[]) => unknown) | undefined,
+    parent: TraceId = this.current,
+  ): TraceId {
+    if (!this.#wants(parent, this.#every)) return 0
+    const id = this.#record(kind, target, subject, parent)
+    if (below !== undefined) this.stackOf(id, below)
+    return id
+  }
+
+  /** A packet came from a device, or was made: its mbuf carries the number, which is the parent of all that it leads to. */
+  packet(kind: number, label: string, packet: Address, bytes: number, parent: TraceId): TraceId {
+    if (!this.#wants(parent, this.#every)) {
+      this.#i32[(packet >> 2) + TRACE] = 0
+      return 0
+    }
+    const id = this.#record(kind, this.#texts.intern(label), 0, parent)
+    this.#i32[(this.#rings.place(id) >> 2) + EXTRA] = bytes
+    this.#i32[(packet >> 2) + TRACE] = id
+    return id
+  }
+
+  /** The number of a text that records name as their target. */
+  label(text: string): TextId {
+    return this.#texts.intern(text)
+  }
+
+  /** A timer was armed here, by whatever runs now. */
+  armed(timer: Address, run: FunctionId, below: (...parameters: never[]) => unknown): void {
+    const id = this.note(HOP.timer, run, 0, below)
+    if (id === 0) {
+      this.#timers.delete(timer)
+      return
+    }
+    if (this.#timers.size >= TIMERS_MAX) {
+      for (const first of this.#timers.keys()) {
+        this.#timers.delete(first)
+        this.#count[C.timersEvicted]!++
+        break
+      }
+    }
+    this.#timers.set(timer, id)
+  }
+
+  /** It fires: what runs now was caused by its arming. */
+  fired(timer: Address): void {
+    this.current = this.#timers.get(timer) ?? 0
+    this.#timers.delete(timer)
+  }
+
+  disarmed(timer: Address): void {
+    if (this.#timers.size > 0) this.#timers.delete(timer)
+  }
+
+  // For whoever asks.
+
+  /**
+   * How what runs now came about, from the latest hop back to the origin: across queues, CPUs and threads. Empty where nothing is traced.
+   * The caller's own stack is not in it.
+   */
+  where(): Chain {
+    return this.chainOf(this.current)
+  }
+
+  /** The chain of a message that its owner asks about. */
+  whence(message: Address): Chain {
+    return this.chainOf(this.of(message))
+  }
+
+  chainOf(id: TraceId): Chain {
+    return new ChainReader(this.#cpu.memory).chain(id)
+  }
+
+  /** An error that was thrown by what runs now: its stack goes on through the queues. Once for each error. */
+  explain(error: unknown): void {
+    if (this.current === 0 || !(error instanceof Error) || explained.has(error)) return
+    explained.add(error)
+    const text = this.text()
+    if (text !== '') error.stack = `${error.stack ?? `${error.name}: ${error.message}`}\n${text}`
+  }
+
+  /** The lines that a stack goes on with; empty where nothing is known. */
+  text(): string {
+    return this.current === 0 ? '' : chainText(this.where(), this.#cpu.clock.now())
+  }
+
+  #put(kind: number, port: number, message: Address, parent: TraceId, isWanted: boolean): void {
+    const type = this.#i32[(message >> 2) + TYPE]!
+    this.#i32[(message >> 2) + TRACE] = isWanted ? this.#record(kind, port, type, parent) : 0
+  }
+
+  #everyOf(port: number): number {
+    const own = this.#ports === 0 ? 0 : portEvery(this.#cpu.memory, port)
+    return own === 0 ? this.#every : own - 1
+  }
+
+  #wants(parent: TraceId, every: number): boolean {
+    if (every <= 1) return every === 1
+    if (parent !== 0 && this.#depth(parent) < DEPTH_MAX) return true
+    if (--this.#countdown > 0) return false
+    this.#countdown = this.#interval(every)
+    return true
+  }
+
+  /** `every` on average, and by chance: what comes in a regular pattern is then taken alike. */
+  #interval(every: number): number {
+    return every <= 1 ? 1 : 1 + this.#random.below(2 * every - 1)
+  }
+
+  #record(kind: number, target: number, subject: number, parent: TraceId): TraceId {
+    const words = this.#i32
+    this.#sequence = this.#sequence === this.#rings.sequenceMask ? 1 : this.#sequence + 1
+    const id = this.#rings.id(this.#cpu.index, this.#sequence)
+    const place = this.#rings.place(id)
+    const w = place >> 2
+    this.#count[C.recorded]!++
+    if (words[w] !== 0) this.#count[C.evicted]!++
+    words[w] = 0
+    words[w + PARENT] = parent
+    words[w + STACK] = 0
+    words[w + TARGET] = target
+    words[w + KIND_AND_DEPTH] = kind | (((parent === 0 ? 0 : this.#depth(parent)) + 1) << 16)
+    words[w + SUBJECT] = subject
+    this.#f64[(place >> 3) + TIME] = this.#cpu.clock.now()
+    words[w + EXTRA] = 0
+    // Last: whoever reads it from another thread looks at this first and again at the end.
+    Atomics.store(words, w, this.#sequence)
+    return id
+  }
+
+  /** Hops before what follows from `parent`; 0 where that is no longer kept. */
+  #depth(parent: TraceId): number {
+    if (!this.#rings.isKept(parent)) return 0
+    const depth = this.#i32[(this.#rings.place(parent) >> 2) + KIND_AND_DEPTH]! >>> 16
+    return depth === 0xffff ? depth - 1 : depth
+  }
+
+  #capture(below: (...parameters: never[]) => unknown): TextId {
+    const sites = callSites(FRAMES, below)
+    if (sites.length === 0) return 0
+    this.#count[C.stacks]!++
+    const hash = sitesHash(sites)
+    const known = this.#known.get(hash)
+    if (known !== undefined && this.#knownGeneration === this.#texts.generation) return known
+    return this.#intern(hash, sitesText(sites))
+  }
+
+  #intern(hash: number, text: string): TextId {
+    this.#count[C.stacksNew]!++
+    const { generation } = this.#texts
+    const id = this.#texts.intern(text)
+    if (this.#texts.generation !== generation) this.#count[C.textsEvicted]!++
+    if (this.#texts.generation !== this.#knownGeneration || this.#known.size >= KNOWN_MAX) this.#known.clear()
+    this.#knownGeneration = this.#texts.generation
+    this.#known.set(hash, id)
+    return id
+  }
+
+  #forget(): void {
+    const { layout } = this.#cpu.memory
+    const first = this.#rings.place(this.#rings.id(this.#cpu.index, 0)) >> 2
+    this.#i32.fill(0, first, first + (layout.traceRecords * TraceRecord.size) / 4)
+    this.#timers.clear()
+  }
+}
+
+/** Errors whose stack goes on already. */
+const explained = new WeakSet<Error>()
