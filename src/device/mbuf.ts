@@ -246,7 +246,18 @@ export class Mbufs {
     const own = this.detach(packet)
     if (own === 0) return
     this.#i32[own >> 2] = DONE
-    this.#cpu.ports.send(port, own)
+    const { tracer } = this.#cpu
+    if (tracer.on && tracer.of(own) !== 0) this.#sendTraced(port, own)
+    else this.#cpu.ports.send(port, own)
+  }
+
+  /** Of what a packet leads to it is the cause, whatever runs now. */
+  #sendTraced(port: PortId, packet: Address): void {
+    const { tracer, ports } = this.#cpu
+    const { current } = tracer
+    tracer.enter(packet)
+    ports.send(port, packet)
+    tracer.current = current
   }
 
   /** Bytes that can still be put in front of the data. */
@@ -359,6 +370,7 @@ export class Mbufs {
   /** A packet with a copy of part of another: what a fragment carries. */
   copySlice(packet: Address, offset: number, length: number, headroom = HEADROOM): Address {
     const first = this.#chain(length, headroom)
+    if (first !== 0) this.#u32[(first >> 2) + TRACE] = this.#u32[(packet >> 2) + TRACE]!
     let at = offset
     for (let m = first; m !== 0; m = this.#u32[(m >> 2) + PART]!) {
       const count = this.#u32[(m >> 2) + LENGTH]!

@@ -173,6 +173,7 @@ export class Cpu {
     }
     let work = this.#drained
     for (const pollable of this.#pollables) work += pollable.poll()
+    this.tracer.current = 0
     yield
     work += this.ports.serve()
     work += this.threads.run()
@@ -193,6 +194,7 @@ export class Cpu {
     if (this.#standsStill()) return this.#drained + 1
     let work = this.#drained
     for (let i = 0; i < this.#pollables.length; i++) work += this.#pollables[i]!.poll()
+    this.tracer.current = 0
     work += this.ports.serve()
     work += this.threads.run()
     work += this.timers.fire()

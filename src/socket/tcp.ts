@@ -245,7 +245,10 @@ export class TcpSockets {
 
   /** @internal The program is to be told of `events` at the end of the batch. */
   tell(socket: TcpSocket, events: number): void {
-    if (socket.pending === 0) this.#told.push(socket)
+    if (socket.pending === 0) {
+      this.#told.push(socket)
+      socket.trace = this.#context.cpu.tracer.current
+    }
     socket.pending |= events
   }
 
@@ -473,6 +476,7 @@ export class TcpSockets {
     socket.remotePort = n.remotePort
     socket.notice(0, 0, 0, n.limit)
     const { cpu } = this.#context
+    socket.trace = cpu.tracer.current
     this.#arrivals.push({ listener, socket, at: cpu.now })
     cpu.handoffs.enqueued(this.#accept, 1)
     cpu.handoffs.depth(this.#accept, this.#arrivals.length + this.#early.length)
@@ -509,7 +513,7 @@ export class TcpSockets {
 
   /** The end of the batch: the programs are told what is new, each socket once. */
   #tellAll(): void {
-    const { handoffs, now } = this.#context.cpu
+    const { handoffs, now, tracer } = this.#context.cpu
     while (this.#arrivals.length > 0) {
       const arrivals = this.#arrivals
       this.#arrivals = []
@@ -524,6 +528,7 @@ export class TcpSockets {
         else {
           handoffs.waited(this.#accept, now - at)
           accepted++
+          tracer.current = socket.trace
           listener.onConnection(socket)
         }
       }
@@ -539,11 +544,13 @@ export class TcpSockets {
         if (socket.isEarly) continue
         this.count[C.notifications]!++
         const connected = (socket.pending & CONNECTED) !== 0
+        tracer.current = socket.trace
         socket.run()
         if (connected) socket.wasConnected = true
       }
       told.length = 0
     }
+    tracer.current = 0
     for (let i = 0; i < this.#reports.length; i++) this.#reports[i]!.reportConsumed()
     if (this.#reports.length > 0) this.#reports.length = 0
   }

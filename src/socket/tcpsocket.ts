@@ -90,6 +90,8 @@ export class TcpSocket {
   phase: number = Phase.opening
   /** @internal TcpEvent bits that the program is to be told in this batch. */
   pending = 0
+  /** @internal TraceId of what the first of them came of. */
+  trace = 0
   /** @internal Its program has not been told yet that it is there, and hears of nothing else before. */
   isEarly = false
   errno = 0

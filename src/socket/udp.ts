@@ -7,6 +7,7 @@ import { MBUF_BYTES, type MbufCursor, MbufFlag } from '../device/mbuf.ts'
 import { define } from '../kernel/function.ts'
 import { EASYNC } from '../kernel/message.ts'
 import type { Port } from '../kernel/port.ts'
+import { HOP } from '../kernel/trace/tracer.ts'
 import { addressBytes, Family, isBroadcast, isMulticast, isUnspecified, parseAddress } from '../net/address.ts'
 import type { NetContext } from '../net/context.ts'
 import type { GroupRounds } from '../net/control/group.ts'
@@ -124,6 +125,7 @@ export class UdpSocket {
     this.#held -= this.#sockets.charge(packet)
     this.#packets--
     this.#sockets.count[C.received]!++
+    this.#sockets.taken(packet)
     return packet
   }
 
@@ -144,6 +146,7 @@ export class UdpSocket {
     m.source = this.#sockets.sourceFor(this.local, target.address, way)
     if (m.source === 0) return this.#sockets.refuse(packet, Errno.ENETUNREACH)
     m.sourcePort = this.local.port
+    this.#sockets.trace(packet, this.send)
     return this.#output(packet, way)
   }
 
@@ -162,6 +165,7 @@ export class UdpSocket {
     m.sourcePort = this.local.port
     m.target = source
     m.targetPort = sourcePort
+    this.#sockets.trace(packet, this.sendBack)
     return this.#output(packet, undefined)
   }
 
@@ -516,6 +520,23 @@ export class UdpSockets {
     return bytes
   }
 
+  /** What the program does from here on it does because of this packet. */
+  taken(packet: Address): void {
+    const { tracer } = this.#context.cpu
+    if (tracer.on) tracer.enter(packet)
+  }
+
+  /** Notes of a packet who sends it: `entry` is the function that the program has called. */
+  trace(packet: Address, entry: (...parameters: never[]) => unknown): void {
+    const { tracer } = this.#context.cpu
+    if (!tracer.on) return
+    const { m } = this
+    m.at = packet
+    const ports = (m.sourcePort << 16) | m.targetPort
+    const cause = tracer.of(packet) || tracer.current
+    tracer.stackOf(tracer.packet(HOP.datagram, 'udp', packet, m.total, cause, ports), entry)
+  }
+
   copyFrom(bytes: Uint8Array): Address {
     return this.#context.mbufs.copyFrom(bytes)
   }
@@ -598,6 +619,7 @@ export class UdpSockets {
       this.count[C.notifications]!++
       socket.options.onReadable?.(socket)
     }
+    this.#context.cpu.tracer.current = 0
     if (readable.length > 0) readable.splice(0)
   }
 

@@ -31,12 +31,13 @@ export const HOP_KINDS = [
   /** A thread was started, and went on on another CPU. */
   'thread',
   'migrate',
-  /** A packet came from a device, or was made. */
+  /** A packet came from a device. */
   'packet',
-  /** A program wrote to a socket, was told by one, and got a connection from a listener. */
-  'write',
-  'notice',
-  'accept',
+  /** A datagram was sent by a program. */
+  'datagram',
+  /** A segment of TCP left its connection, caused by what was written; or left it again. */
+  'segment',
+  'retransmit',
   /** Something was sent to another process, or over a UNIX-domain socket. */
   'process',
 ] as const
@@ -82,12 +83,22 @@ const VERBS: Readonly<Record<HopKind, string>> = {
   thread: 'thread started',
   migrate: 'migrated',
   packet: 'packet received',
-  write: 'written',
-  notice: 'told',
-  accept: 'accepted',
+  datagram: 'datagram sent',
+  segment: 'segment sent',
+  retransmit: 'segment sent again',
   process: 'sent by UNIX socket',
 }
-const PREPOSITION: Partial<Record<HopKind, string>> = { migrate: 'to', packet: 'from', timer: 'for', ipi: 'for' }
+const PREPOSITION: Partial<Record<HopKind, string>> = {
+  thread: 'as',
+  migrate: 'to',
+  packet: 'from',
+  datagram: 'from',
+  segment: 'from',
+  retransmit: 'from',
+  timer: 'for',
+  ipi: 'for',
+  wakeup: 'on',
+}
 
 /**
  * The text that a stack goes on with: for each hop a line of how, by whom and how long before the hop that it led to, and its frames.

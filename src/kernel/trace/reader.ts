@@ -12,7 +12,9 @@ import { textOf } from './text.ts'
 /** Hops that are read of a chain. */
 const HOPS_MAX = 32
 /** Of the kernel itself: not what anybody asks for who wants to know who sent something. */
-const KERNEL = /\/(?:src|dist\/src)\/(?:kernel|machine)\/(?!.*(?:\.test\.|\/testing\/))/
+const KERNEL = isIn('kernel|machine')
+/** Of the stack: between a program and the kernel it says how, and not who. */
+const STACK = isIn('kernel|machine|device|net|socket|node')
 
 /** A hop, and the number of the one before it. */
 export interface HopReading extends Hop {
@@ -81,7 +83,7 @@ export class ChainReader {
     return {
       kind,
       cpu,
-      to: isMessage ? this.#portName(target) : this.#targetName(kind, cpu, target),
+      to: isMessage ? this.#portName(target) : this.#targetName(kind, cpu, target, type),
       atUs,
       id,
       frames: this.#frames(cpu, stack),
@@ -91,10 +93,11 @@ export class ChainReader {
     }
   }
 
-  #targetName(kind: HopKind, cpu: number, target: number): string {
+  #targetName(kind: HopKind, cpu: number, target: number, ports: number): string {
     if (kind === 'ipi' || kind === 'timer') return functionName(target)
     if (kind === 'wakeup') return `0x${target.toString(16)}`
-    return textOf(this.#memory, cpu, target) ?? '(no longer kept)'
+    const text = textOf(this.#memory, cpu, target) ?? '(no longer kept)'
+    return ports === 0 ? text : `${text} port ${ports >>> 16}, to port ${ports & 0xffff}`
   }
 
   #portName(port: number): string {
@@ -112,11 +115,17 @@ export class ChainReader {
       if (file === undefined || column === undefined) return []
       return [{ function: name ?? '', file, line: Number(lineNumber), column: Number(column) }]
     })
-    const isKernel = frames.map(({ file }) => KERNEL.test(file))
-    const first = isKernel.indexOf(false)
-    const last = isKernel.lastIndexOf(false)
-    return frames.slice(first < 0 ? frames.length : first, last + 1).map((frame) => this.#positions.original(frame))
+    const program = frames.findIndex(({ file }) => !STACK.test(file))
+    const first = program >= 0 ? program : frames.findIndex(({ file }) => !KERNEL.test(file))
+    const last = frames.findLastIndex(({ file }) => !KERNEL.test(file))
+    return first < 0 ? [] : frames.slice(first, last + 1).map((frame) => this.#positions.original(frame))
   }
+}
+
+/** Whether a compiled file is of one of these layers, and no test. */
+function isIn(layers: string): RegExp {
+  const folder = new URL('../../', import.meta.url).pathname.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
+  return new RegExp(`${folder}(?:${layers})/(?!.*(?:\\.test\\.|/testing/))`)
 }
 
 const MESSAGES: ReadonlySet<HopKind> = new Set(['send', 'call', 'forward', 'reply', 'abort'])

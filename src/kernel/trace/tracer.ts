@@ -167,14 +167,13 @@ export class Tracer {
     return id
   }
 
-  /** A packet came from a device, or was made: its mbuf carries the number, which is the parent of all that it leads to. */
-  packet(kind: number, label: string, packet: Address, bytes: number, parent: TraceId): TraceId {
-    if (!this.#wants(parent, this.#every)) {
-      this.#i32[(packet >> 2) + TRACE] = 0
-      return 0
-    }
-    const id = this.#record(kind, this.#texts.intern(label), 0, parent)
-    this.#i32[(this.#rings.place(id) >> 2) + EXTRA] = bytes
+  /**
+   * A packet came from a device, or was made: its mbuf carries the number, which is the parent of all that it leads to. `ports` are
+   * a segment's own one, in the upper half, and the peer's.
+   */
+  packet(kind: number, label: string, packet: Address, bytes: number, parent: TraceId, ports = 0): TraceId {
+    const id = this.#wants(parent, this.#every) ? this.#record(kind, this.#texts.intern(label), ports, parent) : 0
+    if (id !== 0) this.#i32[(this.#rings.place(id) >> 2) + EXTRA] = bytes
     this.#i32[(packet >> 2) + TRACE] = id
     return id
   }

@@ -59,6 +59,7 @@ export function create(t: Tcp, sendBytes: number, receiveBytes: number): boolean
   p.kind = TupleKind.connection
   p.host = t.host
   p.group = t.groups.current
+  p.trace = t.cpu.tracer.current
   p.ttl = DEFAULT_TTL
   p.rcvBuffer = receiveBytes || Limits.tcpReceiveBytes
   p.rcvBufferMax = receiveBytes || Limits.tcpReceiveBytesMax

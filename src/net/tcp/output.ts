@@ -4,7 +4,9 @@
 
 import { finish, fold, pseudoHeaderSum } from '../../base/checksum.ts'
 import { Errno } from '../../base/errno.ts'
+import type { Address } from '../../base/struct.ts'
 import { MbufFlag } from '../../device/mbuf.ts'
+import { HOP } from '../../kernel/trace/tracer.ts'
 import { addressBytes, type Family } from '../address.ts'
 import { TcpCounters } from '../counters.ts'
 import { IpProtocol } from '../ip/header.ts'
@@ -17,7 +19,7 @@ import { type Pcb, PcbFlag } from './pcb.ts'
 import { probeTail, probeWindow } from './probe.ts'
 import { sackBlocks } from './reassembly.ts'
 import { enterFlight, leaveLost, SegmentFlag, sent, split } from './segment.ts'
-import { copy, refer } from './sendbuffer.ts'
+import { copy, mbufOf, refer } from './sendbuffer.ts'
 import { distance, type SequenceNumber } from './sequence.ts'
 import { State } from './state.ts'
 import type { Tcp } from './tcp.ts'
@@ -265,6 +267,7 @@ export function transmit(
   m.target = p.remote
   t.count[C.sent]!++
   p.segmentsSent++
+  if (t.cpu.tracer.on) trace(t, p, packet, start, bytes, again)
   const errno = t.ip.output(packet, (p.flags & PcbFlag.MAY_FRAGMENT) === 0 ? NO_FRAGMENTS : FRAGMENTS)
   if (errno !== 0) return refused(t, p, errno)
   p.lastSentAt = t.now
@@ -273,6 +276,15 @@ export function transmit(
     p.flags &= ~(ACK_NOW | ACK_DELAYED)
   }
   return true
+}
+
+/** Data was caused by the write that it is of, also when it goes again; what carries none, by what came for the connection last. */
+function trace(t: Tcp, p: Pcb, packet: Address, start: SequenceNumber, bytes: number, again: boolean): void {
+  const { tracer } = t.cpu
+  const written = bytes > 0 ? mbufOf(t, p, start) : 0
+  const parent = written === 0 ? p.trace : tracer.of(written)
+  const kind = again && bytes > 0 ? HOP.retransmit : HOP.segment
+  tracer.packet(kind, 'tcp', packet, bytes, parent, (p.localPort << 16) | p.remotePort)
 }
 
 /** IP could not send it. What was to be sent stays to be sent; the timer tries again. */

@@ -148,6 +148,8 @@ export const TcpPcb = struct({
   keepAliveCount: u16,
   teller: u16, //  the CPU that tells the program: always the same, so that nothing changes places on the way
   bytesPerRound: u32, // received bytes that the program has consumed in this round trip (auto-tuning)
+  trace: u32, //   TraceId of what came for it last, where that is traced: the cause of what it tells and acknowledges
+  padding: u32,
   segmentsSent: u32,
   segmentsReceived: u32,
   retransmitted: u32, // segments

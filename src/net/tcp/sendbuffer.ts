@@ -22,7 +22,9 @@ export function append(t: Tcp, p: Pcb, packet: Address): void {
   const words = t.words
   t.m.at = packet
   const { total } = t.m
-  if (total <= MERGE_BYTES_MAX && p.sndLast !== 0 && t.mbufs.tailroom(p.sndLast) >= total) {
+  // What is traced keeps an mbuf of its own, which knows its write.
+  const isTraced = t.cpu.tracer.on && t.cpu.tracer.of(packet) !== 0
+  if (!isTraced && total <= MERGE_BYTES_MAX && p.sndLast !== 0 && t.mbufs.tailroom(p.sndLast) >= total) {
     const last = p.sndLast >> 2
     t.mbufs.copyOut(packet, 0, total, words[last + DATA]! + words[last + LENGTH]!)
     words[last + LENGTH]! += total
@@ -121,6 +123,18 @@ export function copy(t: Tcp, p: Pcb, target: Address, from: SequenceNumber, coun
   }
   p.sndCursor = m
   p.sndCursorAt = at
+}
+
+/** The mbuf in which byte `from` of the stream lies; 0 where it is in none. For whoever wants to know who wrote it. */
+export function mbufOf(t: Tcp, p: Pcb, from: SequenceNumber): Address {
+  const words = t.words
+  let left = distance(p.sndUna, from) + p.sndSkip
+  let m = p.sndFirst
+  while (m !== 0 && left >= words[(m >> 2) + LENGTH]!) {
+    left -= words[(m >> 2) + LENGTH]!
+    m = words[(m >> 2) + PART]!
+  }
+  return m
 }
 
 /** The connection ends. */

@@ -326,6 +326,7 @@ export class TcpUser {
   #tellAll(): void {
     const t = this.#t
     const { p } = t
+    const { tracer } = t.cpu
     // Programs answer at once, and put connections on a new list.
     let pcb = t.eventFirst
     t.eventFirst = 0
@@ -333,9 +334,11 @@ export class TcpUser {
       p.at = pcb
       const next = p.eventNext
       p.flags &= ~PcbFlag.IN_EVENTS
+      if (tracer.on) tracer.current = p.trace
       this.#tellOne(p, pcb)
       pcb = next
     }
+    tracer.current = 0
   }
 
   #tellOne(p: Pcb, pcb: Address): void {

@@ -81,6 +81,8 @@ export interface Sent extends Read {
   readonly bytes: Bytes
   readonly atUs: number
   readonly wire: number
+  /** TraceId of its leaving, where that was traced. */
+  readonly trace: number
 }
 
 interface Injection {
@@ -433,6 +435,7 @@ export class TestHost {
 
   #collect(cpu: Cpu, packet: Address, wire: number): void {
     const bytes = Mbufs.of(cpu).bytes(packet)
+    const trace = cpu.tracer.on ? cpu.tracer.of(packet) : 0
     Mbufs.of(cpu).free(packet)
     const frame = read(bytes)
     if (this.answerArp && frame.arp?.operation === 'request' && frame.arp.target !== frame.arp.sender) {
@@ -441,7 +444,7 @@ export class TestHost {
       this.post(ether({ source: PEER_LINK, target: targetLink, type: Type.arp }, reply), wire)
       return
     }
-    this.#inbox.push({ ...frame, bytes, atUs: cpu.now, wire })
+    this.#inbox.push({ ...frame, bytes, atUs: cpu.now, wire, trace })
   }
 
   /** What a card would compute; the host's own code, as the wire has it. */
