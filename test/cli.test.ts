@@ -314,6 +314,13 @@ describe('a wrong command line', () => {
     [['up', ...addressed, '10.77.0.2/24', '--kernel-address', 'x'], /--kernel-address is "x": give an IPv4 address/],
     [['up', ...addressed, '10.77.0.2/24', '--loss', '0.1'], /--loss is for the wire: leave it out, or --device/],
     [['discipline', 'mine'], /discipline is "mine"/],
+    [['trace', '--mode', '1/0'], /--mode: the trace mode "1\/0" is none: give off, all, or N or 1\/N/],
+    [['trace', '--mode', 'inherit'], /the trace mode "inherit" is none/],
+    [['trace', '--waits', '--port', 'x'], /--waits is a view of its own: leave --mode and --port out/],
+    [['trace', '--limit', '3'], /--limit goes with --port, without --mode/],
+    [['trace', '--port', 'x', '--wait', '61'], /--wait is "61": give a number from 0 to 60/],
+    [['up', '--trace', 'some'], /--trace: the trace mode "some" is none/],
+    [['run', '--trace', 'some', 'x.js'], /--trace \(DAMSELFLY_TRACE\) is "some": give off, all, or N or 1\/N/],
     [['discipline', 'giant', 'msgp'], /"msgp" is one discipline too many/],
     [['discipline', 'giant', '--groups', '3'], /groups is 3, which is for connp-l/],
     [['discipline', '--groups', '3'], /--groups goes with connp-l: name it/],
@@ -462,6 +469,52 @@ describe('damselfly discipline', { concurrency: 2 }, () => {
     assertWell(ended)
     assert.match(ended.stdout, /^server\.cjs on 127\.0\.0\.1\/8 \(process \d+\): giant\n$/)
     assert.equal((await command.end('SIGTERM')).signal, 'SIGTERM')
+  })
+})
+
+describe('damselfly trace', { concurrency: 2 }, () => {
+  test('changes how much of an instance that runs is traced, and shows who sent what waits in its ports', async (t) => {
+    const place = new Place()
+    const command = await place.running(t)
+    const tell = async (...words: string[]) => {
+      const ended = await place.run(t, ['trace', ...words])
+      assertWell(ended)
+      return ended.stdout
+    }
+    assert.match(await tell(), /^tracing is off\n {2}recorded 0, /)
+    assert.match(await tell('--mode', '1/100'), /^tracing is sampled, 1\/100\n/)
+    assert.match(
+      await tell('--mode', 'all', '--port', 'client/udp/0'),
+      /port "client\/udp\/0" of cpu 0: .* traced all$/m,
+    )
+    // Messages wait there at some time, and each of them is traced.
+    await until('a chain', async () =>
+      /^port "client\/udp\/0" of cpu 0: [\d ]+ waiting, traced all\n {2}"mbuf" from cpu \d.*\n {4}sent by cpu \d on port client\/udp\/0, /.test(
+        await tell('--port', 'client/udp/0', '--limit', '1'),
+      ),
+    )
+    assert.doesNotMatch(await tell('--mode', 'inherit', '--port', 'client/udp/0'), /traced all/)
+    assert.equal(await tell('--waits'), 'no thread waits for an answer\n')
+    const json = JSON.parse(await tell('--mode', 'off', '--json')) as { mode: string; counts: { recorded: number } }
+    assert.equal(json.mode, 'off')
+    assert.ok(json.counts.recorded > 0)
+    assertSentence(
+      await place.run(t, ['trace', '--port', 'nobody']),
+      /^damselfly: no port is named "nobody": there are .*"client\/udp\/0"/,
+    )
+    assert.equal((await command.end('SIGTERM')).code, 143)
+  })
+
+  test('of a program on the stack', async (t) => {
+    const place = new Place()
+    const program = join(place.runtime, 'server.cjs')
+    writeFileSync(program, "require('net').createServer().listen(80, () => console.log('packets'))")
+    const command = place.start(t, ['run', '--device', 'none', '--trace', 'all', program])
+    await until('the program', async () => command.stdout.includes('packets'))
+    const ended = await place.run(t, ['trace'])
+    assertWell(ended)
+    assert.match(ended.stdout, /^tracing is all\n {2}recorded [1-9]/)
+    await command.end('SIGTERM')
   })
 })
 

@@ -4,6 +4,7 @@ import { KernelError } from '../base/errno.ts'
 import { discipline } from './discipline.ts'
 import { run as runProgram } from './run.ts'
 import { stat } from './stat.ts'
+import { trace } from './trace.ts'
 import { up } from './up.ts'
 import { USAGE, UsageError } from './usage.ts'
 
@@ -20,6 +21,7 @@ async function run(): Promise<void> {
   if (first === 'up') return up(rest)
   if (first === 'stat') return stat(rest)
   if (first === 'discipline') return discipline(rest)
+  if (first === 'trace') return trace(rest)
   // Loaded only here: no other command needs any of it.
   if (first === 'lab') return (await import('./lab.ts')).lab(rest)
   if (first === 'calibrate') return (await import('./calibrate.ts')).calibrate(rest)

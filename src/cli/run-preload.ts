@@ -8,6 +8,7 @@ if (started !== undefined) {
   const { serveControl } = await import('./control.ts')
   const { aboutHost, snapshot } = await import('./snapshot.ts')
   const { isDisciplineOrder } = await import('../service/operator.ts')
+  const { answerTrace, isTraceOrder } = await import('../service/trace.ts')
   const { Errno, KernelError } = await import('../base/errno.ts')
   const began = performance.now()
   const { config } = host.context
@@ -16,6 +17,7 @@ if (started !== undefined) {
   await serveControl({
     snapshot: () => snapshot(machine, title, (performance.now() - began) * 1000, aboutHost(machine.memory, config)),
     order: async (order) => {
+      if (isTraceOrder(order)) return await answerTrace(machine.memory, machine.clock, order)
       if (!isDisciplineOrder(order)) throw new KernelError(Errno.EOPNOTSUPP, 'a program knows no such order', 'order')
       await host.setDiscipline(order.discipline, order.groups)
       return 1

@@ -54,6 +54,7 @@ const OPTIONS = {
   cpus: TEXT,
   device: TEXT,
   pcap: TEXT,
+  trace: TEXT,
   instances: FLAG,
   discipline: TEXT,
   groups: TEXT,

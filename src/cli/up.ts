@@ -7,11 +7,13 @@ import { systemSeed } from '../base/random.ts'
 import { configureInterface, interfaceMtu, QUEUE_LENGTH } from '../device/linux/interface.ts'
 import { openTun, type TunHandle } from '../device/linux/tun.ts'
 import { type DeviceSpec, deviceRegions, parseDevice } from '../device/spec.ts'
+import { parseTraceMode, type TraceMode } from '../kernel/trace/mode.ts'
 import { boot } from '../machine/boot.ts'
 import { CpuFailure } from '../machine/failure.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { HostConfig } from '../net/config.ts'
 import { type DisciplineOptions, type DispatchOptions, disciplineOptions, dispatchOptions } from '../node/options.ts'
+import { answerTrace, isTraceOrder } from '../service/trace.ts'
 import { areNeighbours, decimalNumber, hostPrefix, neighbour, wholeNumber } from './argument.ts'
 import { serveControl } from './control.ts'
 import { untilReady } from './ready.ts'
@@ -36,6 +38,7 @@ interface Options extends DisciplineOptions, DispatchOptions {
   readonly loss: number
   /** Undefined: what strangers see, on a device, must not be guessed. */
   readonly seed: number | undefined
+  readonly trace: TraceMode
   readonly pairs: boolean
   readonly json: boolean
   readonly layout: boolean
@@ -131,6 +134,7 @@ async function runToEnd(options: Options, data: UpData, title: string, greeting?
     ...(options.seed === undefined ? {} : { seed: options.seed }),
     regions: deviceRegions(data.hosts.flatMap(({ config }) => config.interfaces.map(({ device }) => device))),
     memoryBytes: 512 * 1024 * 1024,
+    trace: options.trace,
     signals: false,
   })
   if (options.layout) console.log(`${machine.layout}\n`)
@@ -227,7 +231,11 @@ function recorded(device: DeviceSpec, options: Options): DeviceSpec {
 async function serveOrSay(machine: Machine, take: () => Snapshot, options: Options): Promise<Server | undefined> {
   try {
     // The first CPU has a part of every host.
-    return await serveControl({ snapshot: take, order: (order) => machine.ask(0, order) })
+    return await serveControl({
+      snapshot: take,
+      order: (order) =>
+        isTraceOrder(order) ? answerTrace(machine.memory, machine.clock, order) : machine.ask(0, order),
+    })
   } catch (error) {
     if (!options.json) console.error(`damselfly stat will not find this instance: ${(error as Error).message}`)
     return undefined
@@ -278,6 +286,7 @@ function parse(args: readonly string[]): Options {
       groups: text,
       dispatch: text,
       layers: text,
+      trace: text,
       pairs: flag,
       json: flag,
       layout: flag,
@@ -327,9 +336,18 @@ function parse(args: readonly string[]): Options {
       values.seed === undefined && device !== undefined
         ? undefined
         : wholeNumber('seed', values.seed, 0, 4294967295, systemSeed()),
+    trace: traceOption(values.trace),
     pairs: values.pairs,
     json: values.json,
     layout: values.layout,
+  }
+}
+
+function traceOption(text: string | undefined): TraceMode {
+  try {
+    return parseTraceMode(text ?? 'off')
+  } catch (error) {
+    throw error instanceof KernelError ? new UsageError(`--trace: ${error.message}`) : error
   }
 }
 

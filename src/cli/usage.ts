@@ -10,6 +10,7 @@ export const USAGE = `damselfly: a multi-core TCP/IP stack in user space
   damselfly discipline [options] [NAME]
                                   have an instance that runs come to work on its connections in another way: giant,
                                   msgp, connp-l or connp-t; without a name tell what it is
+  damselfly trace [options]       where what goes on in an instance that runs has come from
   damselfly lab [options] [EXPERIMENT ...]
                                   measure the design against its rivals, and write a report
   damselfly calibrate [options]   measure what things cost here, for the laboratory's model of up to 128 CPUs
@@ -33,6 +34,7 @@ up: without a device, two hosts on an in-memory wire exchange UDP echo and ping
   --payload N                     on the wire: bytes of each datagram, 0 to 65507 (default 64)
   --loss P                        on the wire: share of packets lost, 0 to 0.9 (default 0)
   --seed N                        seeds every random choice, 0 to 4294967295 (default: another one each time)
+  --trace MODE                    trace what is sent to its origin: off, all, or 1/N for one of N (default off)
   --pairs                         the table shows each pair of CPUs
   --json                          print the counts as JSON instead of tables
   --layout                        print the layout of the machine's memory
@@ -51,6 +53,7 @@ run: the program is reached at its own address, through a TUN device; nothing in
                                   names are ether, arp, ip, icmp, igmp, udp, tcp (default direct)
   --layers LIST                   boundaries that are queues with threads of their own: of ether,ip,tcp,socket, or all
   --pcap FILE                     record what passes: FILE ends in .pcap or .pcapng
+  --trace MODE                    trace what is sent to its origin: off, all, or 1/N for one of N (default off)
 
 stat:
   --pid N                         which instance (default: the only one that runs)
@@ -68,6 +71,16 @@ stat:
 discipline: all hosts of the instance, with all their connections; nothing is lost
   --groups N                      with connp-l: connection groups, 1 to 4096 (default 128)
   --pid N                         which instance (default: the only one that runs)
+
+trace: without a view how much is traced, and in which ports something waits
+  --mode MODE                     from now on: off, all, or 1/N for one of N
+  --port NAME                     with --mode: of what is sent to this port (inherit takes that back); alone: what waits there,
+                                  each with its originator. A part of the name will do, and may mean several
+  --limit N                       with --port: so many messages of each, 1 to 1000 (default 20)
+  --wait S                        with --port: look again until something waits, for 0 to 60 seconds (default 1)
+  --waits                         which threads wait for whose answer, and the deadlocks among them
+  --pid N                         which instance (default: the only one that runs)
+  --json                          print JSON
 
 lab: all experiments, or those that are named; in less than a minute, or with --full as long as it takes;
 "scaling" has to be named, or --full given

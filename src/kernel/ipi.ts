@@ -20,7 +20,7 @@ import { CpuState } from './cpustate.ts'
 import { type FunctionId, functionOf } from './function.ts'
 import { POINT } from './handoff.ts'
 import { CpuBlock, RING_ENTRY_BYTES, RingHeader } from './layout.ts'
-import { HOP, type Tracer } from './trace/tracer.ts'
+import type { Tracer } from './trace/tracer.ts'
 
 // Constants of this module, because the compiler folds those (see port.ts).
 const BATCH = Limits.ipiBatch
@@ -158,7 +158,7 @@ export class Ipi {
   send(target: number, id: FunctionId, a = 0, b = 0, c = 0): void {
     if (target === this.#cpu.index) functionOf(id)(this.#cpu, a, b, c, target)
     else {
-      const trace = this.#tracer.on ? this.#tracer.note(HOP.ipi, id, 0, this.send) : 0
+      const trace = this.#tracer.on ? this.#tracer.sentFunction(id, this.send) : 0
       this.#push(this.#out[target]!, id, a, b, c, true, trace)
     }
   }

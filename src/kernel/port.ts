@@ -55,13 +55,15 @@ const PortRecord = struct({
   priorityHead: u32, //   8
   priorityTail: u32, //  12
   depth: u32, //         16
-  thread: u32, //        20  the thread that waits on it, or 0
+  thread: u32, //        20  1 + the thread that waits on it or serves it, for who looks from outside; else 0
   handler: u32, //       24  put-only: the registered function
   traceEvery: u32, //    28  0: what the machine says; else 1 + what this port says (trace/mode.ts)
   padding: bytes(32),
 })
 assert(PortRecord.size === PORT_BYTES, 'a port record is 64 bytes')
 const AT = PortRecord.offset
+/** The record's layout, for who looks from outside (trace/waits.ts). */
+export const PortRecordOffset = AT
 assert(AT.traceEvery === PORT_TRACE_EVERY, 'a port says how much of it is traced where tracers look')
 const M = MessageHeader.offset
 // Word and half-word offsets as constants of this module: the compiler folds them, as it does not fold the properties
@@ -357,6 +359,13 @@ export class Ports {
     return this.#i32[((this.#records + id * PORT_BYTES) >> 2) + DEPTH]!
   }
 
+  /** What comes to a port of this CPU wakes `thread` from now on. */
+  serveBy(port: Port, thread: Thread): void {
+    if (port.thread === thread) return
+    port.thread = thread
+    this.#i32[(port.record + AT.thread) >> 2] = 1 + thread.id
+  }
+
   /**
    * From now on what comes to a port with a handler waits for `thread`, which serves it by `Thread.serve`, up to `batch` messages
    * at a time; a send from this CPU is no call any more.
@@ -366,7 +375,7 @@ export class Ports {
       this.owns(port.id) && port.handler !== undefined,
       'a port with a handler is given to a thread of its own CPU',
     )
-    port.thread = thread
+    this.serveBy(port, thread)
     port.direct = false
     port.batch = batch
   }
@@ -586,7 +595,7 @@ export class Ports {
     const tracer = this.#tracer
     const { current } = tracer
     const target = this.#i32[(message >> 2) + TARGET]!
-    tracer.current = tracer.note(ABORT, target, this.#i32[(message >> 2) + TYPE]!, this.abort, tracer.of(message))
+    tracer.current = tracer.aborted(ABORT, target, message, this.abort)
     functionOf(run)(this.#cpu, message, 0, 0, this.#index)
     tracer.current = current
   }

@@ -4,6 +4,7 @@
 // A JavaScript stack cannot leave its worker, so what crosses CPUs is a program's name and a number: `start` on
 // another CPU, and `migrate`, after which the same thread, with its port and signals, begins its program anew over there.
 import { assert } from '../base/assert.ts'
+import { writeText } from '../base/bytes.ts'
 import { Errno, KernelError } from '../base/errno.ts'
 import { hashName } from '../base/hash.ts'
 import { Limits } from '../base/limits.ts'
@@ -34,6 +35,8 @@ export function program(name: string, run: Program): Program {
   return run
 }
 
+const NAME_BYTES = 20
+
 /** Seen by all CPUs. */
 const ThreadRecord = struct({
   home: u32, //      0  1 + the CPU; 0 when it has ended or never was
@@ -47,10 +50,12 @@ const ThreadRecord = struct({
   pending: u32, //  32
   mask: u32, //     36
   priority: u32, // 40
-  padding: bytes(20),
+  name: bytes(NAME_BYTES), // 44  as much of it as fits, for who looks from outside
 })
 assert(ThreadRecord.size === THREAD_BYTES, 'a thread record is 64 bytes')
 const AT = ThreadRecord.offset
+/** The record's layout, for who looks from outside (trace/waits.ts). */
+export const ThreadRecordOffset = AT
 
 export const ThreadState = { ready: 1, running: 2, waiting: 3, sleeping: 4, polling: 5, ended: 6 } as const
 export type ThreadState = (typeof ThreadState)[keyof typeof ThreadState]
@@ -123,7 +128,7 @@ export class Thread {
 
   /** The next message at `port` (default: the thread's own), waiting for it. 0 when a signal or the time ended the wait. */
   *wait(options: WaitOptions = {}, port: Port = this.port): Generator<void, Address, void> {
-    port.thread = this
+    this.cpu.ports.serveBy(port, this)
     const timer = this.#timeout(options)
     for (;;) {
       const message = this.cpu.ports.get(port)
@@ -162,7 +167,7 @@ export class Thread {
    */
   *call(port: PortId, message: Address, options: WaitOptions = {}): Generator<void, number, void> {
     this.cpu.ports.setReplyPort(message, this.port.id)
-    this.port.thread = this
+    this.cpu.ports.serveBy(this.port, this)
     const code = this.cpu.ports.begin(port, message)
     return code === EASYNC ? yield* this.waitMessage(message, options) : code
   }
@@ -541,6 +546,10 @@ export class Threads {
     this.#local.set(id, thread)
     this.#i32[this.#word(id, AT.port)] = port.id
     this.#i32[this.#word(id, AT.program)] = hashName(name)
+    const record = this.#cpu.memory.layout.threads + id * THREAD_BYTES
+    const { u8 } = this.#cpu.memory
+    u8.fill(0, record + AT.name, record + THREAD_BYTES)
+    writeText(u8, record + AT.name, name, NAME_BYTES)
     Atomics.store(this.#i32, this.#word(id, AT.home), 1 + this.#cpu.index)
     return thread
   }
@@ -548,7 +557,7 @@ export class Threads {
   #begin(thread: Thread, run: Program, argument: number): void {
     const { tracer } = this.#cpu
     if (tracer.on) thread.trace = tracer.current
-    thread.port.thread = thread
+    this.#cpu.ports.serveBy(thread.port, thread)
     thread.generator = run(thread, argument)
     thread.state = ThreadState.waiting
     this.makeReady(thread)

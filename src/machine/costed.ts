@@ -12,6 +12,7 @@
 //   - A CPU that waits for a lock serves no IPIs meanwhile, and a `tryEnter` that would have failed waits instead.
 //   - Cache lines are those of locks and of what is counted; what else moves between caches is free.
 import { assert } from '../base/assert.ts'
+import type { Clock } from '../base/clock.ts'
 import { Random, systemSeed } from '../base/random.ts'
 import type { Address } from '../base/struct.ts'
 import { K } from '../kernel/counters.ts'
@@ -59,6 +60,8 @@ interface Seat {
 export class CostedMachine extends MachineView implements LockTimes {
   readonly cpus: readonly Cpu[]
   readonly seed: number
+  /** The CPU that is furthest behind. */
+  readonly clock: Clock = { now: () => Math.min(...this.cpus.map((cpu) => cpu.clock.now())) }
   readonly #costs: CostTable
   readonly #seats: readonly Seat[]
   readonly #locks: LockModel

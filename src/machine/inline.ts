@@ -14,7 +14,7 @@ import { put, Questions } from './question.ts'
 
 export class InlineMachine extends MachineView implements Machine {
   readonly cpus: readonly Cpu[]
-  readonly #clock: Clock = monotonicClock(epoch())
+  readonly clock: Clock = monotonicClock(epoch())
   readonly #driver: EventLoopDriver
   #stopped = false
   #failure: CpuFailure | undefined
@@ -32,9 +32,9 @@ export class InlineMachine extends MachineView implements Machine {
     }
     this.cpus = Array.from(
       { length: this.layout.cpus },
-      (_, i) => new Cpu(i, this.memory, host, this.#clock, random.fork(i), options),
+      (_, i) => new Cpu(i, this.memory, host, this.clock, random.fork(i), options),
     )
-    this.#driver = new EventLoopDriver(this.cpus, this.#clock, 1, (cpu, error) => this.#fail(CpuFailure.of(cpu, error)))
+    this.#driver = new EventLoopDriver(this.cpus, this.clock, 1, (cpu, error) => this.#fail(CpuFailure.of(cpu, error)))
     for (const cpu of this.cpus) {
       try {
         if (program !== undefined) startProgram(cpu, program, options.data)

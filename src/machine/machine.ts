@@ -1,5 +1,6 @@
 // A machine that runs, as its owner sees it; what the three hosts have in common.
 
+import type { Clock } from '../base/clock.ts'
 import { type CounterReading, readCounters } from '../kernel/counters.ts'
 import type { Cpu } from '../kernel/cpu.ts'
 import { type HandoffReading, readHandoffs } from '../kernel/handoff.ts'
@@ -11,6 +12,8 @@ import type { MachineOptions } from './options.ts'
 
 export interface Machine {
   readonly memory: Memory
+  /** The time that its CPUs go by. */
+  readonly clock: Clock
   /** Where everything lies; prints itself. */
   readonly layout: Layout
   /** The CPU on the caller's own thread, where there is one. */

@@ -1,6 +1,6 @@
 // The threads host: a worker thread for each CPU over one shared memory. The caller's thread may join as the last CPU.
 import { Worker } from 'node:worker_threads'
-import { type Epoch, epoch, monotonicClock } from '../base/clock.ts'
+import { type Clock, type Epoch, epoch, monotonicClock } from '../base/clock.ts'
 import { Errno, KernelError } from '../base/errno.ts'
 import { randomOf } from '../base/random.ts'
 import { Cpu } from '../kernel/cpu.ts'
@@ -17,6 +17,7 @@ const WORKER = new URL(`./worker${import.meta.url.slice(import.meta.url.lastInde
 
 export class ThreadsMachine extends MachineView implements Machine {
   readonly cpu: Cpu | undefined
+  readonly clock: Clock
   readonly #workers: Worker[] = []
   /** CPUs that have said how they ended. */
   readonly #reported = new Set<number>()
@@ -34,10 +35,11 @@ export class ThreadsMachine extends MachineView implements Machine {
     super(createMemory(options, true))
     this.#stopTimeoutMs = options.stopTimeoutMs ?? 2000
     const since = epoch()
+    this.clock = monotonicClock(since)
     const { seed } = options
     const joined = options.join === true ? this.layout.cpus - 1 : -1
     if (joined >= 0) {
-      const clock = monotonicClock(since)
+      const { clock } = this
       const host = { ring: (target: number) => ringThread(this.memory, target), relax: relaxation() }
       this.cpu = new Cpu(joined, this.memory, host, clock, randomOf(seed).fork(joined), options)
       this.#driver = new EventLoopDriver([this.cpu], clock, this.layout.cpus, (cpu, error) =>

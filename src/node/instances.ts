@@ -35,7 +35,7 @@ export async function runInstances(options: ProgramOptions, argv: readonly strin
   }
   const cpus = Array.from({ length: options.cpus }, (_, i) => i)
   const config = hostConfig(options, cpus)
-  const machine = new InstanceMachine(machineOptions(config, options.cpus))
+  const machine = new InstanceMachine(machineOptions(config, options.cpus, options.trace))
   const workers = machine.starts.map(
     (start) =>
       new Worker(WORKER, {

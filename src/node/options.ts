@@ -2,6 +2,7 @@
 // preload has no arguments of its own.
 import { Errno, KernelError } from '../base/errno.ts'
 import { Limits } from '../base/limits.ts'
+import { parseTraceMode, type TraceMode, traceModeText } from '../kernel/trace/mode.ts'
 import { Family, formatAddress, networkBytes, type Prefix, parseAddress, parsePrefix } from '../net/address.ts'
 import { type Discipline, groupCount } from '../net/discipline.ts'
 import { type DispatchPolicies, dispatchPlan, type Layer, parseDispatch, parseLayers } from '../net/policy.ts'
@@ -37,6 +38,8 @@ export interface ProgramOptions extends DisciplineOptions, DispatchOptions {
   readonly instances: boolean
   /** What passes the interface is recorded here. */
   readonly pcap: string | undefined
+  /** How much of what is sent is traced to its origin. */
+  readonly trace: TraceMode
 }
 
 /** The variable of each option. */
@@ -53,6 +56,7 @@ export const VARIABLES = {
   dispatch: 'DAMSELFLY_DISPATCH',
   layers: 'DAMSELFLY_LAYERS',
   pcap: 'DAMSELFLY_PCAP',
+  trace: 'DAMSELFLY_TRACE',
 } as const
 
 const DEVICES = ['none', 'tun', 'tap'] as const
@@ -96,6 +100,7 @@ export function programOptions(environment: Environment): ProgramOptions {
     cpus,
     instances,
     pcap,
+    trace: named(() => traceOption(text('trace'))),
     discipline,
     groups,
     ...queues,
@@ -105,7 +110,7 @@ export function programOptions(environment: Environment): ProgramOptions {
 /** The same as an environment: for the process that the program runs in. */
 export function programEnvironment(options: ProgramOptions): { [name: string]: string } {
   const { device, name, address, kernelAddress, gateway, cpus, instances, pcap, discipline, groups } = options
-  const { dispatch, layers } = options
+  const { dispatch, layers, trace } = options
   return {
     [VARIABLES.device]: device,
     [VARIABLES.tun]: name,
@@ -115,6 +120,7 @@ export function programEnvironment(options: ProgramOptions): { [name: string]: s
     [VARIABLES.cpus]: String(cpus),
     [VARIABLES.instances]: instances ? '1' : '',
     [VARIABLES.pcap]: pcap ?? '',
+    [VARIABLES.trace]: traceModeText(trace),
     // In one word: the number must not outlive the name, where a program starts another under another discipline.
     [VARIABLES.discipline]: groups === undefined ? discipline : `${discipline}/${groups}`,
     [VARIABLES.groups]: '',
@@ -122,6 +128,16 @@ export function programEnvironment(options: ProgramOptions): { [name: string]: s
       .map(([protocol, policy]) => `${protocol}=${policy}`)
       .join(),
     [VARIABLES.layers]: layers.join(),
+  }
+}
+
+/** @throws KernelError EINVAL, with a sentence that begins with the option's name */
+function traceOption(text = 'off'): TraceMode {
+  try {
+    return parseTraceMode(text)
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error
+    throw new KernelError(Errno.EINVAL, `trace is "${text}": give off, all, or N or 1/N for one of N`)
   }
 }
 
@@ -162,8 +178,8 @@ function named<Result>(read: () => Result): Result {
     return read()
   } catch (error) {
     if (!(error instanceof KernelError)) throw error
-    const sentence = error.message.replace(/^(discipline|groups|dispatch|layers)\b/, (option) => {
-      return `--${option} (${VARIABLES[option as 'discipline' | 'groups' | 'dispatch' | 'layers']})`
+    const sentence = error.message.replace(/^(discipline|groups|dispatch|layers|trace)\b/, (option) => {
+      return `--${option} (${VARIABLES[option as 'discipline' | 'groups' | 'dispatch' | 'layers' | 'trace']})`
     })
     throw new KernelError(Errno.EINVAL, sentence)
   }

@@ -6,6 +6,7 @@ import { openTun } from '../device/linux/tun.ts'
 import { type DeviceSpec, deviceRegions } from '../device/spec.ts'
 import { CpuState } from '../kernel/cpustate.ts'
 import { CpuBlock } from '../kernel/layout.ts'
+import type { TraceMode } from '../kernel/trace/mode.ts'
 import { boot } from '../machine/boot.ts'
 import { InlineMachine } from '../machine/inline.ts'
 import type { Machine } from '../machine/machine.ts'
@@ -35,9 +36,9 @@ export async function startHost(options: ProgramOptions): Promise<StartedHost> {
   const config = hostConfig(options, owners, cpus === 1 ? [] : [cpus])
   const machine =
     cpus === 1
-      ? await boot({ ...machineOptions(config, 1), host: 'inline', signals: false })
+      ? await boot({ ...machineOptions(config, 1, options.trace), host: 'inline', signals: false })
       : await boot({
-          ...machineOptions(config, cpus + 1),
+          ...machineOptions(config, cpus + 1, options.trace),
           host: 'threads',
           join: true,
           program: programUrl(),
@@ -64,9 +65,9 @@ export function hostConfig(
   return { name: 'host', index: 0, cpus, programs, ...concurrency, ...attached(options, cpus.length) }
 }
 
-export function machineOptions(config: HostConfig, cpus: number): MachineOptions {
+export function machineOptions(config: HostConfig, cpus: number, trace: TraceMode): MachineOptions {
   const regions = deviceRegions(config.interfaces.map(({ device }) => device))
-  return { cpus, memoryBytes: MEMORY_BYTES, regions, data: config }
+  return { cpus, memoryBytes: MEMORY_BYTES, regions, data: config, trace }
 }
 
 /** The interface on the kernel's end, and ours. */

@@ -1,8 +1,6 @@
 // Reads chains out of the machine's memory: from any thread that has it, live or after a CPU has died. Positions become those of the
 // sources, where there are source maps; frames of the kernel's own, at both ends of a stack, are left out.
-import { functionName } from '../function.ts'
 import type { Memory } from '../memory.ts'
-import { messageTypeName } from '../message.ts'
 import { NameKind, Names } from '../name.ts'
 import { type Chain, type ChainEnd, EMPTY_CHAIN, type Frame, HOP_KINDS, type Hop, type HopKind } from './chain.ts'
 import { type TraceId, TraceRecord, TraceRings } from './record.ts'
@@ -88,13 +86,12 @@ export class ChainReader {
       id,
       frames: this.#frames(cpu, stack),
       parent,
-      subject: isMessage ? messageTypeName(type) : '',
+      subject: isMessage ? (textOf(this.#memory, cpu, type) ?? '') : '',
       bytes,
     }
   }
 
   #targetName(kind: HopKind, cpu: number, target: number, ports: number): string {
-    if (kind === 'ipi' || kind === 'timer') return functionName(target)
     if (kind === 'wakeup') return `0x${target.toString(16)}`
     const text = textOf(this.#memory, cpu, target) ?? '(no longer kept)'
     return ports === 0 ? text : `${text} port ${ports >>> 16}, to port ${ports & 0xffff}`

@@ -12,10 +12,10 @@ export const TraceRecord = struct({
   sequence: u32, //  0  0: empty, or being written
   parent: u32, //    4  TraceId of what it was caused by
   stack: u32, //     8  TextId of the call sites; 0: none was taken
-  target: u32, //   12  by kind: a port, a function, or the TextId of a label
+  target: u32, //   12  of messages the port, of a wakeup the channel; else the TextId of a label
   kind: u16, //     16  index into HOP_KINDS
   depth: u16, //    18  hops before it, as far as they are known
-  subject: u32, //  20  type of the message; else the kind's own
+  subject: u32, //  20  of messages the TextId of their type; of segments and datagrams both ports
   time: f64, //     24  µs
   extra: u32, //    32  packets: their length
   padding: u32, //  36

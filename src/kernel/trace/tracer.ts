@@ -13,8 +13,8 @@ import type { Random } from '../../base/random.ts'
 import type { Address } from '../../base/struct.ts'
 import { counterSet } from '../counters.ts'
 import type { Cpu } from '../cpu.ts'
-import type { FunctionId } from '../function.ts'
-import { MessageHeader } from '../message.ts'
+import { type FunctionId, functionName } from '../function.ts'
+import { MessageHeader, messageTypeName } from '../message.ts'
 import { callSites, sitesHash, sitesText } from './callsite.ts'
 import { type Chain, chainText, HOP_KINDS, type HopKind } from './chain.ts'
 import { modeWord, portEvery, portsWord } from './mode.ts'
@@ -43,7 +43,7 @@ const FRAMES = 10
 /** Which of a CPU's streams of chance is the tracer's. */
 const RANDOM = 0x7ace
 /** With 1/N a chain that goes on for ever, as a thread that asks again and again, ends here. */
-const DEPTH_MAX = 64
+const DEPTH_MAX = 16
 /** Timers whose cause is kept. */
 const TIMERS_MAX = 65536
 /** Stacks that are known without looking at their text. */
@@ -153,6 +153,16 @@ export class Tracer {
     this.current = this.#i32[(message >> 2) + TRACE]!
   }
 
+  /** An abort is asked for: as `note`, of the message. */
+  aborted(kind: number, port: number, message: Address, below: (...parameters: never[]) => unknown): TraceId {
+    return this.note(kind, port, this.#typeLabel(this.#i32[(message >> 2) + TYPE]!), below, this.of(message))
+  }
+
+  /** A function is sent to another CPU. */
+  sentFunction(run: FunctionId, below: (...parameters: never[]) => unknown): TraceId {
+    return this.note(HOP.ipi, this.label(functionName(run)), 0, below)
+  }
+
   /** A hop that is no message: `target` and `subject` as the kind has it. 0 where it is not recorded. */
   note(
     kind: number,
@@ -185,7 +195,7 @@ export class Tracer {
 
   /** A timer was armed here, by whatever runs now. */
   armed(timer: Address, run: FunctionId, below: (...parameters: never[]) => unknown): void {
-    const id = this.note(HOP.timer, run, 0, below)
+    const id = this.note(HOP.timer, this.label(functionName(run)), 0, below)
     if (id === 0) {
       this.#timers.delete(timer)
       return
@@ -243,8 +253,13 @@ export class Tracer {
   }
 
   #put(kind: number, port: number, message: Address, parent: TraceId, isWanted: boolean): void {
-    const type = this.#i32[(message >> 2) + TYPE]!
-    this.#i32[(message >> 2) + TRACE] = isWanted ? this.#record(kind, port, type, parent) : 0
+    const word = message >> 2
+    this.#i32[word + TRACE] = isWanted ? this.#record(kind, port, this.#typeLabel(this.#i32[word + TYPE]!), parent) : 0
+  }
+
+  /** As a text, because whoever reads it may not have loaded what declares the type. */
+  #typeLabel(type: number): TextId {
+    return this.#texts.intern(messageTypeName(type))
   }
 
   #everyOf(port: number): number {
