@@ -52,6 +52,22 @@ export { channel } from './kernel/sleep.ts'
 export { type Program, program, Thread, type ThreadId, type WaitOptions } from './kernel/thread.ts'
 export { putTimer, type TakenTimer, Timer, type TimerSet, takeTimer } from './kernel/timer.ts'
 export { Token } from './kernel/token.ts'
+export { type Chain, type ChainEnd, chainText, type Frame, type Hop, type HopKind } from './kernel/trace/chain.ts'
+export {
+  parseTraceMode,
+  portTraceMode,
+  setPortTraceMode,
+  setTraceMode,
+  type TraceMode,
+  traceMode,
+  traceModeText,
+} from './kernel/trace/mode.ts'
+export { type PortReading, type QueuedMessage, readPorts, readQueue } from './kernel/trace/queue.ts'
+export { ChainReader, type HopReading } from './kernel/trace/reader.ts'
+export type { TraceId } from './kernel/trace/record.ts'
+export { TraceCounters, type Tracer } from './kernel/trace/tracer.ts'
+export { readWaits, type Wait, type Waits } from './kernel/trace/waits.ts'
+export { decodeChain, encodeChain, TRACE_BYTES_MAX } from './kernel/trace/wire.ts'
 export { boot } from './machine/boot.ts'
 export { CpuFailure } from './machine/failure.ts'
 export type { Machine } from './machine/machine.ts'

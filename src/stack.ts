@@ -21,7 +21,6 @@ import type { Cpu } from './kernel/cpu.ts'
 import { lockSite } from './kernel/lock.ts'
 import type { Memory } from './kernel/memory.ts'
 import type { Thread } from './kernel/thread.ts'
-import { HOP } from './kernel/trace/tracer.ts'
 import { networkBytes, parsePrefix } from './net/address.ts'
 import type { HostConfig, InterfaceConfig, RouteConfig } from './net/config.ts'
 import { NetContext } from './net/context.ts'
@@ -269,15 +268,12 @@ export class Stack {
     const m = this.#m
     const isEthernet = iface.info.framing === 'ethernet'
     const { tracer } = this.context.cpu
-    // One that has crossed a wire of this machine goes on from what sent it.
-    const trace = (packet: Address) => {
-      tracer.current = tracer.packet(HOP.packet, iface.name, packet, m.total, tracer.of(packet))
-    }
     if (this.#plan.policies.ether === 'direct') {
       return (packet) => {
         m.at = packet
         m.interfaceIndex = iface.index
-        if (tracer.on) trace(packet)
+        // One that has crossed a wire of this machine goes on from what sent it.
+        if (tracer.on) tracer.arrived(iface.name, packet, m.total)
         if (isEthernet) this.#ether.input(iface, packet)
         else this.dispatch.steer(packet)
       }
@@ -293,7 +289,7 @@ export class Stack {
     return (packet) => {
       m.at = packet
       m.interfaceIndex = iface.index
-      if (tracer.on) trace(packet)
+      if (tracer.on) tracer.arrived(iface.name, packet, m.total)
       input(packet)
     }
   }

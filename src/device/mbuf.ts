@@ -16,6 +16,7 @@ import type { Cpu } from '../kernel/cpu.ts'
 import { MessageFlag, MessageHeader, message, onFree } from '../kernel/message.ts'
 import { FREE_PORT, type PortId } from '../kernel/port.ts'
 import { SLAB_SIZES } from '../kernel/slab.ts'
+import type { Entry } from '../kernel/trace/tracer.ts'
 
 export const Mbuf = message('mbuf', {
   data: u32, //         48  address of the first byte
@@ -241,22 +242,22 @@ export class Mbufs {
     }
   }
 
-  /** Sends a packet as a message: whoever serves `port` owns it then, and its bytes; without memory for those it is dropped. */
-  handOff(port: PortId, packet: Address): void {
+  /** `entry`: the function that a program has called, for whoever wants to know who it was. Sends a packet as a message: whoever serves `port` owns it then, and its bytes; without memory for those it is dropped. */
+  handOff(port: PortId, packet: Address, entry?: Entry): void {
     const own = this.detach(packet)
     if (own === 0) return
     this.#i32[own >> 2] = DONE
     const { tracer } = this.#cpu
-    if (tracer.on && tracer.of(own) !== 0) this.#sendTraced(port, own)
+    if (tracer.on) this.#sendTraced(port, own, entry)
     else this.#cpu.ports.send(port, own)
   }
 
   /** Of what a packet leads to it is the cause, whatever runs now. */
-  #sendTraced(port: PortId, packet: Address): void {
+  #sendTraced(port: PortId, packet: Address, entry: Entry | undefined): void {
     const { tracer, ports } = this.#cpu
     const { current } = tracer
-    tracer.enter(packet)
-    ports.send(port, packet)
+    if (tracer.of(packet) !== 0) tracer.enter(packet)
+    ports.sendFor(port, packet, entry)
     tracer.current = current
   }
 

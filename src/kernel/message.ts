@@ -80,6 +80,9 @@ export function messageTypeName(type: number): string {
   return typeNames.get(type >>> 0) ?? `type ${type >>> 0}`
 }
 
+/** Whether the processor makes plain stores visible in the order of the program (x86-TSO). */
+export const STORES_IN_ORDER = typeof process !== 'undefined' && (process.arch === 'x64' || process.arch === 'ia32')
+
 /** How messages of some types are freed that are more than their record: see `onFree`. */
 export const releases = new Map<number, (cpu: Cpu, address: Address) => void>()
 

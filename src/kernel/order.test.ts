@@ -4,6 +4,7 @@ import { AssertionFailure } from '../base/assert.ts'
 import { ByHand } from '../machine/testing/sim.ts'
 import { K } from './counters.ts'
 import { MessageFlag, Plain } from './message.ts'
+import { setTraceMode } from './trace/mode.ts'
 
 const NEXT = 1
 
@@ -24,6 +25,29 @@ describe('order', () => {
     assert.equal(b.ports.get(port), second)
     assert.throws(() => b.ports.get(port), AssertionFailure)
     assert.equal(b.count[K.orderViolations], 1)
+  })
+
+  test('a violation tells how both messages came here, where that is traced', () => {
+    const machine = new ByHand(2)
+    setTraceMode(machine.memory, 'all')
+    const [a, b] = [machine.cpus[0]!, machine.cpus[1]!]
+    machine.settle()
+    const port = b.ports.create()
+    const [first, second] = [a.ports.allocate(Plain), a.ports.allocate(Plain)]
+    const sendEarly = () => a.ports.send(port.id, first)
+    const sendLate = () => a.ports.send(port.id, second)
+    sendEarly()
+    sendLate()
+    machine.settle()
+    const words = machine.memory.i32
+    words[port.record >> 2] = second
+    words[(second >> 2) + NEXT] = first
+    words[(first >> 2) + NEXT] = 0
+    assert.equal(b.ports.get(port), second)
+    assert.throws(
+      () => b.ports.get(port),
+      /wrong order\nthe one that is late, sent by cpu 0 .*\n {4}at sendEarly [\s\S]*\nthe one that came before it, sent by cpu 0 .*\n {4}at sendLate /,
+    )
   })
 
   test('priority messages overtake others, and messages of different CPUs each other, without being called a violation', () => {

@@ -20,10 +20,18 @@ import type { Cpu } from './cpu.ts'
 import { define, type FunctionId, functionOf } from './function.ts'
 import { type Handoffs, POINT } from './handoff.ts'
 import { CpuBlock, type HandoffPoint, PORT_BYTES, PORT_TRACE_EVERY } from './layout.ts'
-import { EASYNC, initialize, MessageFlag, MessageHeader, type MessageType, releases } from './message.ts'
+import {
+  EASYNC,
+  initialize,
+  MessageFlag,
+  MessageHeader,
+  type MessageType,
+  releases,
+  STORES_IN_ORDER,
+} from './message.ts'
 import { NameKind } from './name.ts'
 import type { Thread } from './thread.ts'
-import { HOP, type Tracer } from './trace/tracer.ts'
+import { type Entry, HOP, nobody, type Tracer } from './trace/tracer.ts'
 
 /** A port's number: the same on every CPU. */
 export type PortId = number
@@ -95,8 +103,6 @@ const REPLIED = K.messagesReplied
 const REPLIES_QUEUED = K.repliesQueued
 const TYPE = M.type >> 2
 const { send: SEND, call: CALL, forward: FORWARD, reply: ANSWER, abort: ABORT } = HOP
-/** Whether the processor makes plain stores visible in the order of the program (x86-TSO). */
-const STORES_IN_ORDER = typeof process !== 'undefined' && (process.arch === 'x64' || process.arch === 'ia32')
 assert(FLAGS === 0, 'the flags are the first word of a message')
 
 /**
@@ -297,7 +303,13 @@ export class Ports {
 
   /** Sends. The caller no longer owns the message; it comes back by its reply port, also when the target answers at once. */
   send(id: PortId, message: Address): void {
-    const code = this.#start(id, message, 0)
+    const code = this.#start(id, message, 0, this.send)
+    if (code !== EASYNC) this.#finish(message, code)
+  }
+
+  /** As `send`, for a function that programs call: a trace begins above `entry`. Without one it takes no stack: the sender is the stack itself. */
+  sendFor(id: PortId, message: Address, entry: Entry | undefined): void {
+    const code = this.#start(id, message, 0, entry ?? nobody)
     if (code !== EASYNC) this.#finish(message, code)
   }
 
@@ -306,7 +318,7 @@ export class Ports {
    * message's reply port is where the caller's thread waits.
    */
   begin(id: PortId, message: Address): number {
-    const code = this.#start(id, message, SYNC)
+    const code = this.#start(id, message, SYNC, this.begin)
     if (code === EASYNC) return EASYNC
     this.#setError(message, code)
     this.#i32[message >> 2] = (this.#flags(message) & ~SYNC) | DONE | REPLY
@@ -579,7 +591,7 @@ export class Ports {
     this.#i32[(message >> 2) + ERROR] = error
   }
 
-  #start(id: PortId, message: Address, sync: number): number {
+  #start(id: PortId, message: Address, sync: number, entry: Entry): number {
     const flags = this.#flags(message)
     assert((flags & (DONE | QUEUED)) === DONE, 'only a message that is done and not queued is sent')
     this.#i32[message >> 2] = (flags & ~(DONE | REPLY | SYNC)) | QUEUED | sync
@@ -587,7 +599,7 @@ export class Ports {
     this.#count[SENT]!++
     if (!this.#tracer.on) return this.#put(id, message, undefined)
     this.#tracer.sent(sync === 0 ? SEND : CALL, id, message)
-    return this.#put(id, message, sync === 0 ? this.send : this.begin)
+    return this.#put(id, message, entry)
   }
 
   /** What asks for the end was caused by whoever runs now, and by how the message came to be sent. */
@@ -885,9 +897,6 @@ export class Ports {
     this.#finish(message, Errno.ENXIO)
   }
 }
-
-/** A function of `Ports` that senders call. */
-type Entry = (...parameters: never[]) => unknown
 
 const RELEASE = define('port.release', (cpu, id) => cpu.ports.released(id))
 const COMPLETE = define('port.complete', (cpu, message) => cpu.ports.completed(message))

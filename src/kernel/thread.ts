@@ -577,7 +577,7 @@ export class Threads {
     this.#cpu.count[K.contextSwitches]!++
     if (this.#local.get(thread.id) === thread) this.#i32[this.#word(thread.id, AT.switches)]!++
     const { tracer } = this.#cpu
-    tracer.current = tracer.on ? thread.trace : 0
+    if (tracer.on) tracer.resume(thread.trace)
     const { done } = generator.next()
     thread.trace = tracer.current
     tracer.current = 0

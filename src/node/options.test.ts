@@ -22,6 +22,7 @@ describe('the options of a program', () => {
       cpus: 1,
       instances: false,
       pcap: undefined,
+      trace: 'off',
       discipline: 'connp-t',
       groups: undefined,
       dispatch: {},

@@ -3,6 +3,7 @@
 import type { Address } from '../base/struct.ts'
 import { CLUSTER_BYTES_MAX, MBUF_BYTES, Mbuf, type Mbufs } from '../device/mbuf.ts'
 import type { PortId } from '../kernel/port.ts'
+import type { Entry } from '../kernel/trace/tracer.ts'
 import { TcpSocketCounters } from '../net/counters.ts'
 import type { Endpoint } from '../net/endpoint.ts'
 import { type RequestFields, TcpEvent, TcpOp } from '../net/tcp/message.ts'
@@ -180,7 +181,7 @@ export class TcpSocket {
         this.#sockets.later(this)
         break
       }
-      this.#hand(packet, chunk)
+      this.#hand(packet, chunk, this.send)
       sent += chunk
     }
     if (sent < bytes.length) this.#wantRoom()
@@ -197,7 +198,7 @@ export class TcpSocket {
       this.#wantRoom()
       return false
     }
-    this.#hand(packet, bytes)
+    this.#hand(packet, bytes, this.sendPacket)
     return true
   }
 
@@ -426,12 +427,12 @@ export class TcpSocket {
     this.#discard()
   }
 
-  #hand(packet: Address, bytes: number): void {
+  #hand(packet: Address, bytes: number, entry: Entry): void {
     this.#outstanding += bytes
     this.#bytesSent += bytes
     this.#words[(packet >> 2) + SOCKET] = this.pcb
     this.#sockets.count[C.sent]!++
-    this.#mbufs.handOff(this.requests, packet)
+    this.#mbufs.handOff(this.requests, packet, entry)
   }
 
   /** One copy of the program's bytes, into one mbuf. */

@@ -13,19 +13,45 @@ const skip = available() ?? libcUnavailable()
 const example = (name: string) => fileURLToPath(new URL(`../../../examples/${name}`, import.meta.url))
 
 /** The package by its name is the one that this test was compiled with, wherever that lies. */
-const hooks = `export const resolve = (specifier, context, next) => specifier === 'damselfly'
-  ? { url: ${JSON.stringify(new URL('../../src/node/main.js', import.meta.url).href)}, shortCircuit: true }
-  : next(specifier, context)`
+const ENTRIES = {
+  damselfly: new URL('../../src/node/main.js', import.meta.url).href,
+  'damselfly/kernel': new URL('../../src/kernel.js', import.meta.url).href,
+}
+const hooks = `const entries = ${JSON.stringify(ENTRIES)}
+  export const resolve = (specifier, context, next) => specifier in entries
+    ? { url: entries[specifier], shortCircuit: true }
+    : next(specifier, context)`
 const resolver = `import { register } from 'node:module'
   register('data:text/javascript,' + encodeURIComponent(${JSON.stringify(hooks)}))`
 
-test('two hosts in one process exchange HTTP over 50 ms and 3 % loss', { timeout: 60_000 }, async () => {
+/** Runs one to its end. */
+function run(name: string, ...args: readonly string[]) {
   const imported = `data:text/javascript,${encodeURIComponent(resolver)}`
-  const child = spawn(process.execPath, ['--import', imported, example('two-hosts.js'), '2'], {
+  const child = spawn(process.execPath, ['--import', imported, example(name), ...args], {
     env: environment({}),
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  const { code, stdout, stderr } = await new Command(child).ended
+  return new Command(child).ended
+}
+
+test('a bug in a program of three threads is found by the trace, and is not without it', {
+  timeout: 60_000,
+}, async () => {
+  const traced = await run('provenance/main.js')
+  assert.equal(traced.code, 0, traced.stderr)
+  const [, forwarded, sent] = traced.stdout.split(/^(?=forwarded by cpu 1|sent by cpu 0)/m)
+  assert.match(forwarded ?? '', /^forwarded by cpu 1 on port ledger, .* earlier:\n {4}at Port\.price /)
+  assert.match(
+    sent ?? '',
+    /^sent by cpu 0 on port pricing, .*\n {4}at book .*\n {4}at takeBack .*\n {4}at returns .*shop\.js:37/,
+  )
+  const { stdout } = await run('provenance/main.js', 'off')
+  assert.match(stdout, /article 3 was taken back and never sold/)
+  assert.doesNotMatch(stdout, /takeBack/)
+})
+
+test('two hosts in one process exchange HTTP over 50 ms and 3 % loss', { timeout: 60_000 }, async () => {
+  const { code, stdout, stderr } = await run('two-hosts.js', '2')
   assert.equal(code, 0, stderr)
   // A request takes two round trips at the least.
   const seconds = /^one after the other: 200000 bytes in ([\d.]+) s\nat once: 200000 bytes in [\d.]+ s\n$/.exec(

@@ -2,17 +2,18 @@
 // sources, where there are source maps; frames of the kernel's own, at both ends of a stack, are left out.
 import type { Memory } from '../memory.ts'
 import { NameKind, Names } from '../name.ts'
+import { packageFiles } from './callsite.ts'
 import { type Chain, type ChainEnd, EMPTY_CHAIN, type Frame, HOP_KINDS, type Hop, type HopKind } from './chain.ts'
-import { type TraceId, TraceRecord, TraceRings } from './record.ts'
+import { type TraceId, TraceRecord, TraceRings, UNTRACED } from './record.ts'
 import { type SourcePositions, sourcePositions } from './sourcemap.ts'
 import { textOf } from './text.ts'
 
 /** Hops that are read of a chain. */
 const HOPS_MAX = 32
 /** Of the kernel itself: not what anybody asks for who wants to know who sent something. */
-const KERNEL = isIn('kernel|machine')
+const KERNEL = packageFiles('kernel|machine')
 /** Of the stack: between a program and the kernel it says how, and not who. */
-const STACK = isIn('kernel|machine|device|net|socket|node')
+const STACK = packageFiles('kernel|machine|device|net|socket|node|stack')
 
 /** A hop, and the number of the one before it. */
 export interface HopReading extends Hop {
@@ -39,7 +40,7 @@ export class ChainReader {
 
   /** The chain that ends with hop `id`; `hopsMax` of it. */
   chain(id: TraceId, hopsMax: number = HOPS_MAX): Chain {
-    if (id === 0) return EMPTY_CHAIN
+    if (id === 0 || id === UNTRACED) return EMPTY_CHAIN
     const hops: HopReading[] = []
     let end: ChainEnd = 'origin'
     for (let at = id; at !== 0; ) {
@@ -117,12 +118,6 @@ export class ChainReader {
     const last = frames.findLastIndex(({ file }) => !KERNEL.test(file))
     return first < 0 ? [] : frames.slice(first, last + 1).map((frame) => this.#positions.original(frame))
   }
-}
-
-/** Whether a compiled file is of one of these layers, and no test. */
-function isIn(layers: string): RegExp {
-  const folder = new URL('../../', import.meta.url).pathname.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
-  return new RegExp(`${folder}(?:${layers})/(?!.*(?:\\.test\\.|/testing/))`)
 }
 
 const MESSAGES: ReadonlySet<HopKind> = new Set(['send', 'call', 'forward', 'reply', 'abort'])

@@ -14,12 +14,12 @@ import type { Address } from '../../base/struct.ts'
 import { counterSet } from '../counters.ts'
 import type { Cpu } from '../cpu.ts'
 import { type FunctionId, functionName } from '../function.ts'
-import { MessageHeader, messageTypeName } from '../message.ts'
-import { callSites, sitesHash, sitesText } from './callsite.ts'
+import { MessageHeader, messageTypeName, STORES_IN_ORDER } from '../message.ts'
+import { type CallSite, callSites, hasProgram, sitesHash, sitesText } from './callsite.ts'
 import { type Chain, chainText, HOP_KINDS, type HopKind } from './chain.ts'
 import { modeWord, portEvery, portsWord } from './mode.ts'
 import { ChainReader } from './reader.ts'
-import { type TraceId, TraceRecord, TraceRings } from './record.ts'
+import { type TraceId, TraceRecord, TraceRings, UNTRACED } from './record.ts'
 import { type TextId, TextTable } from './text.ts'
 
 /** Number of each kind of hop. */
@@ -38,14 +38,17 @@ export const TraceCounters = counterSet('trace', [
 ] as const)
 const C = TraceCounters.index
 
-/** Frames of a stack, the kernel's own not counted where they are the innermost. */
-const FRAMES = 10
+/** Frames that are taken of a stack; and where none of these is a program's, as below Node's streams. */
+const FRAMES = 6
+const FRAMES_DEEP = 20
 /** Which of a CPU's streams of chance is the tracer's. */
 const RANDOM = 0x7ace
 /** With 1/N a chain that goes on for ever, as a thread that asks again and again, ends here. */
 const DEPTH_MAX = 16
 /** Timers whose cause is kept. */
 const TIMERS_MAX = 65536
+/** Of a hash of sites: more of them have to be taken to tell who it was. */
+const DEEPER = -1
 /** Stacks that are known without looking at their text. */
 const KNOWN_MAX = 4096
 
@@ -61,6 +64,12 @@ const SUBJECT = AT.subject >> 2
 const TIME = AT.time >> 3
 const EXTRA = AT.extra >> 2
 
+/** A function that senders call: what is above it on the stack is theirs. */
+export type Entry = (...parameters: never[]) => unknown
+
+/** As an entry: the sender is the kernel or the stack itself, of which no call sites are taken. */
+export const nobody: Entry = () => {}
+
 export class Tracer {
   /** Whether anything is to be recorded: looked at wherever something is sent, and changed between turns only. */
   on = false
@@ -74,9 +83,13 @@ export class Tracer {
   readonly #count: Float64Array
   readonly #known = new Map<number, TextId>()
   #knownGeneration = 0
+  readonly #types = new Map<number, TextId>()
+  #typesGeneration = 0
   readonly #modeWord: number
   readonly #portsWord: number
   #every = 0
+  /** One of many is taken, on all ports: then what was left out is left out all the way. */
+  #isSampled = false
   #ports = 0
   /** Origins until one is taken. */
   #countdown = 1
@@ -106,6 +119,7 @@ export class Tracer {
     if (every === this.#every && ports === this.#ports) return
     this.#every = every
     this.#ports = ports
+    this.#isSampled = every > 1 && ports === 0
     this.#countdown = this.#interval(every)
     const wasOn = this.on
     this.on = every !== 0 || ports !== 0
@@ -121,24 +135,26 @@ export class Tracer {
 
   /** A message is put at a port: its number is in it from here on. Without a stack as yet: see `stack`. */
   sent(kind: number, port: number, message: Address): void {
-    this.#put(kind, port, message, this.current, this.#wants(this.current, this.#everyOf(port)))
+    if (this.#isSampled && this.current === UNTRACED) this.#i32[(message >> 2) + TRACE] = UNTRACED
+    else this.#put(kind, port, message, this.current, this.#wants(this.current, this.#everyOf(port)))
   }
 
   /** As `sent`, of one that has come a part of its way already: forwarded, or answered. It begins no chain, but where all is traced. */
   passedOn(kind: number, port: number, message: Address): void {
     const parent = this.#i32[(message >> 2) + TRACE]! || this.current
+    if (this.#isSampled && parent === UNTRACED) return
     const every = this.#everyOf(port)
     this.#put(kind, port, message, parent, parent === 0 ? every === 1 : this.#wants(parent, every))
   }
 
   /** The call site from which a message was sent, where it has a record that has none yet. `below` is the kernel's entry. */
-  stack(message: Address, below: (...parameters: never[]) => unknown): void {
+  stack(message: Address, below: Entry): void {
     this.stackOf(this.#i32[(message >> 2) + TRACE]!, below)
   }
 
   /** As `stack`, of a record of this CPU. */
-  stackOf(id: TraceId, below: (...parameters: never[]) => unknown): void {
-    if (id === 0) return
+  stackOf(id: TraceId, below: Entry): void {
+    if (id === 0 || id === UNTRACED || below === nobody) return
     const word = (this.#rings.place(id) >> 2) + STACK
     if (this.#i32[word] === 0) this.#i32[word] = this.#capture(below)
   }
@@ -148,19 +164,25 @@ export class Tracer {
     return this.#i32[(message >> 2) + TRACE]!
   }
 
+  /** Whether a message has a record of how it came here. */
+  isTraced(message: Address): boolean {
+    const id = this.of(message)
+    return id !== 0 && id !== UNTRACED
+  }
+
   /** From here on runs what a message has caused. */
   enter(message: Address): void {
     this.current = this.#i32[(message >> 2) + TRACE]!
   }
 
   /** An abort is asked for: as `note`, of the message. */
-  aborted(kind: number, port: number, message: Address, below: (...parameters: never[]) => unknown): TraceId {
+  aborted(kind: number, port: number, message: Address, below: Entry): TraceId {
     return this.note(kind, port, this.#typeLabel(this.#i32[(message >> 2) + TYPE]!), below, this.of(message))
   }
 
   /** A function is sent to another CPU. */
-  sentFunction(run: FunctionId, below: (...parameters: never[]) => unknown): TraceId {
-    return this.note(HOP.ipi, this.label(functionName(run)), 0, below)
+  sentFunction(run: FunctionId, below: Entry): TraceId {
+    return this.#noteFunction(HOP.ipi, run, below)
   }
 
   /** A hop that is no message: `target` and `subject` as the kind has it. 0 where it is not recorded. */
@@ -168,10 +190,10 @@ export class Tracer {
     kind: number,
     target: number,
     subject: number,
-    below: ((...parameters: never[]) => unknown) | undefined,
+    below: Entry | undefined,
     parent: TraceId = this.current,
   ): TraceId {
-    if (!this.#wants(parent, this.#every)) return 0
+    if (!this.#wants(parent, this.#every)) return this.#refusal
     const id = this.#record(kind, target, subject, parent)
     if (below !== undefined) this.stackOf(id, below)
     return id
@@ -182,10 +204,22 @@ export class Tracer {
    * a segment's own one, in the upper half, and the peer's.
    */
   packet(kind: number, label: string, packet: Address, bytes: number, parent: TraceId, ports = 0): TraceId {
-    const id = this.#wants(parent, this.#every) ? this.#record(kind, this.#texts.intern(label), ports, parent) : 0
-    if (id !== 0) this.#i32[(this.#rings.place(id) >> 2) + EXTRA] = bytes
+    if (!this.#wants(parent, this.#every)) return this.#leaveOut(packet)
+    const id = this.#record(kind, this.#texts.intern(label), ports, parent)
+    this.#i32[(this.#rings.place(id) >> 2) + EXTRA] = bytes
     this.#i32[(packet >> 2) + TRACE] = id
     return id
+  }
+
+  /** A packet comes from a device: what was decided of whoever has sent it, on a wire of this machine, does not hold for us. */
+  arrived(label: string, packet: Address, bytes: number): void {
+    const cause = this.of(packet)
+    this.current = this.packet(HOP.packet, label, packet, bytes, cause === UNTRACED ? 0 : cause)
+  }
+
+  /** What a thread goes on with, which was caused by `trace`: where that was not taken, what it does next may be. */
+  resume(trace: TraceId): void {
+    this.current = trace === UNTRACED ? 0 : trace
   }
 
   /** The number of a text that records name as their target. */
@@ -194,10 +228,10 @@ export class Tracer {
   }
 
   /** A timer was armed here, by whatever runs now. */
-  armed(timer: Address, run: FunctionId, below: (...parameters: never[]) => unknown): void {
-    const id = this.note(HOP.timer, this.label(functionName(run)), 0, below)
-    if (id === 0) {
-      this.#timers.delete(timer)
+  armed(timer: Address, run: FunctionId, below: Entry): void {
+    const id = this.#noteFunction(HOP.timer, run, below)
+    if (id === 0 || id === UNTRACED) {
+      this.disarmed(timer)
       return
     }
     if (this.#timers.size >= TIMERS_MAX) {
@@ -212,8 +246,8 @@ export class Tracer {
 
   /** It fires: what runs now was caused by its arming. */
   fired(timer: Address): void {
-    this.current = this.#timers.get(timer) ?? 0
-    this.#timers.delete(timer)
+    this.current = this.#timers.size === 0 ? 0 : (this.#timers.get(timer) ?? 0)
+    this.disarmed(timer)
   }
 
   disarmed(timer: Address): void {
@@ -241,7 +275,7 @@ export class Tracer {
 
   /** An error that was thrown by what runs now: its stack goes on through the queues. Once for each error. */
   explain(error: unknown): void {
-    if (this.current === 0 || !(error instanceof Error) || explained.has(error)) return
+    if (!this.isKnown || !(error instanceof Error) || explained.has(error)) return
     explained.add(error)
     const text = this.text()
     if (text !== '') error.stack = `${error.stack ?? `${error.name}: ${error.message}`}\n${text}`
@@ -249,17 +283,49 @@ export class Tracer {
 
   /** The lines that a stack goes on with; empty where nothing is known. */
   text(): string {
-    return this.current === 0 ? '' : chainText(this.where(), this.#cpu.clock.now())
+    return this.isKnown ? chainText(this.where(), this.#cpu.clock.now()) : ''
+  }
+
+  /** Whether there is anything to tell of what runs now. */
+  get isKnown(): boolean {
+    return this.current !== 0 && this.current !== UNTRACED
   }
 
   #put(kind: number, port: number, message: Address, parent: TraceId, isWanted: boolean): void {
     const word = message >> 2
-    this.#i32[word + TRACE] = isWanted ? this.#record(kind, port, this.#typeLabel(this.#i32[word + TYPE]!), parent) : 0
+    if (isWanted) this.#i32[word + TRACE] = this.#record(kind, port, this.#typeLabel(this.#i32[word + TYPE]!), parent)
+    else this.#leaveOut(message)
+  }
+
+  /** Of a chain that is not taken nothing is; but where only single ports are traced, nobody was asked. */
+  get #refusal(): TraceId {
+    return this.#every > 1 ? UNTRACED : 0
+  }
+
+  #leaveOut(message: Address): TraceId {
+    const none = this.#refusal
+    this.#i32[(message >> 2) + TRACE] = none
+    return none
+  }
+
+  #noteFunction(kind: number, run: FunctionId, below: Entry): TraceId {
+    if (!this.#wants(this.current, this.#every)) return this.#refusal
+    const id = this.#record(kind, this.#texts.intern(functionName(run)), 0, this.current)
+    this.stackOf(id, below)
+    return id
   }
 
   /** As a text, because whoever reads it may not have loaded what declares the type. */
   #typeLabel(type: number): TextId {
-    return this.#texts.intern(messageTypeName(type))
+    const { generation } = this.#texts
+    if (generation !== this.#typesGeneration) this.#types.clear()
+    this.#typesGeneration = generation
+    const known = this.#types.get(type)
+    if (known !== undefined) return known
+    const label = this.#texts.intern(messageTypeName(type))
+    // Interning may have begun the table anew.
+    if (this.#texts.generation === generation) this.#types.set(type, label)
+    return label
   }
 
   #everyOf(port: number): number {
@@ -269,6 +335,7 @@ export class Tracer {
 
   #wants(parent: TraceId, every: number): boolean {
     if (every <= 1) return every === 1
+    if (parent === UNTRACED) return false
     if (parent !== 0 && this.#depth(parent) < DEPTH_MAX) return true
     if (--this.#countdown > 0) return false
     this.#countdown = this.#interval(every)
@@ -289,15 +356,16 @@ export class Tracer {
     this.#count[C.recorded]!++
     if (words[w] !== 0) this.#count[C.evicted]!++
     words[w] = 0
-    words[w + PARENT] = parent
+    words[w + PARENT] = parent === UNTRACED ? 0 : parent
     words[w + STACK] = 0
     words[w + TARGET] = target
-    words[w + KIND_AND_DEPTH] = kind | (((parent === 0 ? 0 : this.#depth(parent)) + 1) << 16)
+    words[w + KIND_AND_DEPTH] = kind | ((this.#depth(parent) + 1) << 16)
     words[w + SUBJECT] = subject
     this.#f64[(place >> 3) + TIME] = this.#cpu.clock.now()
     words[w + EXTRA] = 0
     // Last: whoever reads it from another thread looks at this first and again at the end.
-    Atomics.store(words, w, this.#sequence)
+    if (STORES_IN_ORDER) words[w] = this.#sequence
+    else Atomics.store(words, w, this.#sequence)
     return id
   }
 
@@ -308,20 +376,29 @@ export class Tracer {
     return depth === 0xffff ? depth - 1 : depth
   }
 
-  #capture(below: (...parameters: never[]) => unknown): TextId {
-    const sites = callSites(FRAMES, below)
-    if (sites.length === 0) return 0
+  #capture(below: Entry): TextId {
     this.#count[C.stacks]!++
+    const sites = callSites(FRAMES, below)
     const hash = sitesHash(sites)
-    const known = this.#known.get(hash)
-    if (known !== undefined && this.#knownGeneration === this.#texts.generation) return known
-    return this.#intern(hash, sitesText(sites))
+    const known = this.#knownText(hash)
+    if (known > 0) return known
+    if (known !== DEEPER && (sites.length < FRAMES || hasProgram(sites))) return this.#intern(hash, sites)
+    this.#known.set(hash, DEEPER)
+    const all = callSites(FRAMES_DEEP, below)
+    const deepHash = sitesHash(all)
+    return this.#knownText(deepHash) || this.#intern(deepHash, all)
   }
 
-  #intern(hash: number, text: string): TextId {
+  /** Of sites that were seen before; 0: none, or they are no longer kept. */
+  #knownText(hash: number): TextId {
+    return this.#knownGeneration === this.#texts.generation ? (this.#known.get(hash) ?? 0) : 0
+  }
+
+  #intern(hash: number, sites: readonly CallSite[]): TextId {
+    if (sites.length === 0) return 0
     this.#count[C.stacksNew]!++
     const { generation } = this.#texts
-    const id = this.#texts.intern(text)
+    const id = this.#texts.intern(sitesText(sites))
     if (this.#texts.generation !== generation) this.#count[C.textsEvicted]!++
     if (this.#texts.generation !== this.#knownGeneration || this.#known.size >= KNOWN_MAX) this.#known.clear()
     this.#knownGeneration = this.#texts.generation

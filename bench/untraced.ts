@@ -1,0 +1,107 @@
+// The compiled stack once more, with no tracing in it: what bench/provenance.ts holds the real one against. Whatever asks a tracer whether it is
+// on is taken out of the JavaScript that tsc has made, in its syntax tree, as if the answer were always no:
+//
+//   if (this.#tracer.on) …                 the statement, or what stands behind its else
+//   this.#tracer.on && …, tracer.on ? … : …  false, and the last part
+//   tracer.current = …                     what runs now was caused by nothing
+//   this.tracer.look()                     the look at the mode, each turn
+//
+// That something is left which records, its test would show: a stripped machine in mode `all` has no record.
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { type AnyNode, type Node, parse } from 'acorn'
+import { ancestor } from 'acorn-walk'
+
+/** What is no part of what a stack does for a packet. */
+const NOT_THE_STACK = /^(lab|cli|metrics|service)\/|^kernel\/trace\/|(^|\/)testing\//
+
+interface Edit {
+  readonly start: number
+  readonly end: number
+  readonly text: string
+}
+
+/** Copies the compiled sources of `from` (`dist`) to `to`, without tracing. Returns in how many places that was. */
+export function untraceTree(from: string, to: string): number {
+  rmSync(to, { recursive: true, force: true })
+  let places = 0
+  for (const entry of readdirSync(from, { recursive: true, encoding: 'utf8' })) {
+    if (!/^(src|bench)\/.*\.(js|wasm)$/.test(entry) || entry.endsWith('.test.js')) continue
+    mkdirSync(dirname(join(to, entry)), { recursive: true })
+    const name = entry.replace(/^src\//, '')
+    if (name === entry || !name.endsWith('.js') || NOT_THE_STACK.test(name)) {
+      cpSync(join(from, entry), join(to, entry))
+      continue
+    }
+    const untraced = untrace(readFileSync(join(from, entry), 'utf8'))
+    places += untraced.places
+    writeFileSync(join(to, entry), untraced.text)
+  }
+  return places
+}
+
+/** One file. */
+export function untrace(text: string): { readonly text: string; readonly places: number } {
+  const program = parse(text, { ecmaVersion: 'latest', sourceType: 'module', checkPrivateFields: false })
+  const edits: Edit[] = []
+  const part = (node: Node) => text.slice(node.start, node.end)
+  const replace = (node: Node, by: string) => edits.push({ start: node.start, end: node.end, text: by })
+  ancestor<undefined>(program, {
+    IfStatement(node) {
+      if (isFalse(node.test)) replace(node, node.alternate ? part(node.alternate) : '{}')
+      else if (isTrue(node.test)) replace(node, part(node.consequent))
+    },
+    ConditionalExpression(node) {
+      if (isFalse(node.test)) replace(node, `(${part(node.alternate)})`)
+    },
+    LogicalExpression(node) {
+      if (isFalse(node)) replace(node, 'false')
+    },
+    AssignmentExpression(node, _state, ancestors) {
+      const statement = (ancestors as AnyNode[]).at(-2)
+      if (statement?.type === 'ExpressionStatement' && isCurrent(node.left)) replace(statement, '{}')
+    },
+    CallExpression(node, _state, ancestors) {
+      const statement = (ancestors as AnyNode[]).at(-2)
+      if (statement?.type !== 'ExpressionStatement' || node.callee.type !== 'MemberExpression') return
+      if (isTracer(node.callee.object) && nameOf(node.callee.property) === 'look') replace(statement, '{}')
+    },
+  })
+  // Of edits one in the other the outer one holds.
+  edits.sort((a, b) => a.start - b.start || b.end - a.end)
+  let untraced = ''
+  let at = 0
+  let places = 0
+  for (const edit of edits) {
+    if (edit.start < at) continue
+    untraced += text.slice(at, edit.start) + edit.text
+    at = edit.end
+    places++
+  }
+  return { text: untraced + text.slice(at), places }
+}
+
+/** `tracer.on`, or that and something else. */
+function isFalse(node: AnyNode): boolean {
+  if (node.type === 'LogicalExpression') return node.operator === '&&' && (isFalse(node.left) || isFalse(node.right))
+  return node.type === 'MemberExpression' && isTracer(node.object) && nameOf(node.property) === 'on'
+}
+
+/** `!tracer.on`. */
+function isTrue(node: AnyNode): boolean {
+  return node.type === 'UnaryExpression' && node.operator === '!' && isFalse(node.argument)
+}
+
+function isCurrent(node: AnyNode): boolean {
+  return node.type === 'MemberExpression' && isTracer(node.object) && nameOf(node.property) === 'current'
+}
+
+function isTracer(node: AnyNode): boolean {
+  const name = nameOf(node.type === 'MemberExpression' ? node.property : node)
+  return name === 'tracer' || name === '#tracer'
+}
+
+function nameOf(node: AnyNode): string {
+  if (node.type === 'PrivateIdentifier') return `#${node.name}`
+  return node.type === 'Identifier' ? node.name : ''
+}
