@@ -1,19 +1,21 @@
-// Writes docs/CONFORMANCE.md: for each requirement of RFC 9293 the code that meets it and the tests that prove it, from
+// Writes docs/CONFORMANCE.md: for each requirement of the RFCs the code that meets it and the tests that prove it, from
 // tags in comments and titles (see conformance/tag.ts for their form).
 //
 //     npm run conformance               writes it
-//     npm run conformance -- --check    exits with 1 when it is not what would be written
+//     npm run conformance -- --check    exits with 1 when it is not what would be written, or something demanded is not proven
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { collect, projectFolder, REPORT } from './conformance/project.ts'
 
 function main(check: boolean): number {
   const project = projectFolder()
-  const { mistakes, mentions, text } = collect(project)
+  const { mistakes, mentions, text, unproven } = collect(project)
   for (const { file, line, message } of mistakes) console.error(`${file}:${line}: ${message}`)
   if (mistakes.length > 0) return 1
   const path = join(project, REPORT)
   if (check) {
+    for (const sentence of unproven) console.error(sentence)
+    if (unproven.length > 0) return 1
     if (current(path) === text) return 0
     console.error(`${REPORT} is not what the tags say: run "npm run conformance" and commit it`)
     return 1

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { report, statusOf } from './report.ts'
+import { report } from './report.ts'
 import type { Requirement } from './requirement.ts'
 import type { Mention } from './source.ts'
 
@@ -10,6 +10,7 @@ const requirement = (id: string, group: string, feature: string, level = 'MUST')
   section: '3.1',
   group,
   feature,
+  as: [],
 })
 const mention = (reference: string, kind: Mention['kind'], name?: string, more: Partial<Mention> = {}): Mention => ({
   rfc: 9293,
@@ -26,25 +27,9 @@ const REQUIREMENTS = [
   requirement('MUST-1', 'Window', '- Size one', 'MUST NOT'),
 ]
 const lines = (mentions: readonly Mention[]) =>
-  report({ rfc: 9293, file: 'table.tsv', requirements: REQUIREMENTS }, mentions, '../').split('\n')
+  report([{ rfc: 9293, title: 'TCP', file: 'table.tsv', requirements: REQUIREMENTS }], mentions, '../').split('\n')
 const row = (mentions: readonly Mention[], start: string) =>
   lines(mentions).filter((line) => line.startsWith(`| ${start} `))
-
-test('the status tells code and tests apart', () => {
-  const status = (...mentions: Mention[]) => statusOf(mentions).status
-  assert.equal(status(), 'missing')
-  assert.equal(status(mention('MUST-1', 'code')), 'met, no test')
-  assert.equal(status(mention('MUST-1', 'test')), 'tested, no code tag')
-  assert.equal(status(mention('MUST-1', 'code'), mention('MUST-1', 'test')), 'met and tested')
-})
-
-test('a reason makes it not applicable, not done, or met in part', () => {
-  const not = (reason: string) => mention('MUST-1', 'not', 'f', { reason })
-  assert.deepEqual(statusOf([not('no urgent data')]), { status: 'not applicable', reason: 'no urgent data' })
-  assert.deepEqual(statusOf([not('not applicable: one')]), { status: 'not applicable', reason: 'one' })
-  assert.deepEqual(statusOf([not('not done: later'), not('two')]), { status: 'not done', reason: 'later; two' })
-  assert.deepEqual(statusOf([not('IPv6'), mention('MUST-1', 'code')]), { status: 'met in part', reason: 'IPv6' })
-})
 
 test('rows stand by group, in the order of the table', () => {
   const shown = lines([]).filter((line) => /^(###|\| (MUST|SHLD)-\d)/.test(line))
@@ -80,10 +65,33 @@ test('a file is linked once, with each name once', () => {
 
 test('the summary counts rows by level and status', () => {
   const mentions = [mention('SHLD-5', 'code', 'f'), mention('MUST-1', 'not', 'f', { reason: 'not done' })]
-  assert.deepEqual(row(mentions, 'MUST, MUST NOT'), ['| MUST, MUST NOT | 0 | 0 | 0 | 0 | 1 | 0 | 1 | 2 |'])
-  assert.deepEqual(row(mentions, 'SHOULD, SHOULD NOT'), ['| SHOULD, SHOULD NOT | 0 | 2 | 0 | 0 | 0 | 0 | 0 | 2 |'])
-  assert.deepEqual(row(mentions, 'MAY'), ['| MAY | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 |'])
-  assert.deepEqual(row(mentions, 'all'), ['| all | 0 | 2 | 0 | 0 | 1 | 0 | 1 | 4 |'])
+  assert.deepEqual(row(mentions, '9293'), [
+    '| 9293 | MUST, MUST NOT | 0 | 0 | 0 | 0 | 1 | 0 | 1 | 2 |',
+    '| 9293 | SHOULD, SHOULD NOT | 0 | 2 | 0 | 0 | 0 | 0 | 0 | 2 |',
+  ])
+})
+
+test('a table by sections has them in its ids, and refers to what RFC 9293 says again', () => {
+  const at = (id: string, as: readonly string[] = []): Requirement => ({
+    ...requirement(id, 'Window', id),
+    section: id.split('/')[0]!,
+    as,
+  })
+  const table = { rfc: 1122, title: 'Hosts', file: 'b.tsv', requirements: [at('3.2/a'), at('4.2', ['MUST-1', 'MUST-2'])] }
+  const mentions = [
+    mention('3.2/a', 'code', 'f', { rfc: 1122 }),
+    mention('MUST-1', 'not', 'f', { reason: 'one' }),
+    mention('MUST-2', 'code', 'g'),
+  ]
+  const shown = report([table], mentions, '../').split('\n')
+  assert.deepEqual(
+    shown.filter((line) => /^\| (id|[34])/.test(line)),
+    [
+      '| id | level | feature | status | code | tests |',
+      '| 3.2/a | MUST | 3.2/a | met, no test | [net/a.ts](../src/net/a.ts) `f` |  |',
+      '| 4.2 | MUST | 4.2 | not applicable: one | RFC 9293 MUST-1, MUST-2 |  |',
+    ],
+  )
 })
 
 test('sections stand in a table of their own, by RFC, as the RFC counts', () => {

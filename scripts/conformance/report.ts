@@ -1,41 +1,12 @@
 // docs/CONFORMANCE.md: what is met, what is tested, and what is not. For ../conformance.ts.
-import type { Requirement } from './requirement.ts'
 import type { Mention } from './source.ts'
+import { judge, mentionsOf, STATUSES, type Status, statusOf, type Table } from './status.ts'
 
-/** In the order in which the summary lists them. */
-export const STATUSES = [
-  'met and tested',
-  'met, no test',
-  'tested, no code tag',
-  'met in part',
-  'not done',
-  'not applicable',
-  'missing',
+const LEVELS = [
+  ['MUST', 'MUST NOT'],
+  ['SHOULD', 'SHOULD NOT'],
+  ['MAY'],
 ] as const
-export type Status = (typeof STATUSES)[number]
-
-/** A table of requirements, and the file that holds it, from the folder of the report. */
-export interface Table {
-  readonly rfc: number
-  readonly file: string
-  readonly requirements: readonly Requirement[]
-}
-
-/** What the mentions of one requirement say about it. */
-export function statusOf(mentions: readonly Mention[]): { status: Status; reason: string } {
-  const code = mentions.some(({ kind }) => kind === 'code')
-  const test = mentions.some(({ kind }) => kind === 'test')
-  const reasons = [...new Set(mentions.flatMap(({ reason }) => (reason === undefined ? [] : [reason])))]
-  const reason = reasons.map((text) => text.replace(NOT_DONE, '').replace(NOT_APPLICABLE, '')).join('; ')
-  if (reasons.length > 0 && (code || test)) return { status: 'met in part', reason }
-  if (reasons.some((text) => NOT_DONE.test(text))) return { status: 'not done', reason }
-  if (reasons.length > 0) return { status: 'not applicable', reason }
-  if (code) return { status: test ? 'met and tested' : 'met, no test', reason }
-  return { status: test ? 'tested, no code tag' : 'missing', reason }
-}
-
-const NOT_DONE = /^not done\b[\s:,;]*/i
-const NOT_APPLICABLE = /^not applicable\b[\s:,;]*/i
 
 /**
  * The whole file.
@@ -43,21 +14,18 @@ const NOT_APPLICABLE = /^not applicable\b[\s:,;]*/i
  * @param mentions those of all files, in the order in which links shall stand
  * @param up the way from the report's folder to the project's, such as `../`
  */
-export function report(table: Table, mentions: readonly Mention[], up: string): string {
-  const ids = new Set(table.requirements.map(({ id }) => id))
-  const isListed = ({ rfc, reference }: Mention) => rfc === table.rfc && ids.has(reference)
-  const listed = mentions.filter(isListed)
+export function report(tables: readonly Table[], mentions: readonly Mention[], up: string): string {
+  const listed = new Set(tables.flatMap(({ rfc, requirements }) => requirements.map(({ id }) => `${rfc} ${id}`)))
   return `${[
     '# Conformance',
     '',
-    `Written by \`npm run conformance\` from tags in the sources (\`@rfc ${table.rfc} MUST-12\` in a comment beside the code, or`,
-    `in the title of a test) and from [the requirements of RFC ${table.rfc}](${table.file}): do not edit. A tag says where to`,
-    'look, not that all is well there.',
+    'Written by `npm run conformance` from tags in the sources (`@rfc 9293 MUST-12` in a comment beside the code, or in the title of a',
+    'test) and from tables of what the RFCs ask for: do not edit. A tag says where to look, not that all is well there.',
     '',
-    ...summary(table, listed),
-    ...groups(table, listed, up),
+    ...summary(tables, mentions),
+    ...tables.flatMap((table) => groups(table, mentions, up)),
     ...others(
-      mentions.filter((mention) => !isListed(mention)),
+      mentions.filter(({ rfc, reference }) => !listed.has(`${rfc} ${reference}`)),
       up,
     ),
   ]
@@ -65,44 +33,56 @@ export function report(table: Table, mentions: readonly Mention[], up: string): 
     .trimEnd()}\n`
 }
 
-function summary({ rfc, requirements }: Table, mentions: readonly Mention[]): string[] {
-  const rows = requirements.map(({ id, level }) => ({ level, status: statusOf(of(mentions, id)).status }))
-  const count = (levels: readonly string[], status?: Status) =>
-    rows.filter((row) => levels.includes(row.level) && (status === undefined || row.status === status)).length
-  const line = (name: string, levels: readonly string[]) =>
-    row([name, ...STATUSES.map((status) => String(count(levels, status))), String(count(levels))])
+function summary(tables: readonly Table[], mentions: readonly Mention[]): string[] {
+  const lines = tables.flatMap(({ rfc, requirements }) => {
+    const judged = requirements.map((requirement) => ({
+      level: requirement.level,
+      status: judge(rfc, requirement, mentions).status,
+    }))
+    const count = (levels: readonly string[], status?: Status) =>
+      judged.filter((one) => levels.includes(one.level) && (status === undefined || one.status === status)).length
+    return LEVELS.filter((levels) => count(levels) > 0).map((levels) =>
+      row([
+        String(rfc),
+        levels.join(', '),
+        ...STATUSES.map((status) => String(count(levels, status))),
+        String(count(levels)),
+      ]),
+    )
+  })
   return [
-    `## RFC ${rfc}, in numbers`,
+    '## In numbers',
     '',
-    row(['level', ...STATUSES, 'in all']),
-    row(['---', ...STATUSES.map(() => '--:'), '--:']),
-    line('MUST, MUST NOT', ['MUST', 'MUST NOT']),
-    line('SHOULD, SHOULD NOT', ['SHOULD', 'SHOULD NOT']),
-    line('MAY', ['MAY']),
-    line('all', [...new Set(rows.map(({ level }) => level))]),
+    row(['RFC', 'level', ...STATUSES, 'in all']),
+    row(['--:', '---', ...STATUSES.map(() => '--:'), '--:']),
+    ...lines,
     '',
   ]
 }
 
-function groups({ rfc, requirements }: Table, mentions: readonly Mention[], up: string): string[] {
-  const lines = [`## RFC ${rfc}, by requirement`, '']
-  const names = [...new Set(requirements.map(({ group }) => group))]
-  for (const group of names) {
-    lines.push(`### ${literally(group)}`, '')
-    lines.push(row(['id', 'level', 'section', 'feature', 'status', 'code', 'tests']), row(Array<string>(7).fill('---')))
-    for (const { id, level, section, feature, group: own } of requirements) {
-      if (own !== group) continue
-      const found = of(mentions, id)
-      const { status, reason } = statusOf(found)
+function groups(table: Table, mentions: readonly Mention[], up: string): string[] {
+  const { rfc, title, file, requirements } = table
+  // The ids of a table by sections say the section themselves.
+  const hasSections = requirements.some(({ id, section }) => !id.startsWith(section))
+  const columns = ['id', 'level', ...(hasSections ? ['section'] : []), 'feature', 'status', 'code', 'tests']
+  const lines = [`## RFC ${rfc}: ${title}`, '', `From [the table of its requirements](${file}).`, '']
+  for (const group of new Set(requirements.map((requirement) => requirement.group))) {
+    lines.push(`### ${literally(group)}`, '', row(columns), row(columns.map(() => '---')))
+    for (const requirement of requirements) {
+      if (requirement.group !== group) continue
+      const { id, level, section, feature, as } = requirement
+      const { status, reason } = judge(rfc, requirement, mentions)
       const said = reason === '' ? status : `${status}: ${literally(reason)}`
-      lines.push(row([id, level, section, literally(feature), said, code(found, up), tests(found, up)]))
+      const found = mentionsOf(rfc, id, mentions)
+      const proof = as.length > 0 ? [`RFC 9293 ${as.join(', ')}`, ''] : [code(found, up), tests(found, up)]
+      lines.push(row([id, level, ...(hasSections ? [section] : []), literally(feature), said, ...proof]))
     }
     lines.push('')
   }
   return lines
 }
 
-/** What is said about sections, by RFC. */
+/** What is said about sections beside the tables, by RFC. */
 function others(mentions: readonly Mention[], up: string): string[] {
   if (mentions.length === 0) return []
   const lines = ['## By section', '']
@@ -110,7 +90,7 @@ function others(mentions: readonly Mention[], up: string): string[] {
     lines.push(`### RFC ${rfc}`, '', row(['section', 'status', 'code', 'tests']), row(Array<string>(4).fill('---')))
     const own = mentions.filter((mention) => mention.rfc === rfc)
     for (const section of [...new Set(own.map(({ reference }) => reference))].sort(bySection)) {
-      const found = of(own, section)
+      const found = mentionsOf(rfc, section, own)
       const { status, reason } = statusOf(found)
       lines.push(
         row([section, reason === '' ? status : `${status}: ${literally(reason)}`, code(found, up), tests(found, up)]),
@@ -119,10 +99,6 @@ function others(mentions: readonly Mention[], up: string): string[] {
     lines.push('')
   }
   return lines
-}
-
-function of(mentions: readonly Mention[], reference: string): Mention[] {
-  return mentions.filter((mention) => mention.reference === reference)
 }
 
 function code(mentions: readonly Mention[], up: string): string {

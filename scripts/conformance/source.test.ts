@@ -3,8 +3,11 @@ import { test } from 'node:test'
 import type { Requirement } from './requirement.ts'
 import { scan } from './source.ts'
 
-const requirement = (id: string): Requirement => ({ id, level: 'MUST', section: '3.1', group: 'Window', feature: id })
-const TABLES = new Map([[9293, ['MUST-1', 'MUST-2', 'SHLD-3'].map(requirement)]])
+const requirement = (id: string): Requirement => ({ id, level: 'MUST', section: '3.1', group: 'Window', feature: id, as: [] })
+const TABLES = new Map([
+  [9293, ['MUST-1', 'MUST-2', 'SHLD-3'].map(requirement)],
+  [826, ['3.1/a', '3.1/b'].map(requirement)],
+])
 
 const found = (file: string, text: string) => {
   const { mentions, mistakes } = scan(file, text, TABLES)
@@ -79,6 +82,17 @@ test('an id that the table does not have is a mistake, with its line', () => {
   ])
   assert.deepEqual(mistakes('src/a.test.ts', "\ntest('one (@rfc 9293 MUST-998)', f)\n"), [
     '2: RFC 9293 has no requirement MUST-998: see the table of its requirements',
+  ])
+})
+
+test('of a table by sections a section has to be known, and a word behind it', () => {
+  assert.deepEqual(found('src/a.ts', '// @rfc 826 3.1 3.1/a'), [
+    ['code', '3.1', undefined],
+    ['code', '3.1/a', undefined],
+  ])
+  assert.deepEqual(mistakes('src/a.ts', '// @rfc 826 3.1/c\n\n// @rfc 826 3.2'), [
+    '1: RFC 826 has no requirement 3.1/c: see the table of its requirements',
+    '3: RFC 826 has no requirement 3.2: see the table of its requirements',
   ])
 })
 

@@ -8,7 +8,7 @@ import { parseTags, withoutTags } from './tag.ts'
 /** One reference of one tag. */
 export interface Mention {
   readonly rfc: number
-  /** An id or a section. */
+  /** An id, or a section with or without a word behind it. */
   readonly reference: string
   readonly kind: 'code' | 'test' | 'not'
   /** From the project's folder, with slashes. */
@@ -31,7 +31,7 @@ export interface Found {
   readonly mistakes: readonly Mistake[]
 }
 
-/** Tables of requirements by RFC: a tag of such an RFC may name ids, and only these. */
+/** Tables of requirements by RFC: a tag of such an RFC may name what it has, and only this. */
 export type Tables = ReadonlyMap<number, readonly Requirement[]>
 
 /** Text that stands together: adjacent `//` lines, one block comment, one string. */
@@ -106,11 +106,16 @@ export function scan(file: string, text: string, tables: Tables): Found {
 }
 
 function unknownReference(rfc: number, reference: string, tables: Tables): string | undefined {
-  if (!new RegExp(`^${ID.source}$`).test(reference)) return undefined
+  const isSection = !reference.includes('/') && !new RegExp(`^${ID.source}$`).test(reference)
   const table = tables.get(rfc)
-  if (table === undefined)
+  if (table === undefined) {
+    if (isSection) return undefined
     return `there is no table of the requirements of RFC ${rfc}: name a section in place of ${reference}`
+  }
   if (table.some(({ id }) => id === reference)) return undefined
+  // Of a table by sections, a section has to be one that it knows; of RFC 9293's, any may be named beside the ids.
+  const isKnown = table.some(({ id, section }) => new RegExp(`^${ID.source}$`).test(id) || section === reference)
+  if (isSection && isKnown) return undefined
   return `RFC ${rfc} has no requirement ${reference}: see the table of its requirements`
 }
 

@@ -28,6 +28,15 @@ test('a tag names a section, and a bare number behind it is none', () => {
   ])
 })
 
+test('a tag names one of the requirements of a section, or of a part without a number', () => {
+  assert.deepEqual(tagsOf('@rfc 1122 3.2.1.3/bad-source 3.2.2, 4.1.3.1/port: three'), [
+    { rfc: 1122, references: ['3.2.1.3/bad-source', '3.2.2', '4.1.3.1/port'] },
+  ])
+  assert.deepEqual(tagsOf('@rfc 792 echo/same-data echo/checksum and so on'), [
+    { rfc: 792, references: ['echo/same-data', 'echo/checksum'] },
+  ])
+})
+
 test('what is not met has a reason, which ends at an empty line or at the next tag', () => {
   assert.deepEqual(tagsOf('@rfc-not 9293 MUST-46: a host\n has no broadcast here\n\nAnd so on. @rfc 9293 MUST-1'), [
     { rfc: 9293, references: ['MUST-46'], reason: 'a host has no broadcast here' },
@@ -46,6 +55,8 @@ test('what looks like a tag and is none is a problem, at its place', () => {
     'a @rfc 9293 the whole',
     'a @rfc 9293 MUST-12x',
     'a @rfc 9293 must-1',
+    'a @rfc 1122 3.2/',
+    'a @rfc 1122 3.2/Bad',
   ]) {
     const { tags, problems } = parseTags(text)
     assert.deepEqual(tags, [], text)

@@ -2,11 +2,12 @@
 //
 //     @rfc 9293 MUST-12 SHLD-3          requirements that are met here, or proven by this test
 //     @rfc 7323 2.3                     a section; further ones after it need a dot: @rfc 7323 2.3 5.2
+//     @rfc 1122 3.2.1.3/bad-source      one of the requirements of a section, as our table of the RFC calls it
 //     @rfc-not 9293 MUST-46 no IP broadcast reaches TCP here     not applicable, and why
 //     @rfc-not 9293 MAY-3 not done: the option is always sent    could be done, is not, and why
 //
 // A reason ends with its comment, at an empty line, or at the next tag.
-import { ID } from './requirement.ts'
+import { ID, PLACE, SECTION as NUMBER } from './requirement.ts'
 
 export interface Tag {
   readonly rfc: number
@@ -24,11 +25,11 @@ export interface Problem {
   readonly index: number
 }
 
-const SECTION = /(?:\d+(?:\.\d+)*|[A-Z](?:\.\d+)+)/
+const SECTION = new RegExp(`(?:${PLACE.source}|${NUMBER.source})`)
 /** Not a bare number: "2.3 4 times" names one section. */
-const FURTHER_SECTION = /(?:\d+(?:\.\d+)+|[A-Z](?:\.\d+)+)/
+const FURTHER_SECTION = new RegExp(`(?:${PLACE.source}|\\d+(?:\\.\\d+)+|[A-Z](?:\\.\\d+)+)`)
 const IDS = new RegExp(`${ID.source}(?:[\\s,]+${ID.source})*(?![\\w-])`)
-const SECTIONS = new RegExp(`${SECTION.source}(?:[\\s,]+${FURTHER_SECTION.source})*(?![\\w-])`)
+const SECTIONS = new RegExp(`${SECTION.source}(?:[\\s,]+${FURTHER_SECTION.source})*(?![\\w/-]|\\.\\d)`)
 const START = /@rfc\b/g
 const TAG = new RegExp(`@rfc(?<not>-not)?\\s+(?<rfc>\\d+)\\s+(?<references>${IDS.source}|${SECTIONS.source})`, 'y')
 const FORM = 'write "@rfc 9293 MUST-12", "@rfc 7323 2.3" or "@rfc-not 9293 MUST-12 reason"'
