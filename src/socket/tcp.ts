@@ -36,6 +36,7 @@ import { flowHash } from '../net/toeplitz.ts'
 import { readInfo, type TcpInfo } from './tcpinfo.ts'
 import { TcpListener, type TcpListenOptions } from './tcplistener.ts'
 import { Phase, type TcpConnectOptions, TcpSocket, type TcpSocketOptions } from './tcpsocket.ts'
+import { checkTtl } from './ttl.ts'
 
 const C = TcpSocketCounters.index
 const TYPE = MessageHeader.offset.type >> 2
@@ -150,6 +151,7 @@ export class TcpSockets {
     checkPort(options.port, 'connect', 1)
     checkPort(options.localPort ?? 0, 'connect', 0)
     checkFamily(options.address, 'connect')
+    checkTtl(options.ttl, 'connect')
     if (this.#tcp.groups.isLocked && !this.#tcp.isAttached) {
       const sentence = `connect ${options.address}:${options.port}: not all CPUs of the host are there: connect when its start has ended`
       throw new KernelError(Errno.ENETDOWN, sentence, 'connect')
@@ -192,6 +194,7 @@ export class TcpSockets {
     checkFamily(text, 'listen')
     const port = options.port ?? 0
     checkPort(port, 'listen', 0)
+    checkTtl(options.ttl, 'listen')
     if (options.backlog !== undefined && !(options.backlog >= 0)) {
       throw new KernelError(Errno.EINVAL, `backlog is ${options.backlog}: give a number from 0`, 'listen')
     }

@@ -10,6 +10,7 @@ import { type RequestFields, TcpEvent, TcpOp } from '../net/tcp/message.ts'
 import { PcbFlag } from '../net/tcp/pcb.ts'
 import type { TcpSockets } from './tcp.ts'
 import type { TcpInfo } from './tcpinfo.ts'
+import { checkTtl } from './ttl.ts'
 
 const C = TcpSocketCounters.index
 const DATA = Mbuf.offset.data >> 2
@@ -279,8 +280,12 @@ export class TcpSocket {
     return sent
   }
 
-  /** IP's time to live of what is sent from now on. */
+  /**
+   * IP's time to live of what is sent from now on.
+   * @throws KernelError EINVAL for what is not 1 to 255
+   */
   setTtl(ttl: number): void {
+    checkTtl(ttl, 'setsockopt')
     this.#sockets.request(this, TcpOp.ttl, (r) => {
       r.value = ttl
     })

@@ -49,6 +49,24 @@ describe('udp sockets', () => {
     })
   })
 
+  onHosts(
+    'time to live and traffic class are the program’s to say (@rfc 1122 3.2.1.6/set 3.2.1.7/set 4.1.4/ttl-tos) (@rfc 791 3.2/type-of-service)',
+    {},
+    (host) => {
+      const cpu = host.cpuCount - 1
+      // The lower two bits are ECN's.
+      const socket = host.open({ ttl: 255, trafficClass: 0xba, broadcast: true }, cpu)
+      for (const target of [PEER, '255.255.255.255', '239.1.2.3']) {
+        host.on(cpu, (stack) => {
+          const endpoint = stack.endpoint(target, 9)
+          assert.equal(socket.sendBytes(text('x'), endpoint), 0)
+          endpoint.free()
+        })
+        host.expect({ ip: { target, service: 0xb8, ttl: target === '239.1.2.3' ? 1 : 255 } })
+      }
+    },
+  )
+
   onHosts('without a target, and not connected, there is nowhere to send to', {}, (host) => {
     const socket = host.open({})
     assert.equal(
@@ -175,6 +193,19 @@ describe('udp sockets', () => {
       refused({ address: 'here' }, 'EINVAL')
       refused({ multicastInterface: 'w9' }, 'EADDRNOTAVAIL')
       refused({ multicastInterface: '10.0.0.9' }, 'EADDRNOTAVAIL')
+    })
+  })
+
+  test('a time to live that cannot be is refused (@rfc 1122 3.2.1.7/zero)', () => {
+    withHost({}, (host) => {
+      const { udp } = host.stacks[0]!
+      const refused = (options: Parameters<typeof udp.open>[0]) =>
+        assert.throws(
+          () => udp.open(options, () => assert.fail()),
+          (error) => error instanceof KernelError && error.code === 'EINVAL',
+        )
+      for (const ttl of [0, -1, 256, 1.5, Number.NaN]) refused({ ttl })
+      for (const multicastTtl of [-1, 256, 0.5]) refused({ multicastTtl })
     })
   })
 

@@ -21,6 +21,7 @@ import { DEFAULT_TTL, type IpOutput } from '../net/ip/output.ts'
 import type { UdpInput } from '../net/udp/input.ts'
 import type { UdpOutput } from '../net/udp/output.ts'
 import { UdpPcb, type UdpPcbCursor, UdpPcbFlag, type UdpTable } from '../net/udp/pcb.ts'
+import { checkTtl } from './ttl.ts'
 import { findInterface, UdpGroups, type UdpMembership, type UdpMembershipDone } from './udp-group.ts'
 
 const C = SocketCounters.index
@@ -55,8 +56,10 @@ export interface UdpSocketOptions {
   readonly onError?: (socket: UdpSocket, errno: number) => void
   /** May send to broadcast addresses. Default false. */
   readonly broadcast?: boolean
-  /** Default 64. */
+  /** IP's time to live, 1 to 255. Default 64. */
   readonly ttl?: number
+  /** DSCP in the upper 6 bits (RFC 2474). Default 0. */
+  readonly trafficClass?: number
   /** Of what goes to groups. Default 1: not beyond the link (RFC 1112 6.1). */
   readonly multicastTtl?: number
   /** Members on this host get what it sends to a group. Default true. */
@@ -292,7 +295,8 @@ export class UdpSocket {
   /** Sends to one host, or to many by way of an interface. */
   #output(packet: Address, way: Interface | undefined): number {
     const m = this.#sockets.m
-    m.trafficClass = 0
+    // @rfc 1122 4.1.4/ttl-tos, but for the lower two bits, which are ECN's (RFC 3168).
+    m.trafficClass = (this.options.trafficClass ?? 0) & 0xfc
     if (way === undefined) {
       const { ttl = DEFAULT_TTL, broadcast = false } = this.options
       m.ttl = ttl
@@ -402,7 +406,7 @@ export class UdpSockets {
 
   /**
    * Makes a socket. `ready` is called with an errno, or 0 and the socket, when every CPU of the host knows of it.
-   * @throws KernelError EINVAL where address or port cannot be, EAFNOSUPPORT for IPv6, EADDRNOTAVAIL where there is no such
+   * @throws KernelError EINVAL where address, port or time to live cannot be, EAFNOSUPPORT for IPv6, EADDRNOTAVAIL where there is no such
    * interface to send to groups by, ENOMEM
    */
   open(options: UdpSocketOptions, ready: (error: KernelError | undefined, socket: UdpSocket) => void): UdpSocket {
@@ -414,6 +418,8 @@ export class UdpSockets {
     if (!Number.isInteger(port) || port < 0 || port > 65535) {
       throw new KernelError(Errno.EINVAL, `port is ${port}: give a whole number from 0 to 65535`, 'bind')
     }
+    checkTtl(options.ttl, 'setsockopt')
+    checkTtl(options.multicastTtl, 'setsockopt', 0)
     this.interfaceOf(options.multicastInterface)
     const local = endpoint(this.#context.cpu, text, port === 0 ? this.#ephemeral() : port)
     const number = this.#freeNumbers.pop() ?? this.#sockets.length
@@ -626,8 +632,7 @@ export class UdpSockets {
   #error(pcb: Address, type: number, code: number): void {
     const p = this.#pcb
     p.at = pcb
-    const errno = errnoOf(type, code)
-    if (errno !== 0) this.#context.cpu.ipi.send(p.cpu, FAILED, p.socket, errno, this.#context.config.index)
+    this.#context.cpu.ipi.send(p.cpu, FAILED, p.socket, errnoOf(type, code), this.#context.config.index)
   }
 
   #bind(socket: UdpSocket, tries: number, done: (errno: number) => void): void {
@@ -721,9 +726,10 @@ function flagsOf({ options }: UdpSocket): number {
   return (options.shared === true ? UdpPcbFlag.SHARED : 0) | ((options.port ?? 0) === 0 ? PORT_CHOSEN : 0)
 }
 
-/** What an ICMP error means to the sender (RFC 1122 4.2.3.9's table, for UDP). */
+/** What an ICMP error means to the sender. @rfc 1122 4.1.3.3 whichever it is: it is the program's to say what it makes of it. */
 function errnoOf(type: number, code: number): number {
-  if (type !== IcmpType.unreachable) return 0
+  if (type === IcmpType.timeExceeded) return Errno.EHOSTUNREACH
+  if (type === IcmpType.parameterProblem) return Errno.EPROTO
   if (code === IcmpUnreachable.port) return Errno.ECONNREFUSED
   if (code === IcmpUnreachable.protocol) return Errno.EPROTONOSUPPORT
   if (code === IcmpUnreachable.fragmentationNeeded) return Errno.EMSGSIZE

@@ -1,5 +1,6 @@
 // IPv4 out (RFC 791, RFC 1122 3.3): finds the way, writes the header, cuts what is too long for the link, and gives it to
 // the interface. Runs on any CPU of the host: routes are replicated, and each CPU has a queue of its own.
+import { assert } from '../../base/assert.ts'
 import { Errno } from '../../base/errno.ts'
 import type { Address } from '../../base/struct.ts'
 import { HEADROOM, Mbuf, type MbufCursor, MbufFlag } from '../../device/mbuf.ts'
@@ -144,6 +145,8 @@ export class IpOutput {
     view.setUint16(header + AT.totalLength, m.total)
     view.setUint16(header + AT.identification, identification)
     view.setUint16(header + AT.flagsAndOffset, flagsAndOffset)
+    // @rfc 1122 3.2.1.7/zero sockets refuse it, and whoever else sends has a fixed one.
+    assert(m.ttl > 0, 'a packet that is sent has a time to live')
     u8[header + AT.timeToLive] = m.ttl
     u8[header + AT.protocol] = m.protocol
     view.setUint16(header + AT.checksum, 0)

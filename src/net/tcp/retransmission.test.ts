@@ -1,7 +1,7 @@
 // What is sent again and when, and what ends a connection that gets no answer (RFC 9293 3.8.1 to 3.8.4, RFC 6298).
 import assert from 'node:assert/strict'
 import { describe } from 'node:test'
-import { Errno } from '../../base/errno.ts'
+import { Errno, KernelError } from '../../base/errno.ts'
 import { TcpCounters } from '../counters.ts'
 import { type Bytes, counting, icmp, text } from '../testing/frame.ts'
 import { onHosts, PEER, type TestHost } from '../testing/host.ts'
@@ -394,6 +394,19 @@ describe('what the program says of its packets', () => {
     program.do((socket) => socket.setTtl(200))
     program.send(text('x'))
     assert.equal(peer.expect('PA').sent.ip!.ttl, 200)
+  })
+
+  onHosts('a time to live that cannot be is refused (@rfc 1122 3.2.1.7/zero)', {}, (host) => {
+    const isRefused = (error: unknown) => error instanceof KernelError && error.code === 'EINVAL'
+    for (const ttl of [0, -1, 256, 1.5]) {
+      assert.throws(() => host.connect({ address: PEER, port: 80, ttl }), isRefused)
+      assert.throws(() => host.stacks[0]!.tcp.listen({ port: 7, ttl }, () => assert.fail()), isRefused)
+    }
+    const program = host.connect({ address: PEER, port: 80 })
+    const peer = Peer.accept(host)
+    for (const ttl of [0, 256]) program.do((socket) => assert.throws(() => socket.setTtl(ttl), isRefused))
+    program.send(text('x'))
+    assert.equal(peer.expect('PA').sent.ip!.ttl, 64)
   })
 
   onHosts('of a listener is in its answers as well (@rfc 9293 MUST-48)', {}, (host) => {
