@@ -77,7 +77,12 @@ test('a table by sections has them in its ids, and refers to what RFC 9293 says 
     section: id.split('/')[0]!,
     as,
   })
-  const table = { rfc: 1122, title: 'Hosts', file: 'b.tsv', requirements: [at('3.2/a'), at('4.2', ['MUST-1', 'MUST-2'])] }
+  const table = {
+    rfc: 1122,
+    title: 'Hosts',
+    file: 'b.tsv',
+    requirements: [at('3.2/a'), at('4.2', ['MUST-1', 'MUST-2'])],
+  }
   const mentions = [
     mention('3.2/a', 'code', 'f', { rfc: 1122 }),
     mention('MUST-1', 'not', 'f', { reason: 'one' }),

@@ -2,11 +2,7 @@
 import type { Mention } from './source.ts'
 import { judge, mentionsOf, STATUSES, type Status, statusOf, type Table } from './status.ts'
 
-const LEVELS = [
-  ['MUST', 'MUST NOT'],
-  ['SHOULD', 'SHOULD NOT'],
-  ['MAY'],
-] as const
+const LEVELS = [['MUST', 'MUST NOT'], ['SHOULD', 'SHOULD NOT'], ['MAY']] as const
 
 /**
  * The whole file.

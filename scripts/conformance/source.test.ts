@@ -3,7 +3,14 @@ import { test } from 'node:test'
 import type { Requirement } from './requirement.ts'
 import { scan } from './source.ts'
 
-const requirement = (id: string): Requirement => ({ id, level: 'MUST', section: '3.1', group: 'Window', feature: id, as: [] })
+const requirement = (id: string): Requirement => ({
+  id,
+  level: 'MUST',
+  section: '3.1',
+  group: 'Window',
+  feature: id,
+  as: [],
+})
 const TABLES = new Map([
   [9293, ['MUST-1', 'MUST-2', 'SHLD-3'].map(requirement)],
   [826, ['3.1/a', '3.1/b'].map(requirement)],

@@ -149,8 +149,8 @@ function roleOf(text: string, pieces: readonly Piece[], index: number): 'test' |
     if (kind === 'string') return undefined
     if (kind === 'code') before = text.slice(start, end) + before
   }
-  // `onHosts` and `everywhere` are the harness's: one test on several machines.
-  const [call] = /\b(?:test|it|suite|describe|onHosts|everywhere)(?:\.\w+)*\(\s*$/.exec(before) ?? []
+  // `onHosts`, `onSegments` and `everywhere` are the harness's: one test on several machines.
+  const [call] = /\b(?:test|it|suite|describe|onHosts|onSegments|everywhere)(?:\.\w+)*\(\s*$/.exec(before) ?? []
   if (call !== undefined) return /\.(?:skip|todo)\b/.test(call) ? 'skipped' : 'test'
   return /\b(?:title|name):\s*$/.test(before) ? 'test' : undefined
 }

@@ -7,7 +7,7 @@
 //     @rfc-not 9293 MAY-3 not done: the option is always sent    could be done, is not, and why
 //
 // A reason ends with its comment, at an empty line, or at the next tag.
-import { ID, PLACE, SECTION as NUMBER } from './requirement.ts'
+import { ID, SECTION as NUMBER, PLACE } from './requirement.ts'
 
 export interface Tag {
   readonly rfc: number

@@ -135,7 +135,7 @@ test('what is written reads back as the same bytes', () => {
   )
 })
 
-test('a prefix keeps the bits behind its length, and its network has them cleared', () => {
+test('a prefix keeps the bits behind its length, and its network has them cleared (@rfc 1122 3.2.2.9/static 3.3.1.6)', () => {
   const prefix = parsePrefix('10.77.0.2/15')
   assert.deepEqual(prefix, { family: 4, bytes: Uint8Array.of(10, 77, 0, 2), length: 15 })
   assert.deepEqual(networkBytes(prefix.bytes, prefix.length), Uint8Array.of(10, 76, 0, 0))
@@ -143,7 +143,7 @@ test('a prefix keeps the bits behind its length, and its network has them cleare
   assert.equal(parsePrefix('fd00::2/128').length, 128)
 })
 
-test('a prefix without a length, or with one that is too long, is refused with EINVAL', () => {
+test('a prefix without a length, or with one that is too long, is refused with EINVAL (@rfc 1122 3.2.2.9/reasonable)', () => {
   for (const text of [
     '10.77.0.2',
     '10.77.0.2/',

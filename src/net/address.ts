@@ -48,7 +48,7 @@ export function parseAddress(text: string): ParsedAddress {
 
 /**
  * `'10.77.0.2/24'` or `'fd00::2/64'`. The bits behind the prefix may be set, as in an interface's own address:
- * `networkBytes` clears them.
+ * `networkBytes` clears them. @rfc 1122 3.2.2.9/reasonable
  * @throws KernelError EINVAL
  */
 export function parsePrefix(text: string): Prefix {

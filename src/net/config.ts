@@ -7,7 +7,7 @@ export interface InterfaceConfig {
   /** As it shows in tables: `wire0`, `df0`. */
   readonly name: string
   readonly device: DeviceSpec
-  /** Addresses with their prefix length: `10.77.0.2/24`. */
+  /** Addresses with their prefix length: `10.77.0.2/24`. @rfc 1122 3.2.2.9/static 3.3.1.6 */
   readonly addresses: readonly string[]
 }
 

@@ -1,5 +1,5 @@
 // The groups that a host has joined (RFC 1112 7): for each interface, and how many sockets of all its CPUs are members.
-// Each CPU has a replica, so that IP's input finds it without asking; control/group.ts keeps them alike.
+// Each CPU has a replica, so that IP's input finds it without asking; control/group.ts keeps them alike. @rfc 1122 3.3.7/multicast
 import { assert } from '../base/assert.ts'
 import { Errno } from '../base/errno.ts'
 import type { Address } from '../base/struct.ts'
@@ -106,7 +106,7 @@ export class Groups {
   }
 }
 
-/** 224.0.0.1: every host is a member, always, and nobody reports it (RFC 1112 4, RFC 2236 6). */
+/** 224.0.0.1: every host is a member, always, and nobody reports it (@rfc 1122 3.3.7/all-hosts, RFC 1112 4, RFC 2236 6). */
 export function isAllSystems(u8: Uint8Array, family: Family, address: Address): boolean {
   if (family !== Family.inet) return false
   return u8[address] === 224 && u8[address + 1] === 0 && u8[address + 2] === 0 && u8[address + 3] === 1

@@ -590,7 +590,7 @@ describe('sharing a port', () => {
   })
 })
 
-test('two hosts on a hub talk in a group', () => {
+test('two hosts on a hub talk in a group (@rfc 1122 3.3.7/multicast)', () => {
   for (const cpus of [1, 2, 4]) {
     withSegment({ hosts: 2, cpus, seed: 40 + cpus }, (segment) => {
       const members = [0, 1].map((host) => sharers(segment, 3, host))

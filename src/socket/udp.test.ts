@@ -4,7 +4,18 @@ import { Errno, KernelError } from '../base/errno.ts'
 import { MBUF_BYTES } from '../device/mbuf.ts'
 import { RoundKind } from '../net/control/round.ts'
 import { SocketCounters, UdpCounters } from '../net/counters.ts'
-import { BROADCAST, counting, ether, fragments, icmp, text, udp } from '../net/testing/frame.ts'
+import {
+  BROADCAST,
+  checksumOf,
+  counting,
+  ether,
+  fragments,
+  icmp,
+  put16,
+  text,
+  udp,
+  udpSegment,
+} from '../net/testing/frame.ts'
 import { HOST, onHosts, PEER, PEER_LINK, portOwnedBy, type TestHost, withHost } from '../net/testing/host.ts'
 import type { UdpSocket } from './udp.ts'
 
@@ -34,23 +45,27 @@ function codeOf(error: Error | undefined): string | undefined {
 }
 
 describe('udp sockets', () => {
-  onHosts('a datagram goes out with the address of its way and the port of its socket', {}, (host) => {
-    const cpu = host.cpuCount - 1
-    const socket = host.open({ port: 7000, ttl: 5 }, cpu)
-    connect(host, socket, 9, cpu)
-    assert.equal(
-      host.on(cpu, () => socket.sendBytes(text('hello'))),
-      0,
-    )
-    host.expect({
-      ip: { source: HOST, target: PEER, ttl: 5 },
-      udp: { sourcePort: 7000, targetPort: 9 },
-      payload: text('hello'),
-    })
-  })
+  onHosts(
+    'a datagram goes out with the address of its way and the port of its socket (@rfc 768 user-interface/send) (@rfc 1122 4.1.3.5/wild 4.1.3.6/own-source)',
+    {},
+    (host) => {
+      const cpu = host.cpuCount - 1
+      const socket = host.open({ port: 7000, ttl: 5 }, cpu)
+      connect(host, socket, 9, cpu)
+      assert.equal(
+        host.on(cpu, () => socket.sendBytes(text('hello'))),
+        0,
+      )
+      host.expect({
+        ip: { source: HOST, target: PEER, ttl: 5 },
+        udp: { sourcePort: 7000, targetPort: 9 },
+        payload: text('hello'),
+      })
+    },
+  )
 
   onHosts(
-    'time to live and traffic class are the program’s to say (@rfc 1122 3.2.1.6/set 3.2.1.7/set 4.1.4/ttl-tos) (@rfc 791 3.2/type-of-service)',
+    'time to live and traffic class are the program’s to say (@rfc 1122 3.2.1.6/set 3.2.1.7/set 3.2.1.7/configurable 3.4/all 4.1.4/all 4.1.4/ttl-tos) (@rfc 791 3.2/type-of-service 3.2/time-to-live 3.3/send)',
     {},
     (host) => {
       const cpu = host.cpuCount - 1
@@ -67,6 +82,43 @@ describe('udp sockets', () => {
     },
   )
 
+  onHosts(
+    'a sum that comes out as 0 is sent as all ones (@rfc 768 checksum/as-ones) (@rfc 1122 4.1.3.4/able 4.1.3.4/default)',
+    {},
+    (host) => {
+      // With these two bytes of data the sum of all words is ffff, whose complement is 0.
+      const segment = udpSegment({ sourcePort: 7000, targetPort: 9, checksum: 0 }, new Uint8Array(2))
+      const data = Uint8Array.of(0, 0)
+      put16(data, 0, checksumOf(Uint8Array.of(10, 0, 0, 1, 10, 0, 0, 9, 0, 17, 0, 10), segment))
+      const socket = host.open({ port: 7000 })
+      connect(host, socket, 9)
+      host.on(0, () => socket.sendBytes(data))
+      const { bytes } = host.expect({ udp: { sourcePort: 7000, targetPort: 9 }, payload: data })
+      assert.deepEqual(bytes.subarray(14 + 20 + 6, 14 + 20 + 8), Uint8Array.of(0xff, 0xff))
+    },
+  )
+
+  onHosts(
+    'who receives knows whom it was sent to, by which interface, and what the IP header said, options and all (@rfc 791 3.3/receive) (@rfc 1122 3.2.1.6/pass-up 3.2.1.8/pass-up 3.4/interface 3.4/options 4.1.3.2/receive 4.1.3.5/destination 4.1.4/received-tos)',
+    { wires: [{}, {}] },
+    (host) => {
+      const cpu = host.cpuCount - 1
+      const socket = host.open({ port: 9 }, cpu)
+      const options = [7, 7, 4, 0, 0, 0, 0, 0]
+      host.inject(udp({ target: '10.0.1.1', targetPort: 9, service: 0xb8, ttl: 3, options }, text('x')), 1)
+      host.on(cpu, ({ context }) => {
+        const m = context.mbuf()
+        m.at = socket.receive()
+        const { u8, interfaces } = context
+        assert.equal(u8.slice(m.target, m.target + 4).join('.'), '10.0.1.1')
+        assert.equal(interfaces[m.interfaceIndex]!.name, 'w1')
+        assert.deepEqual([m.trafficClass, m.ttl, m.protocol], [0xb8, 3, 17])
+        assert.deepEqual(u8.slice(m.network + 20, m.network + 28), Uint8Array.from(options))
+        context.mbufs.free(m.at)
+      })
+    },
+  )
+
   onHosts('without a target, and not connected, there is nowhere to send to', {}, (host) => {
     const socket = host.open({})
     assert.equal(
@@ -77,7 +129,7 @@ describe('udp sockets', () => {
   })
 
   onHosts(
-    'a bound address is the source of what is sent, and takes only what is sent to it',
+    'a bound address is the source of what is sent, and takes only what is sent to it (@rfc 1122 4.1.3.5/choose 3.3.4.2/choose)',
     { wires: [{}, {}] },
     (host) => {
       const bound = host.open({ port: 9, address: HOST })
@@ -151,17 +203,21 @@ describe('udp sockets', () => {
     assert.equal(results.filter((code) => code === 'EADDRINUSE').length, cpus.length - 1)
   })
 
-  onHosts('an address that is not ours cannot be bound', {}, (host) => {
-    for (const address of ['10.0.0.2', '10.0.1.255', '192.0.2.1', '240.0.0.1']) {
-      const { error } = host.tryOpen({ port: 9, address })
-      assert.equal(codeOf(error), 'EADDRNOTAVAIL')
-      assert.match(error!.message, /none of the host's addresses/)
-    }
-    assert.equal(host.tryOpen({ port: 9, address: '127.0.0.1' }).error, undefined)
-  })
+  onHosts(
+    'an address that is not ours cannot be bound (@rfc 1122 3.2.1.3/own-source 4.1.3.6/own-source)',
+    {},
+    (host) => {
+      for (const address of ['10.0.0.2', '10.0.1.255', '192.0.2.1', '240.0.0.1']) {
+        const { error } = host.tryOpen({ port: 9, address })
+        assert.equal(codeOf(error), 'EADDRNOTAVAIL')
+        assert.match(error!.message, /none of the host's addresses/)
+      }
+      assert.equal(host.tryOpen({ port: 9, address: '127.0.0.1' }).error, undefined)
+    },
+  )
 
   onHosts(
-    'a socket that is bound to a broadcast address gets what is sent there, and sends from its own',
+    'a socket that is bound to a broadcast address gets what is sent there, and sends from its own (@rfc 1122 3.2.1.3/broadcast-source)',
     {},
     (host) => {
       const socket = host.open({ port: 9, address: '10.0.0.255' })
@@ -209,16 +265,20 @@ describe('udp sockets', () => {
     })
   })
 
-  onHosts('a socket without a port gets one of the dynamic ports, each its own', {}, (host) => {
-    const ports = new Set<number>()
-    for (let i = 0; i < 100; i++) ports.add(host.open({}, i % host.cpuCount).port)
-    assert.equal(ports.size, 100)
-    for (const port of ports) assert(port >= 49152 && port <= 65535)
-    assert(
-      [...ports].some((port, i, all) => i > 0 && Math.abs(port - all[i - 1]!) > 100),
-      'they do not count up',
-    )
-  })
+  onHosts(
+    'a socket without a port gets one of the dynamic ports, each its own (@rfc 768 user-interface/ports)',
+    {},
+    (host) => {
+      const ports = new Set<number>()
+      for (let i = 0; i < 100; i++) ports.add(host.open({}, i % host.cpuCount).port)
+      assert.equal(ports.size, 100)
+      for (const port of ports) assert(port >= 49152 && port <= 65535)
+      assert(
+        [...ports].some((port, i, all) => i > 0 && Math.abs(port - all[i - 1]!) > 100),
+        'they do not count up',
+      )
+    },
+  )
 
   onHosts('what the receive buffer has no room for is dropped and counted', {}, (host) => {
     const socket = host.open({ port: 9, receiveBytes: 4 * MBUF_BYTES })
@@ -454,7 +514,7 @@ describe('udp sockets', () => {
     }
   })
 
-  onHosts('what was sent to all goes back from one', {}, (host) => {
+  onHosts('what was sent to all goes back from one (@rfc 1122 3.2.1.3/broadcast-source)', {}, (host) => {
     const socket = host.open({ port: 9 })
     for (const target of ['10.0.0.255', '255.255.255.255', '224.0.0.1']) {
       for (const link of [BROADCAST, host.linkAddress()]) {

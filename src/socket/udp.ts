@@ -1,5 +1,8 @@
 // UDP sockets, for programs that run on one of the host's CPUs. A socket lives on the CPU that made it. What arrives for it
 // in another CPU's group comes by message; its program is told once a batch, and takes packets until there are none.
+//
+// @rfc-not 1122 4.1.3.2/send not done: see net/ip/output.ts
+// @rfc-not 1122 4.1.3.5/told not done: a program that has to know its address binds one
 import { assert } from '../base/assert.ts'
 import { Errno, errnoName, KernelError } from '../base/errno.ts'
 import type { Address } from '../base/struct.ts'
@@ -114,7 +117,10 @@ export class UdpSocket {
     return this.#packets
   }
 
-  /** The next packet, or 0: its data is the payload; its mbuf names `source`, `sourcePort` and the rest. The caller frees it, or sends it. */
+  /**
+   * The next packet, or 0: its data is the payload; its mbuf names `source`, `sourcePort` and the rest. The caller frees it, or sends it.
+   * @rfc 768 user-interface/receive, @rfc 1122 4.1.3.2/receive 4.1.3.5/destination 4.1.4/received-tos: `network`, `target`, `trafficClass`.
+   */
   receive(): Address {
     const packet = this.#first
     if (packet === 0) {
@@ -133,6 +139,7 @@ export class UdpSocket {
   }
 
   /**
+   * @rfc 768 user-interface/send
    * Sends a packet whose data is the payload, to `target` or, connected, without one. It owns the packet.
    * Returns 0 or an errno (EDESTADDRREQ is EINVAL here: not connected and no target; so is a socket that is closed).
    */
@@ -162,7 +169,7 @@ export class UdpSocket {
     const { source, sourcePort } = m
     // Another source may make it another flow.
     m.flags &= ~MbufFlag.HASHED
-    // What was sent to all is answered by one.
+    // What was sent to all is answered by one (@rfc 1122 3.2.1.3/broadcast-source), and what was sent to one by that (@rfc 1122 3.3.4.2/same-address).
     m.source = (m.flags & MbufFlag.LINK_BROADCAST) === 0 ? m.target : this.#sockets.sourceFor(this.local, source)
     if (m.source === 0) return this.#sockets.refuse(packet, Errno.ENETUNREACH)
     m.sourcePort = this.local.port
@@ -295,10 +302,12 @@ export class UdpSocket {
   /** Sends to one host, or to many by way of an interface. */
   #output(packet: Address, way: Interface | undefined): number {
     const m = this.#sockets.m
-    // @rfc 1122 4.1.4/ttl-tos, but for the lower two bits, which are ECN's (RFC 3168).
+    // @rfc 1122 4.1.4/ttl-tos 4.1.4/all, but for the lower two bits, which are ECN's (RFC 3168).
+    // @rfc-not 1122 4.1.4/ttl-tos 4.1.4/all a program cannot send IP options: see net/ip/output.ts
     m.trafficClass = (this.options.trafficClass ?? 0) & 0xfc
     if (way === undefined) {
       const { ttl = DEFAULT_TTL, broadcast = false } = this.options
+      // @rfc 1122 3.2.1.7/configurable
       m.ttl = ttl
       return this.#sockets.output(packet, broadcast)
     }
@@ -508,7 +517,7 @@ export class UdpSockets {
     return undefined
   }
 
-  /** The source address of a socket's packets to a target: its own, or what the way there says, which may be known already. */
+  /** The source address of a socket's packets to a target: its own, or what the way there says, which may be known already (@rfc 1122 4.1.3.5/wild 4.1.3.6/own-source). */
   sourceFor(local: Endpoint, target: Address, way?: Interface): Address {
     if (this.#isOfOneHost(local)) return local.address
     return way === undefined ? this.#ip.sourceTo(target) : way.sourceFor(this.#context.u8, Family.inet, target)
@@ -691,6 +700,7 @@ export class UdpSockets {
     if (pcb !== 0) this.#table.connect(pcb, remote, remotePort)
   }
 
+  /** @rfc 1122 3.2.1.3/own-source 4.1.3.5/choose 3.3.4.2/choose */
   #isOwnAddress(local: Endpoint): boolean {
     const { u8, interfaces } = this.#context
     if (!this.#isOfOneHost(local)) return true
@@ -717,6 +727,7 @@ export class UdpSockets {
     return undefined
   }
 
+  /** @rfc 768 user-interface/ports */
   #ephemeral(): number {
     return EPHEMERAL_FIRST + this.#context.cpu.random.below(EPHEMERAL_COUNT)
   }
@@ -726,7 +737,10 @@ function flagsOf({ options }: UdpSocket): number {
   return (options.shared === true ? UdpPcbFlag.SHARED : 0) | ((options.port ?? 0) === 0 ? PORT_CHOSEN : 0)
 }
 
-/** What an ICMP error means to the sender. @rfc 1122 4.1.3.3 whichever it is: it is the program's to say what it makes of it. */
+/**
+ * What an ICMP error means to the sender. @rfc 1122 4.1.3.3 3.2.2.4 3.2.2.5/pass-up 3.2.2.5/report whichever it is: it is the program's to say what it
+ * makes of it. @rfc 792 unreachable/receive time-exceeded/receive parameter-problem/receive
+ */
 function errnoOf(type: number, code: number): number {
   if (type === IcmpType.timeExceeded) return Errno.EHOSTUNREACH
   if (type === IcmpType.parameterProblem) return Errno.EPROTO

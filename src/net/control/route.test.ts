@@ -32,16 +32,20 @@ function gateways(host: TestHost, target: string): string[] {
 const everywhere = (host: TestHost, what: string) => host.stacks.map(() => what)
 
 describe('routes', () => {
-  onHosts('a route that one CPU adds, all have; and that one removes, none has', {}, (host) => {
-    assert.deepEqual(gateways(host, '192.0.2.1'), everywhere(host, 'none'))
-    assert.equal(change(host, host.cpuCount - 1, 'addRoute', ROUTE), 0)
-    assert.deepEqual(gateways(host, '192.0.2.1'), everywhere(host, '10.0.0.254'))
-    assert.equal(change(host, 0, 'addRoute', { prefix: '192.0.2.128/25', interface: 'w0' }), 0)
-    assert.deepEqual(gateways(host, '192.0.2.200'), everywhere(host, 'link'))
-    assert.equal(change(host, 0, 'removeRoute', ROUTE), 0)
-    assert.deepEqual(gateways(host, '192.0.2.1'), everywhere(host, 'none'))
-    assert.deepEqual(gateways(host, '192.0.2.200'), everywhere(host, 'link'))
-  })
+  onHosts(
+    'a route that one CPU adds, all have; and that one removes, none has (@rfc 1122 3.3.1.2/static)',
+    {},
+    (host) => {
+      assert.deepEqual(gateways(host, '192.0.2.1'), everywhere(host, 'none'))
+      assert.equal(change(host, host.cpuCount - 1, 'addRoute', ROUTE), 0)
+      assert.deepEqual(gateways(host, '192.0.2.1'), everywhere(host, '10.0.0.254'))
+      assert.equal(change(host, 0, 'addRoute', { prefix: '192.0.2.128/25', interface: 'w0' }), 0)
+      assert.deepEqual(gateways(host, '192.0.2.200'), everywhere(host, 'link'))
+      assert.equal(change(host, 0, 'removeRoute', ROUTE), 0)
+      assert.deepEqual(gateways(host, '192.0.2.1'), everywhere(host, 'none'))
+      assert.deepEqual(gateways(host, '192.0.2.200'), everywhere(host, 'link'))
+    },
+  )
 
   onHosts('a route that is there is EEXIST, one that is not is ENOENT', {}, (host) => {
     assert.equal(change(host, 0, 'addRoute', ROUTE), 0)

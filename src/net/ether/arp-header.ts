@@ -42,7 +42,7 @@ export const ArpDrop = {
 } as const
 export type ArpDrop = (typeof ArpDrop)[keyof typeof ArpDrop]
 
-/** Looks at the `length` bytes behind the Ethernet header; there may be more than the packet, for padding. */
+/** @rfc 826 reception/hardware-type reception/lengths. Looks at the `length` bytes behind the Ethernet header; there may be more than the packet, for padding. */
 export function checkArpHeader(u8: Uint8Array, address: Address, length: number): ArpDrop {
   if (length < ArpHeader.size) return ArpDrop.short
   if (word(u8, address + ArpHeader.offset.hardwareType) !== arpHardwareEther) return ArpDrop.type

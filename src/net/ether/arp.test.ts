@@ -31,37 +31,49 @@ function ping(host: TestHost, target: string, sequence: number, cpu = 0): number
 }
 
 describe('arp', () => {
-  onHosts('a request for our address is answered by unicast', {}, (host) => {
-    host.injectFrame(frame({ sender: PEER, target: HOST }))
-    const { ether, arp } = host.expect({ ether: { target: PEER_LINK, source: host.linkAddress() } })
-    assert.deepEqual(arp, {
-      operation: 'reply',
-      senderLink: host.linkAddress(),
-      sender: HOST,
-      targetLink: PEER_LINK,
-      target: PEER,
-    })
-    assert.equal(ether.type, Type.arp)
-    host.expectNothing()
-    assert.equal(host.count(ArpCounters, 'requestsAnswered'), 1)
-  })
+  onHosts(
+    'a request for our address is answered by unicast (@rfc 826 reception/reply reception/reply-fields)',
+    {},
+    (host) => {
+      host.injectFrame(frame({ sender: PEER, target: HOST }))
+      const { ether, arp } = host.expect({ ether: { target: PEER_LINK, source: host.linkAddress() } })
+      assert.deepEqual(arp, {
+        operation: 'reply',
+        senderLink: host.linkAddress(),
+        sender: HOST,
+        targetLink: PEER_LINK,
+        target: PEER,
+      })
+      assert.equal(ether.type, Type.arp)
+      host.expectNothing()
+      assert.equal(host.count(ArpCounters, 'requestsAnswered'), 1)
+    },
+  )
 
-  onHosts('who asks for us need not be asked', { answerArp: false }, (host) => {
-    host.introduce()
-    host.inject(icmp({ type: 8, rest: echoRest(1, 1) }, text('hello')))
-    host.expect({ ether: { target: PEER_LINK }, icmp: { type: 0 } })
-    host.expectNothing()
-  })
+  onHosts(
+    'who asks for us need not be asked (@rfc 826 generation/known reception/learn)',
+    { answerArp: false },
+    (host) => {
+      host.introduce()
+      host.inject(icmp({ type: 8, rest: echoRest(1, 1) }, text('hello')))
+      host.expect({ ether: { target: PEER_LINK }, icmp: { type: 0 } })
+      host.expectNothing()
+    },
+  )
 
-  onHosts('a request for somebody else is ignored, and its sender is not remembered', { answerArp: false }, (host) => {
-    host.injectFrame(frame({ sender: PEER, target: '10.0.0.77' }))
-    host.expectNothing()
-    assert.equal(host.count(ArpCounters, 'ignored'), 1)
-    assert.deepEqual(
-      host.stacks.map(({ arp }) => arp.size),
-      host.stacks.map(() => 0),
-    )
-  })
+  onHosts(
+    'a request for somebody else is ignored, and its sender is not remembered (@rfc 826 reception/others)',
+    { answerArp: false },
+    (host) => {
+      host.injectFrame(frame({ sender: PEER, target: '10.0.0.77' }))
+      host.expectNothing()
+      assert.equal(host.count(ArpCounters, 'ignored'), 1)
+      assert.deepEqual(
+        host.stacks.map(({ arp }) => arp.size),
+        host.stacks.map(() => 0),
+      )
+    },
+  )
 
   onHosts('a probe for our address is answered, and nobody is remembered by it', {}, (host) => {
     host.injectFrame(frame({ sender: '0.0.0.0', target: HOST }))
@@ -75,20 +87,24 @@ describe('arp', () => {
     assert.deepEqual(host.drops(ArpCounters), { droppedSender: 1 })
   })
 
-  onHosts('packets wait for the address, and leave in their order', { answerArp: false }, (host) => {
-    const cpu = host.cpuCount - 1
-    for (let sequence = 1; sequence <= 5; sequence++) assert.equal(ping(host, PEER, sequence, cpu), 0)
-    host.expect({ ether: { target: BROADCAST }, arp: { operation: 'request', sender: HOST, target: PEER } })
-    host.expectNothing()
-    host.injectFrame(reply())
-    for (let sequence = 1; sequence <= 5; sequence++) {
-      host.expect({ ether: { target: PEER_LINK }, icmp: { type: 8, rest: echoRest(1, sequence) } })
-    }
-    host.expectNothing()
-    assert.equal(host.count(ArpCounters, 'packetsReleased'), 5)
-  })
+  onHosts(
+    'packets wait for the address, and leave in their order (@rfc 826 generation/ask generation/fields) (@rfc 1122 2.3.2.2 2.3.3/arp 2.4/unreachable)',
+    { answerArp: false },
+    (host) => {
+      const cpu = host.cpuCount - 1
+      for (let sequence = 1; sequence <= 5; sequence++) assert.equal(ping(host, PEER, sequence, cpu), 0)
+      host.expect({ ether: { target: BROADCAST }, arp: { operation: 'request', sender: HOST, target: PEER } })
+      host.expectNothing()
+      host.injectFrame(reply())
+      for (let sequence = 1; sequence <= 5; sequence++) {
+        host.expect({ ether: { target: PEER_LINK }, icmp: { type: 8, rest: echoRest(1, sequence) } })
+      }
+      host.expectNothing()
+      assert.equal(host.count(ArpCounters, 'packetsReleased'), 5)
+    },
+  )
 
-  onHosts('so many packets wait and no more: the oldest go first', { answerArp: false }, (host) => {
+  onHosts('so many packets wait and no more: the oldest go first (@rfc 1122 2.3.2.2)', { answerArp: false }, (host) => {
     const cpu = host.cpuCount - 1
     const over = 4
     for (let sequence = 1; sequence <= ArpLimits.held + over; sequence++) ping(host, PEER, sequence, cpu)
@@ -103,7 +119,7 @@ describe('arp', () => {
   })
 
   onHosts(
-    'a silent neighbour is asked three times, a second apart, and then given up with all that waits',
+    'a silent neighbour is asked three times, a second apart, and then given up with all that waits (@rfc 1122 2.3.2.1/flood)',
     {
       answerArp: false,
     },
@@ -137,7 +153,7 @@ describe('arp', () => {
   })
 
   onHosts(
-    'a used neighbour is confirmed after a while, by unicast, and used meanwhile',
+    'a used neighbour is confirmed after a while, by unicast, and used meanwhile (@rfc 826 related/timeout) (@rfc 1122 3.3.1.4/forever 3.3.1.4/traffic 3.3.1.4/no-sign)',
     { answerArp: false },
     (host) => {
       const cpu = host.cpuCount - 1
@@ -164,7 +180,7 @@ describe('arp', () => {
   )
 
   onHosts(
-    'a neighbour that does not confirm is gone after three probes, on every CPU',
+    'a neighbour that does not confirm is gone after three probes, on every CPU (@rfc 1122 2.3.2.1/flush 3.3.1.4/failure)',
     { answerArp: false },
     (host) => {
       for (let cpu = 0; cpu < host.cpuCount; cpu++) ping(host, PEER, cpu, cpu)
@@ -179,13 +195,17 @@ describe('arp', () => {
     },
   )
 
-  onHosts('a neighbour that nobody uses is forgotten without a question', { answerArp: false }, (host) => {
-    host.introduce()
-    host.run(ArpLimits.reachableUs + ArpLimits.staleUs + SECOND)
-    host.expectNothing()
-    assert.equal(host.stacks[0]!.arp.size, 0)
-    assert.equal(host.count(ArpCounters, 'failed'), 0)
-  })
+  onHosts(
+    'a neighbour that nobody uses is forgotten without a question (@rfc 826 related/timeout) (@rfc 1122 2.3.2.1/flush 3.3.1.4/continuously 3.3.1.4/traffic)',
+    { answerArp: false },
+    (host) => {
+      host.introduce()
+      host.run(ArpLimits.reachableUs + ArpLimits.staleUs + SECOND)
+      host.expectNothing()
+      assert.equal(host.stacks[0]!.arp.size, 0)
+      assert.equal(host.count(ArpCounters, 'failed'), 0)
+    },
+  )
 
   test('a neighbour that one CPU has found, the others get by message, without another question', () => {
     withHost({ cpus: 4, answerArp: false }, (host) => {
@@ -305,31 +325,35 @@ describe('arp', () => {
     })
   })
 
-  onHosts('what is no ARP packet for IPv4 over Ethernet is dropped, and changes nothing', {}, (host) => {
-    const wrong: Fields[] = [
-      { hardwareType: 6 },
-      { protocolType: 0x86dd },
-      { hardwareLength: 8 },
-      { hardwareLength: 0 },
-      { protocolLength: 16 },
-      { operation: 0 },
-      { operation: 3 },
-      { operation: 4 },
-      { operation: 0xffff },
-      { senderLink: '03:00:00:00:00:09' },
-      { senderLink: BROADCAST },
-    ]
-    for (const fields of wrong) {
-      host.injectFrame(ether({ source: PEER_LINK, type: Type.arp }, arp({ ...fields, target: HOST })))
-    }
-    const whole = arp({ target: HOST })
-    for (let length = 0; length < whole.length; length++) {
-      host.injectFrame(ether({ source: PEER_LINK, type: Type.arp }, whole.subarray(0, length)))
-    }
-    host.expectNothing()
-    assert.deepEqual(host.drops(ArpCounters), { droppedMalformed: wrong.length + whole.length })
-    for (const { arp } of host.stacks) assert.equal(arp.size, 0)
-  })
+  onHosts(
+    'what is no ARP packet for IPv4 over Ethernet is dropped, and changes nothing (@rfc 826 reception/hardware-type reception/lengths)',
+    {},
+    (host) => {
+      const wrong: Fields[] = [
+        { hardwareType: 6 },
+        { protocolType: 0x86dd },
+        { hardwareLength: 8 },
+        { hardwareLength: 0 },
+        { protocolLength: 16 },
+        { operation: 0 },
+        { operation: 3 },
+        { operation: 4 },
+        { operation: 0xffff },
+        { senderLink: '03:00:00:00:00:09' },
+        { senderLink: BROADCAST },
+      ]
+      for (const fields of wrong) {
+        host.injectFrame(ether({ source: PEER_LINK, type: Type.arp }, arp({ ...fields, target: HOST })))
+      }
+      const whole = arp({ target: HOST })
+      for (let length = 0; length < whole.length; length++) {
+        host.injectFrame(ether({ source: PEER_LINK, type: Type.arp }, whole.subarray(0, length)))
+      }
+      host.expectNothing()
+      assert.deepEqual(host.drops(ArpCounters), { droppedMalformed: wrong.length + whole.length })
+      for (const { arp } of host.stacks) assert.equal(arp.size, 0)
+    },
+  )
 
   onHosts('a request may be padded: the answer is not', {}, (host) => {
     const padded = new Uint8Array(60).fill(0xee)

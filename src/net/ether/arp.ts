@@ -28,17 +28,21 @@ import type { EtherOutput } from './output.ts'
 const C = ArpCounters.index
 const AT = ArpHeader.offset
 
-/** Bounds and times; RFC 4861 10 has the times, which do for ARP as well. */
+/**
+ * Bounds and times; RFC 4861 10 has the times, which do for ARP as well.
+ * @rfc-not 1122 2.3.2.1/configurable not done: an entry in use is confirmed before it goes, so that the time matters little
+ */
 export const ArpLimits = {
   /** Neighbours that a replica knows. The least recently used goes first. */
   entries: 512,
   /**
    * Packets held for an address that is being resolved: the fragments of one datagram of 64 KiB at an MTU of 1500. The
-   * oldest is dropped first (RFC 1122 2.3.2.2: at least one).
+   * oldest is dropped first (@rfc 1122 2.3.2.2: at least one).
    */
   held: 48,
   /** Packets held by one CPU for all addresses, 2 MiB of them. What comes beyond is dropped. */
   heldInAll: 1024,
+  /** @rfc 1122 2.3.2.1/flood */
   retransmitUs: 1_000_000,
   tries: 3,
   reachableUs: 30_000_000,
@@ -136,8 +140,12 @@ export class Arp {
   }
 
   /**
-   * Where the 6 bytes of the link address of `nextHop` lie, to be used at once; or 0, and then the packet is held
-   * here until it is known, or dropped and counted.
+   * Where the 6 bytes of the link address of `nextHop` lie, to be used at once (@rfc 826 generation/known); or 0, and then the packet is held
+   * here until it is known, or dropped and counted (@rfc 1122 2.4/unreachable 2.3.3/arp).
+   *
+   * @rfc 1122 3.3.1.4/forever 3.3.1.4/continuously 3.3.1.4/traffic 3.3.1.4/no-sign what is used is confirmed from time to time, unless the
+   * neighbour has been heard.
+   * @rfc-not 1122 3.3.1.4/no-sign by ARP that is: that TCP gets its acknowledgments through the neighbour does not count
    */
   resolve(iface: Interface, nextHop: Address, packet: Address): Address {
     const key = this.#context.view.getInt32(nextHop)
@@ -171,7 +179,7 @@ export class Arp {
     return entry.bytes
   }
 
-  /** A neighbour that is known may be gone: whoever sends to it gets no answer. */
+  /** A neighbour that is known may be gone: whoever sends to it gets no answer. @rfc 1122 3.3.1.4/failure 3.3.1.4/advice */
   suspect(iface: Interface, nextHop: Address): void {
     const entry = this.#find(iface, this.#context.view.getInt32(nextHop))
     if (entry !== undefined && entry.state !== State.incomplete) this.#ask(entry, Operation.suspect)
@@ -212,7 +220,10 @@ export class Arp {
     }
   }
 
-  /** What the sender of an ARP packet says about itself. */
+  /**
+   * What the sender of an ARP packet says about itself. @rfc 826 reception/merge reception/learn reception/others
+   * @rfc-not 826 reception/merge not where it contradicts what we know of a neighbour lately heard: so neighbours are impersonated
+   */
   #learn(iface: Interface, key: number, link: Address, wantsUs: boolean, isReply: boolean): void {
     const entry = this.#find(iface, key)
     if (entry === undefined) {
@@ -234,6 +245,7 @@ export class Arp {
     } else if (isReply) this.#count[C.droppedUnsolicited]!++
   }
 
+  /** @rfc 826 reception/reply reception/reply-fields */
   #answer(iface: Interface, packet: Address, arp: Address): void {
     const { u8, view } = this.#context
     view.setUint16(arp + AT.operation, ArpOperation.reply)
@@ -283,7 +295,7 @@ export class Arp {
     }
   }
 
-  /** The control CPU: an entry's time is over. */
+  /** The control CPU: an entry's time is over. @rfc 826 related/timeout, @rfc 1122 2.3.2.1/flush */
   #onTimer(entry: Entry): void {
     if (entry.state === State.reachable) {
       entry.state = State.stale
@@ -296,7 +308,10 @@ export class Arp {
     } else this.#request(entry)
   }
 
-  /** Sends a request: to all while nothing is known, to the neighbour alone when it is only to be confirmed (RFC 1122 2.3.2.1). */
+  /**
+   * Sends a request: to all while nothing is known, to the neighbour alone when it is only to be confirmed (RFC 1122 2.3.2.1).
+   * @rfc 826 generation/ask generation/fields
+   */
   #request(entry: Entry): void {
     const { mbufs, view, u8 } = this.#context
     this.#timer(entry, ArpLimits.retransmitUs)

@@ -8,7 +8,7 @@ import { onHosts, PEER_LINK, withHost } from '../testing/host.ts'
 const PING = icmp({ type: 8, rest: echoRest(1, 1) }, text('ping'))
 
 describe('ethernet in', () => {
-  onHosts('a frame for us goes up, one for another does not', {}, (host) => {
+  onHosts('a frame for us goes up, one for another does not (@rfc 1122 2.3.3/rfc894)', {}, (host) => {
     host.injectFrame(ether({ source: PEER_LINK, target: host.linkAddress() }, PING))
     host.expect({ icmp: { type: 0 } })
     host.injectFrame(ether({ source: PEER_LINK, target: '02:00:00:00:00:77' }, PING))
@@ -42,14 +42,18 @@ describe('ethernet in', () => {
     host.expectNothing()
   })
 
-  onHosts('a unicast packet in a broadcast frame is refused, and not answered', {}, (host) => {
-    for (const target of [BROADCAST, '01:00:5e:00:00:01']) {
-      host.injectFrame(ether({ source: PEER_LINK, target }, PING))
-      host.injectFrame(ether({ source: PEER_LINK, target }, udp({ targetPort: 9 }, text('x'))))
-    }
-    host.expectNothing()
-    assert.deepEqual(host.drops(IpCounters), { droppedNotOurs: 4 })
-  })
+  onHosts(
+    'a unicast packet in a broadcast frame is refused, and not answered (@rfc 1122 2.4/broadcast 3.3.6/unicast)',
+    {},
+    (host) => {
+      for (const target of [BROADCAST, '01:00:5e:00:00:01']) {
+        host.injectFrame(ether({ source: PEER_LINK, target }, PING))
+        host.injectFrame(ether({ source: PEER_LINK, target }, udp({ targetPort: 9 }, text('x'))))
+      }
+      host.expectNothing()
+      assert.deepEqual(host.drops(IpCounters), { droppedNotOurs: 4 })
+    },
+  )
 
   onHosts('every cut of a frame is counted once, and none is answered', {}, (host) => {
     const whole = ether({ source: PEER_LINK, target: host.linkAddress() }, icmp({ type: 8 }, counting(18)))

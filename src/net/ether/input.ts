@@ -1,5 +1,11 @@
-// Ethernet in: looks at the header, takes it off, and passes the packet up by its type (RFC 894).
+// Ethernet in: looks at the header, takes it off, and passes the packet up by its type (@rfc 1122 2.3.3/rfc894, RFC 894).
 // Runs on the CPU whose queue the frame came from.
+//
+// What a host may do, or is asked to, and this one does not:
+// @rfc-not 1122 2.3.1/trailers not done: nobody has sent trailers for decades
+// @rfc-not 1122 2.3.1/unasked trailers are never sent
+// @rfc-not 1122 2.3.3/rfc1042-receive 2.3.3/rfc1042-send not done: nobody sends IP so on an Ethernet of today
+// @rfc-not 1122 2.3.3/rfc1042-switch 2.3.3/k1-6 IEEE 802 frames are never sent
 import type { Address } from '../../base/struct.ts'
 import { type MbufCursor, MbufFlag } from '../../device/mbuf.ts'
 import type { NetContext } from '../context.ts'
@@ -37,6 +43,7 @@ export class EtherInput {
     if (drop !== EtherDrop.none) return this.#drop(packet, REASONS[drop]!)
     // A frame with our own source is our own, come back, or a lie.
     if (equalEtherAddress(u8, frame + SOURCE, iface.linkAddress)) return this.#drop(packet, C.droppedSource)
+    // @rfc 1122 2.4/broadcast
     if (isEtherMulticast(u8, frame)) m.flags |= MbufFlag.LINK_BROADCAST
     else if (!equalEtherAddress(u8, frame, iface.linkAddress)) return this.#drop(packet, C.droppedNotOurs)
     if (isEtherMulticast(u8, frame) && !isEtherBroadcast(u8, frame) && !isIpMulticast(u8, frame)) {

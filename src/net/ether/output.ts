@@ -1,4 +1,5 @@
-// Ethernet out: puts the header in front and gives the frame to this CPU's queue of the device.
+// Ethernet out: puts the header in front and gives the frame to this CPU's queue of the device (@rfc 1122 2.3.3/rfc894 2.3.3/arp).
+// @rfc-not 1122 2.4/tos the packet brings it along, and an Ethernet frame without tags (IEEE 802.1Q) has no place for it
 import type { Address } from '../../base/struct.ts'
 import { Mbuf, type MbufCursor, MbufFlag } from '../../device/mbuf.ts'
 import { EASYNC } from '../../kernel/message.ts'
@@ -71,6 +72,7 @@ export class EtherOutput {
 
   #output(iface: Interface, packet: Address, family: Family, nextHop: Address, broadcast: boolean): boolean {
     const { u8 } = this.#context
+    // @rfc 1122 3.3.6/link
     if (broadcast || isBroadcast(u8, family, nextHop)) return this.#sendTo(iface, packet, BROADCAST_HIGH, BROADCAST_LOW)
     if (isMulticast(u8, family, nextHop)) {
       const group = ((u8[nextHop + 1]! & 0x7f) << 16) | (u8[nextHop + 2]! << 8) | u8[nextHop + 3]!

@@ -1,4 +1,4 @@
-// Echo requests that we send: ping.
+// Echo requests that we send: ping (@rfc 792 echo/send, @rfc 1122 3.2.2.6/client).
 import { finish } from '../../base/checksum.ts'
 import { Errno } from '../../base/errno.ts'
 import type { MbufCursor } from '../../device/mbuf.ts'

@@ -11,12 +11,20 @@ function stray(fields: Parameters<typeof udp>[0] = {}, payload: Bytes = text('an
 }
 
 describe('icmp errors', () => {
-  onHosts('a port where nobody listens is answered by an error that quotes the datagram', {}, (host) => {
-    const packet = stray()
-    host.inject(packet)
-    host.expect({ ip: { source: HOST, target: PEER, ttl: 64 }, icmp: { type: 3, code: 3, rest: 0 }, payload: packet })
-    host.expectNothing()
-  })
+  onHosts(
+    'a port where nobody listens is answered by an error that quotes the datagram (@rfc 792 message/quote message/service-zero unreachable/send) (@rfc 1122 3.2.2/unchanged 3.2.2/tos 3.2.2.1/send 3.3.8 3.4/send-icmp 4.1.3.1)',
+    {},
+    (host) => {
+      const packet = stray({ service: 0xb8 })
+      host.inject(packet)
+      host.expect({
+        ip: { source: HOST, target: PEER, ttl: 64, service: 0 },
+        icmp: { type: 3, code: 3, rest: 0 },
+        payload: packet,
+      })
+      host.expectNothing()
+    },
+  )
 
   onHosts('the quote has the IP options, and no padding', {}, (host) => {
     const packet = stray({ options: [7, 7, 4, 0, 0, 0, 0, 0] })
@@ -26,7 +34,7 @@ describe('icmp errors', () => {
     host.expect({ icmp: { type: 3, code: 3 }, payload: packet })
   })
 
-  onHosts('the whole error is no longer than 576 bytes', {}, (host) => {
+  onHosts('the whole error is no longer than 576 bytes (@rfc 1122 3.2.2/more)', {}, (host) => {
     for (const length of [519, 520, 521, 1400]) {
       const packet = stray({}, counting(length))
       host.inject(packet)
@@ -43,13 +51,17 @@ describe('icmp errors', () => {
     assert.deepEqual(payload.subarray(28), counting(payload.length - 28))
   })
 
-  onHosts('there is never an error about an error, nor about any ICMP that is no question', {}, (host) => {
-    // An error needs a cause: IP protocols that nobody speaks, quoted and not.
-    const cause = ip({ protocol: 200 }, counting(40))
-    for (let type = 0; type < 256; type++) if (type !== 8) host.inject(icmp({ type }, cause))
-    host.expectNothing()
-    assert.equal(host.count(IcmpCounters, 'sentErrors'), 0)
-  })
+  onHosts(
+    'there is never an error about an error, nor about any ICMP that is no question (@rfc 792 message/about-errors) (@rfc 1122 3.2.2/about-errors)',
+    {},
+    (host) => {
+      // An error needs a cause: IP protocols that nobody speaks, quoted and not.
+      const cause = ip({ protocol: 200 }, counting(40))
+      for (let type = 0; type < 256; type++) if (type !== 8) host.inject(icmp({ type }, cause))
+      host.expectNothing()
+      assert.equal(host.count(IcmpCounters, 'sentErrors'), 0)
+    },
+  )
 
   onHosts('a question that is not answered in time may be told so, an error may not', {}, (host) => {
     const first = (type: number, id: number) => fragments(icmp({ type }, counting(64)), 48, id)[0]!
@@ -64,22 +76,26 @@ describe('icmp errors', () => {
     assert.equal(host.count(IcmpCounters, 'errorsNotAllowed'), 4)
   })
 
-  onHosts('there is no error about what came by broadcast', {}, (host) => {
-    let id = 0
-    for (const target of ['255.255.255.255', '10.0.0.255', '224.0.0.1']) {
-      for (const link of [BROADCAST, host.linkAddress()]) {
-        host.injectFrame(ether({ source: PEER_LINK, target: link }, stray({ target })))
-        host.injectFrame(ether({ source: PEER_LINK, target: link }, ip({ target, protocol: 200 }, counting(40))))
-        // Fragments of it that are never whole.
-        host.injectFrame(
-          ether({ source: PEER_LINK, target: link }, fragments(stray({ target }, counting(64)), 32, ++id)[0]!),
-        )
+  onHosts(
+    'there is no error about what came by broadcast (@rfc 1122 3.2.2/about-broadcast 3.2.2/about-link-broadcast)',
+    {},
+    (host) => {
+      let id = 0
+      for (const target of ['255.255.255.255', '10.0.0.255', '224.0.0.1']) {
+        for (const link of [BROADCAST, host.linkAddress()]) {
+          host.injectFrame(ether({ source: PEER_LINK, target: link }, stray({ target })))
+          host.injectFrame(ether({ source: PEER_LINK, target: link }, ip({ target, protocol: 200 }, counting(40))))
+          // Fragments of it that are never whole.
+          host.injectFrame(
+            ether({ source: PEER_LINK, target: link }, fragments(stray({ target }, counting(64)), 32, ++id)[0]!),
+          )
+        }
       }
-    }
-    host.run(31_000_000)
-    host.expectNothing()
-    assert.equal(host.count(IcmpCounters, 'sentErrors'), 0)
-  })
+      host.run(31_000_000)
+      host.expectNothing()
+      assert.equal(host.count(IcmpCounters, 'sentErrors'), 0)
+    },
+  )
 
   onHosts('errors are limited: a burst, and then so many a second', {}, (host) => {
     const flood = (count: number) => {

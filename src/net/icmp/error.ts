@@ -1,6 +1,7 @@
 // ICMP errors that we send (RFC 792, RFC 1122 3.2.2, RFC 1812 4.3.2.8): about a packet that came, to its sender, with
 // its header and the beginning of its data. Never about an error, a broadcast, or any fragment but the first; and no more
-// than a token bucket allows.
+// than a token bucket allows. @rfc 1122 3.3.8 3.2.2.1/send, @rfc 792 unreachable/send time-exceeded/reassembly, @rfc 1122 3.3.2/time-exceeded: stack.ts says
+// about what.
 import { finish } from '../../base/checksum.ts'
 import type { Address } from '../../base/struct.ts'
 import { type MbufCursor, MbufFlag } from '../../device/mbuf.ts'
@@ -19,7 +20,7 @@ export const IcmpLimits = {
   errorsPerSecond: 1000,
   /** As many as may go at once. */
   burst: 50,
-  /** Data quoted behind the IP header: as much as keeps the whole within 576 bytes (RFC 1812 4.3.2.3). */
+  /** Data quoted behind the IP header: as much as keeps the whole within 576 bytes (@rfc 1122 3.2.2/more, RFC 1812 4.3.2.3). */
   quoteBytes: 576 - IpHeader.size - IcmpError.size,
 } as const
 
@@ -53,6 +54,7 @@ export class IcmpErrors {
       return
     }
     const quoted = Math.min(inFirstPart, IcmpLimits.quoteBytes, view.getUint16(header + AT.totalLength))
+    // @rfc 792 message/quote, @rfc 1122 3.2.2/unchanged
     const error = mbufs.copyIn(header, quoted)
     if (error === 0) {
       this.#count[C.droppedNoMbuf]!++
@@ -72,11 +74,16 @@ export class IcmpErrors {
     m.protocol = IpProtocol.icmp
     m.family = Family.inet
     m.ttl = DEFAULT_TTL
+    // @rfc 792 message/service-zero, @rfc 1122 3.2.2/tos
     m.trafficClass = 0
     this.#count[C.sentErrors]!++
     this.#output.output(error)
   }
 
+  /**
+   * @rfc 792 message/about-errors message/first-fragment, @rfc 1122 3.2.2/about-errors 3.2.2/about-broadcast 3.2.2/about-link-broadcast
+   * 3.2.2/about-fragment; a source that is nobody's has not come so far.
+   */
   #isAllowed(header: Address, flags: number, bytes: number): boolean {
     const { u8, view } = this.#context
     if (bytes < IpHeader.size || (flags & MbufFlag.LINK_BROADCAST) !== 0) return false

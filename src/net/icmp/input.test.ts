@@ -37,7 +37,7 @@ function quote(port: number, fields: { source?: string; target?: string; targetP
 }
 
 describe('icmp in', () => {
-  test('an echo request of any size up to 20 000 bytes comes back as it went', () => {
+  test('an echo request of any size up to 20 000 bytes comes back as it went (@rfc 792 echo/reply echo/same-data echo/identifier echo/addresses) (@rfc 1122 3.1/ip-and-icmp 3.2.2.6/server 3.2.2.6/same-data)', () => {
     withHost({ cpus: 2, seed: 4 }, (host) => {
       host.acquaint()
       let id = 0
@@ -73,13 +73,17 @@ describe('icmp in', () => {
     })
   })
 
-  onHosts('an echo of zeros, the one whose checksum cannot be updated, has the right one', {}, (host) => {
-    for (const length of [0, 1, 2, 64, 1472]) {
-      host.inject(icmp({ type: 8, rest: 0 }, new Uint8Array(length)))
-      const { payload } = host.expect({ icmp: { type: 0, rest: 0 } })
-      assert.deepEqual(payload, new Uint8Array(length))
-    }
-  })
+  onHosts(
+    'an echo of zeros, the one whose checksum cannot be updated, has the right one (@rfc 792 message/checksum)',
+    {},
+    (host) => {
+      for (const length of [0, 1, 2, 64, 1472]) {
+        host.inject(icmp({ type: 8, rest: 0 }, new Uint8Array(length)))
+        const { payload } = host.expect({ icmp: { type: 0, rest: 0 } })
+        assert.deepEqual(payload, new Uint8Array(length))
+      }
+    },
+  )
 
   onHosts('an echo whose sum is the other zero has the right checksum as well', {}, (host) => {
     for (const rest of [0xf7ff_0000, 0xffff_0000, 0x0000_ffff, 0xffff_ffff, 0xf7fe_0001]) {
@@ -103,16 +107,20 @@ describe('icmp in', () => {
     host.expect({ icmp: { type: 0, rest: 7 }, payload: text('optional') })
   })
 
-  onHosts('a wrong checksum, a message that is cut, and every odd type are dropped without an answer', {}, (host) => {
-    host.inject(icmp({ type: 8, checksum: 0x1234 }, text('x')))
-    for (let length = 0; length < 8; length++) host.inject(ip({ protocol: 1 }, counting(length)))
-    const ignored = [1, 2, 4, 5, 6, 7, 9, 10, 13, 14, 15, 16, 17, 18, 19, 30, 37, 40, 42, 255]
-    const quoted = udp({}, text('x'))
-    for (const type of ignored) host.inject(icmp({ type }, quoted))
-    host.expectNothing()
-    assert.deepEqual(host.drops(IcmpCounters), { droppedChecksum: 1, droppedShort: 8 })
-    assert.equal(host.count(IcmpCounters, 'ignored'), ignored.length)
-  })
+  onHosts(
+    'a wrong checksum, a message that is cut, and every odd type are dropped without an answer (@rfc 792 message/checksum) (@rfc 1122 3.2.2/unknown 3.2.2.2/illegal 3.2.2.7 3.2.2.9/unauthorized)',
+    {},
+    (host) => {
+      host.inject(icmp({ type: 8, checksum: 0x1234 }, text('x')))
+      for (let length = 0; length < 8; length++) host.inject(ip({ protocol: 1 }, counting(length)))
+      const ignored = [1, 2, 4, 5, 6, 7, 9, 10, 13, 14, 15, 16, 17, 18, 19, 30, 37, 40, 42, 255]
+      const quoted = udp({}, text('x'))
+      for (const type of ignored) host.inject(icmp({ type }, quoted))
+      host.expectNothing()
+      assert.deepEqual(host.drops(IcmpCounters), { droppedChecksum: 1, droppedShort: 8 })
+      assert.equal(host.count(IcmpCounters, 'ignored'), ignored.length)
+    },
+  )
 
   onHosts('an error that quotes too little to say whom it is about is dropped', {}, (host) => {
     const whole = udp({ source: HOST, target: PEER }, text('x'))
@@ -126,14 +134,18 @@ describe('icmp in', () => {
     assert.deepEqual(host.drops(IcmpCounters), { droppedQuote: 3 * 28 + 3 })
   })
 
-  onHosts('a connected socket is told ECONNREFUSED, on whatever CPU it is', {}, (host) => {
-    for (let cpu = 0; cpu < host.cpuCount; cpu++) {
-      const { errors, port } = connected(host, cpu)
-      host.inject(icmp({ type: 3, code: 3 }, quote(port)))
-      assert.deepEqual(errors, [Errno.ECONNREFUSED])
-    }
-    assert.equal(host.count(IcmpCounters, 'errors'), host.cpuCount)
-  })
+  onHosts(
+    'a connected socket is told ECONNREFUSED, on whatever CPU it is (@rfc 792 unreachable/receive) (@rfc 1122 3.2.2/demultiplex 3.4/pass-icmp 4.1.3.3)',
+    {},
+    (host) => {
+      for (let cpu = 0; cpu < host.cpuCount; cpu++) {
+        const { errors, port } = connected(host, cpu)
+        host.inject(icmp({ type: 3, code: 3 }, quote(port)))
+        assert.deepEqual(errors, [Errno.ECONNREFUSED])
+      }
+      assert.equal(host.count(IcmpCounters, 'errors'), host.cpuCount)
+    },
+  )
 
   const meanings: readonly [number, number][] = [
     [0, Errno.ENETUNREACH],
@@ -153,7 +165,7 @@ describe('icmp in', () => {
   })
 
   onHosts(
-    'a connected socket is told of a time that was exceeded, and of a bad parameter (@rfc 1122 3.2.2.4 3.2.2.5/pass-up 4.1.3.3)',
+    'a connected socket is told of a time that was exceeded, and of a bad parameter (@rfc 1122 3.2.2.4 3.2.2.5/pass-up 3.2.2.5/report 4.1.3.3) (@rfc 792 time-exceeded/receive parameter-problem/receive)',
     {},
     (host) => {
       const { errors, port } = connected(host)
@@ -164,7 +176,7 @@ describe('icmp in', () => {
     },
   )
 
-  onHosts('an error about what the socket has not sent is not its error', {}, (host) => {
+  onHosts('an error about what the socket has not sent is not its error (@rfc 1122 3.4/quote)', {}, (host) => {
     const { errors, port } = connected(host)
     host.inject(icmp({ type: 3, code: 3 }, quote(port, { targetPort: 10 })))
     host.inject(icmp({ type: 3, code: 3 }, quote(port, { target: '10.0.0.8' })))
@@ -188,24 +200,28 @@ describe('icmp in', () => {
     assert.deepEqual(errors, [])
   })
 
-  onHosts('a reply to our own request is handed to who asked', {}, (host) => {
-    const got: number[] = []
-    for (const { icmp, context } of host.stacks) {
-      const m = context.mbuf()
-      icmp.input.onEchoReply = (packet) => {
-        m.at = packet
-        got.push(m.total)
+  onHosts(
+    'a reply to our own request is handed to who asked (@rfc 792 echo/send) (@rfc 1122 3.2.2.6/client 3.2.2.6/pass-up)',
+    {},
+    (host) => {
+      const got: number[] = []
+      for (const { icmp, context } of host.stacks) {
+        const m = context.mbuf()
+        icmp.input.onEchoReply = (packet) => {
+          m.at = packet
+          got.push(m.total)
+        }
       }
-    }
-    host.on(0, (stack) => {
-      const target = stack.endpoint(PEER, 0)
-      stack.icmp.echo.send(target, 5, 6, 100)
-      target.free()
-    })
-    const { payload } = host.expect({ icmp: { type: 8, rest: echoRest(5, 6) } })
-    assert.deepEqual(payload, counting(100))
-    host.inject(icmp({ type: 0, rest: echoRest(5, 6) }, payload))
-    assert.deepEqual(got, [108])
-    host.expectNothing()
-  })
+      host.on(0, (stack) => {
+        const target = stack.endpoint(PEER, 0)
+        stack.icmp.echo.send(target, 5, 6, 100)
+        target.free()
+      })
+      const { payload } = host.expect({ icmp: { type: 8, rest: echoRest(5, 6) } })
+      assert.deepEqual(payload, counting(100))
+      host.inject(icmp({ type: 0, rest: echoRest(5, 6) }, payload))
+      assert.deepEqual(got, [108])
+      host.expectNothing()
+    },
+  )
 })

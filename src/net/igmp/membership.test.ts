@@ -27,25 +27,29 @@ function member(segment: Segment, groups: readonly string[] = [GROUP], host = 0)
 }
 
 describe('igmp', () => {
-  onSegments('a group that is joined is reported at once, and once more within 10 s', {}, (segment) => {
-    const socket = segment.open(0, { port: 9 })
-    const atUs = segment.nowUs
-    segment.join(0, socket, { group: GROUP })
-    const [first, ...rest] = segment.igmp()
-    assert.deepEqual(rest, [])
-    const { source, target, type, group } = first!
-    assert.deepEqual(
-      { source, target, type, group },
-      { source: '10.0.0.1', target: GROUP, type: REPORT2, group: GROUP },
-    )
-    segment.run(10 * SECOND + 1000)
-    const [second, ...more] = segment.igmp()
-    assert.deepEqual(more, [])
-    assert.equal(second!.type, REPORT2)
-    assert(second!.atUs - atUs > 1000, 'not at once')
-    segment.run(60 * SECOND)
-    segment.expectIgmp()
-  })
+  onSegments(
+    'a group that is joined is reported at once, and once more within 10 s (@rfc 1122 3.2.3)',
+    {},
+    (segment) => {
+      const socket = segment.open(0, { port: 9 })
+      const atUs = segment.nowUs
+      segment.join(0, socket, { group: GROUP })
+      const [first, ...rest] = segment.igmp()
+      assert.deepEqual(rest, [])
+      const { source, target, type, group } = first!
+      assert.deepEqual(
+        { source, target, type, group },
+        { source: '10.0.0.1', target: GROUP, type: REPORT2, group: GROUP },
+      )
+      segment.run(10 * SECOND + 1000)
+      const [second, ...more] = segment.igmp()
+      assert.deepEqual(more, [])
+      assert.equal(second!.type, REPORT2)
+      assert(second!.atUs - atUs > 1000, 'not at once')
+      segment.run(60 * SECOND)
+      segment.expectIgmp()
+    },
+  )
 
   onSegments(
     'a group is reported for its first member, and left with its last, on whichever CPUs they are',

@@ -5,7 +5,7 @@
 //                         └── another host's report: not ours ──┘
 //
 // It speaks version 2, which every router understands; version 1 or 3 as soon as a querier of that version is heard. Of version 3
-// (RFC 3376) it uses what a host without source filters needs: a record for each group, that excludes no source or includes none.
+// (RFC 3376) it uses what a host without source filters needs: a record for each group, that excludes no source or includes none. @rfc 1122 3.2.3
 // It never listens for what a single source sends: filters by source are the sockets'.
 import type { Address } from '../../base/struct.ts'
 import type { MbufCursor } from '../../device/mbuf.ts'

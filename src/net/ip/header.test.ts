@@ -114,7 +114,7 @@ function walk(...options: number[]): IpDrop {
   return walkOptions(datagram(undefined, padded), 0, 20 + padded.length)
 }
 
-test('options are walked to their end, and those that nobody knows are skipped', () => {
+test('options are walked to their end, and those that nobody knows are skipped (@rfc 791 3.1/end-and-nop)', () => {
   assert.equal(walk(), IpDrop.none)
   assert.equal(walk(IpOption.noOperation, IpOption.noOperation), IpDrop.none)
   assert.equal(walk(148, 4, 0, 0), IpDrop.none) // router alert, RFC 2113
@@ -122,7 +122,7 @@ test('options are walked to their end, and those that nobody knows are skipped',
   assert.equal(walk(200, 2, 201, 6, 1, 2, 3, 4), IpDrop.none)
 })
 
-test('what follows the end of the options is not looked at', () => {
+test('what follows the end of the options is not looked at (@rfc 791 3.1/end-and-nop)', () => {
   assert.equal(walk(IpOption.end, IpOption.looseSourceRoute, 0, 0), IpDrop.none)
 })
 
@@ -141,7 +141,7 @@ test('a source route is dropped by policy, loose or strict, first or behind othe
   assert.equal(walk(1, 1, 1, 137), IpDrop.sourceRoute)
 })
 
-test('every pair of option type and length has the outcome that follows from its room', () => {
+test('every pair of option type and length has the outcome that follows from its room (@rfc 1122 3.2.1.8/stream-ignore 3.2.1.8/unknown)', () => {
   for (let type = 0; type < 256; type++)
     for (let length = 0; length < 256; length++) {
       // Eight bytes of options, of which those behind the pair do nothing.

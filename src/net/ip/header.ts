@@ -44,7 +44,7 @@ export const IpProtocol = {
 } as const
 export type IpProtocol = (typeof IpProtocol)[keyof typeof IpProtocol]
 
-/** The option types that are looked at (RFC 791 3.1). Others are skipped by their length (RFC 1122 3.2.1.8). */
+/** The option types that are looked at (@rfc 791 3.1/end-and-nop). Others are skipped by their length (@rfc 1122 3.2.1.8/unknown). */
 export const IpOption = { end: 0, noOperation: 1, looseSourceRoute: 131, strictSourceRoute: 137 } as const
 export type IpOption = (typeof IpOption)[keyof typeof IpOption]
 
@@ -80,7 +80,7 @@ export function ipHeaderBytes(u8: Uint8Array, address: Address): number {
  *
  * When the result is 0: 20 <= header length <= total length <= `length`, and the checksum is right. The options
  * are not looked at: `walkOptions` does, for the few headers that are longer than 20 bytes.
- * (RFC 1122 3.2.1.1 and 3.2.1.2.)
+ * @rfc 1122 3.2.1.1 3.2.1.2, @rfc 791 3.1/version 3.1/header-length 3.1/checksum
  */
 export function checkIpHeader(u8: Uint8Array, address: Address, length: number): IpDrop {
   if (length < IpHeader.size) return IpDrop.short
@@ -109,7 +109,7 @@ export function ipHeaderSum(u8: Uint8Array, address: Address, headerBytes: numbe
 /**
  * Walks the options of a header that `checkIpHeader` has passed. Ends at the header's end: every option moves
  * on by at least one byte, and none is believed about more bytes than there are. Unknown ones are skipped
- * (RFC 1122 3.2.1.8).
+ * (@rfc 1122 3.2.1.8/unknown 3.2.1.8/stream-ignore, @rfc 791 3.1/options).
  */
 export function walkOptions(u8: Uint8Array, address: Address, headerBytes: number): IpDrop {
   assert(headerBytes >= IpHeader.size && headerBytes <= ipHeaderBytesMaximum, 'options lie in a header of 20..60 bytes')

@@ -1,5 +1,19 @@
 // IPv4 in (RFC 791, RFC 1122 3.2). Runs on the CPU that owns the packet's flow; for fragments, on the one that owns the
 // pair of addresses. Every packet is delivered, kept as a fragment, or dropped under a name.
+//
+// What a host may do, or is asked to, and this one does not:
+// @rfc-not 791 3.1/source-route not done: the sender of a source route says by which way its datagram goes. Refused: RFC 7126 4.3 and 4.4
+// @rfc-not 791 3.1/record-route 3.1/timestamp not done: passed over; RFC 7126 4.5 and 4.7 have routers drop what has them
+// @rfc-not 791 3.1/security 3.1/stream-id not done: passed over: nobody's, or of networks with labels (RFC 7126 4.12, RFC 6814)
+// @rfc-not 1122 3.2.1.8/source-route 3.2.1.8/completed 3.2.1.8/return-route not done: source routes are refused (RFC 7126 4.3 and 4.4)
+// @rfc-not 1122 3.2.1.8/two-routes none is ever sent
+// @rfc-not 1122 3.2.1.8/security 3.2.1.8/record-route 3.2.1.8/timestamp not done: these options are passed over
+// @rfc-not 1122 3.2.1.8/stream-send none is ever sent
+// @rfc-not 1122 3.3.5/forward 3.3.5/rules a host that forwards nothing
+// @rfc-not 1122 3.3.5/unreachable not done: source routes are refused in silence, or everybody could have us send errors
+// @rfc-not 1122 3.1/forward 3.1/gateway-switch there is no gateway in it: nothing is ever forwarded
+// @rfc-not 1122 3.1/remote-multihoming a program is given addresses, and tries the next one itself
+// @rfc-not 1122 3.1/log not done: what is discarded is counted under a name, and a capture of the device has the packet
 import type { Address } from '../../base/struct.ts'
 import { type MbufCursor, MbufFlag } from '../../device/mbuf.ts'
 import { Family, isBroadcast, isLoopback, isMulticast, isUnspecified } from '../address.ts'
@@ -66,7 +80,10 @@ export class IpInput {
     }
     // The link pads short frames: what is behind the packet's own length is not part of it.
     const total = (u8[header + AT.totalLength]! << 8) | u8[header + AT.totalLength + 1]!
+    // @rfc 791 3.1/total-length
     if (total < m.total) mbufs.trimTo(packet, total)
+    // @rfc 791 3.1/ttl-zero. @rfc 1122 3.2.1.7/below-two: 1 is enough for the last host.
+    // @rfc-not 1122 3.2.1.7/below-two 0 is dropped, as RFC 791 3.1 says: no host may send it
     if (u8[header + AT.timeToLive] === 0) return this.#drop(packet, C.droppedTtl)
     const source = header + AT.source
     const target = header + AT.destination
@@ -93,12 +110,14 @@ export class IpInput {
       return
     }
     m.at = packet
+    // @rfc 791 3.3/receive, @rfc 1122 3.2.1.6/pass-up 3.2.1.8/pass-up 3.4/interface 3.4/options: the header, options and all, lies at `network`.
     m.network = header
     m.source = source
     m.target = target
     m.family = INET
     m.ttl = u8[header + AT.timeToLive]!
     m.trafficClass = u8[header + AT.service]!
+    // @rfc 791 3.1/protocol
     const protocol = u8[header + AT.protocol]!
     m.protocol = protocol
     if (reassembled) this.#count[C.reassembled]!++
@@ -125,7 +144,10 @@ export class IpInput {
     }
   }
 
-  /** Nobody sends from a group, a broadcast address or nowhere; nobody else from our own or the loopback addresses (RFC 1122 3.2.1.3). */
+  /**
+   * Nobody sends from a group, a broadcast address or nowhere; nobody else from our own or the loopback addresses.
+   * @rfc 1122 3.2.1.3/bad-source 3.2.2/about-source 4.1.3.6/bad-source
+   */
   #isGoodSource(m: MbufCursor, source: Address): boolean {
     const { u8, interfaces } = this.#context
     if (isUnspecified(u8, INET, source) || isMulticast(u8, INET, source) || isBroadcast(u8, INET, source)) return false
@@ -140,7 +162,11 @@ export class IpInput {
     return true
   }
 
-  /** 0: to one of our addresses; 1: to a broadcast or multicast that we take; -1: not to us. */
+  /**
+   * 0: to one of our addresses; 1: to a broadcast or multicast that we take; -1: not to us. @rfc 1122 3.2.1.3/bad-target 3.1/gateway-automatic: then it
+   * goes nowhere, however many interfaces there are. @rfc 791 3.2/addressing, @rfc 1122 3.1/local-multihoming
+   * @rfc-not 1122 3.3.4.2/wrong-receive the addresses are the host's, and not an interface's (the weak model of 3.3.4.2)
+   */
   #isOurs(m: MbufCursor, target: Address): -1 | 0 | 1 {
     const { u8, interfaces } = this.#context
     // All of 127/8 is this host, to itself.
@@ -148,10 +174,11 @@ export class IpInput {
     for (let i = 0; i < interfaces.length; i++) {
       const iface = interfaces[i]!
       if (iface.has(u8, INET, target)) {
-        // A unicast in a broadcast frame is a trick (RFC 1122 3.3.6).
+        // A unicast in a broadcast frame is a trick (@rfc 1122 3.3.6/unicast).
         return (m.flags & LINK_BROADCAST) === 0 ? 0 : -1
       }
     }
+    // @rfc 1122 3.3.6/receive 3.3.6/all-forms. @rfc-not 1122 3.3.6/all-forms everybody is not meant by 0.0.0.0, as on Linux
     const came = interfaces[m.interfaceIndex]
     if (isBroadcast(u8, INET, target) || came?.isBroadcast(u8, INET, target)) return 1
     // A group is joined on an interface, and not heard on others (RFC 1112 7.1).
@@ -159,6 +186,7 @@ export class IpInput {
     return -1
   }
 
+  /** @rfc 1122 3.1/count */
   #drop(packet: Address, counter: number): void {
     this.#count[counter]!++
     this.#context.mbufs.free(packet)

@@ -18,7 +18,10 @@ const G = GroupCounters.index
 const AT = IpHeader.offset
 const HEADER = IpHeader.size
 const INET = Family.inet
-/** Routers look at the packet, although it is not addressed to them (RFC 2113): copied, class 0, number 20, length 4, value 0. */
+/**
+ * Routers look at the packet, although it is not addressed to them (RFC 2113): copied, class 0, number 20, length 4, value 0.
+ * @rfc-not 791 3.1/padding the only option that is sent is four bytes long: there is nothing to pad
+ */
 const ROUTER_ALERT = 0x94040000
 const ROUTER_ALERT_BYTES = 4
 

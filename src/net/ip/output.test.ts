@@ -20,25 +20,29 @@ function send(host: TestHost, target: string, bytes: Uint8Array, cpu = 0, option
 }
 
 describe('ipv4 out', () => {
-  onHosts('a packet has a header of 20 bytes, time to live 64, and a checksum', {}, (host) => {
-    assert.equal(send(host, PEER, text('hello')), 0)
-    const { ip } = host.expect({ udp: { targetPort: 9 }, payload: text('hello') })
-    const { id, ...rest } = ip!
-    assert.deepEqual(rest, {
-      source: HOST,
-      target: PEER,
-      protocol: 17,
-      ttl: 64,
-      service: 0,
-      totalLength: 33,
-      more: false,
-      dontFragment: false,
-      offset: 0,
-    })
-    assert(id >= 0)
-  })
+  onHosts(
+    'a packet has a header of 20 bytes, time to live 64, and a checksum (@rfc 768 ip-interface/protocol) (@rfc 791 3.1/checksum)',
+    {},
+    (host) => {
+      assert.equal(send(host, PEER, text('hello')), 0)
+      const { ip } = host.expect({ udp: { targetPort: 9 }, payload: text('hello') })
+      const { id, ...rest } = ip!
+      assert.deepEqual(rest, {
+        source: HOST,
+        target: PEER,
+        protocol: 17,
+        ttl: 64,
+        service: 0,
+        totalLength: 33,
+        more: false,
+        dontFragment: false,
+        offset: 0,
+      })
+      assert(id >= 0)
+    },
+  )
 
-  onHosts('packets that follow each other have different identifications', {}, (host) => {
+  onHosts('packets that follow each other have different identifications (@rfc 791 3.1/identification)', {}, (host) => {
     for (let i = 0; i < 20; i++) send(host, PEER, text('x'), i % host.cpuCount)
     const ids = host.take().map(({ ip }) => ip!.id)
     assert.equal(ids.length, 20)
@@ -55,7 +59,7 @@ describe('ipv4 out', () => {
     { prefix: '192.0.2.0/24', interface: 'w0' },
   ]
   onHosts(
-    'what is not on the link goes to the gateway, what a route puts there is asked for itself',
+    'what is not on the link goes to the gateway, what a route puts there is asked for itself (@rfc 1122 3.3.1.1/mask 3.3.1.2/default 3.3.1.2/static 3.2.1.3/subnets)',
     {
       routes,
       answerArp: false,
@@ -72,22 +76,30 @@ describe('ipv4 out', () => {
     },
   )
 
-  onHosts('each interface sends with its own address', { wires: [{}, {}] }, (host) => {
-    send(host, '10.0.1.9', text('x'))
-    host.expect({ wire: 1, ip: { source: '10.0.1.1', target: '10.0.1.9' } })
-    send(host, PEER, text('x'))
-    host.expect({ wire: 0, ip: { source: HOST, target: PEER } })
-  })
+  onHosts(
+    'each interface sends with its own address (@rfc 1122 3.2.1.3/own-source 3.3.1.1/no-gateway)',
+    { wires: [{}, {}] },
+    (host) => {
+      send(host, '10.0.1.9', text('x'))
+      host.expect({ wire: 1, ip: { source: '10.0.1.1', target: '10.0.1.9' } })
+      send(host, PEER, text('x'))
+      host.expect({ wire: 0, ip: { source: HOST, target: PEER } })
+    },
+  )
 
-  onHosts('only who may sends to a broadcast address: EACCES', { routes: routes.slice(0, 1) }, (host) => {
-    for (const target of ['255.255.255.255', '10.0.0.255', '10.0.0.0']) {
-      assert.equal(send(host, target, text('all')), Errno.EACCES)
-      host.expectNothing()
-      assert.equal(send(host, target, text('all'), 0, { broadcast: true }), 0)
-      host.expect({ ether: { target: BROADCAST }, ip: { target } })
-    }
-    assert.equal(host.count(IpCounters, 'sendNotAllowed'), 3)
-  })
+  onHosts(
+    'only who may sends to a broadcast address: EACCES (@rfc 1122 3.3.6/link)',
+    { routes: routes.slice(0, 1) },
+    (host) => {
+      for (const target of ['255.255.255.255', '10.0.0.255', '10.0.0.0']) {
+        assert.equal(send(host, target, text('all')), Errno.EACCES)
+        host.expectNothing()
+        assert.equal(send(host, target, text('all'), 0, { broadcast: true }), 0)
+        host.expect({ ether: { target: BROADCAST }, ip: { target } })
+      }
+      assert.equal(host.count(IpCounters, 'sendNotAllowed'), 3)
+    },
+  )
 
   onHosts('multicast goes to the group that its address is mapped to', { routes: routes.slice(0, 1) }, (host) => {
     // By the default route, whose gateway has no part in it.
@@ -95,13 +107,17 @@ describe('ipv4 out', () => {
     host.expect({ ether: { target: '01:00:5e:01:02:03' }, ip: { target: '239.129.2.3' } })
   })
 
-  onHosts('an address of the loopback network never leaves the host', { routes: routes.slice(0, 1) }, (host) => {
-    assert.equal(send(host, PEER, text('x'), 0, { address: '127.0.0.1' }), Errno.EADDRNOTAVAIL)
-    assert.equal(send(host, '127.0.0.1', text('x')), 0)
-    assert.equal(send(host, '127.1.2.3', text('x')), 0)
-    host.expectNothing()
-    assert.equal(host.count(IpCounters, 'sendNoAddress'), 1)
-  })
+  onHosts(
+    'an address of the loopback network never leaves the host (@rfc 1122 3.2.1.3/loopback)',
+    { routes: routes.slice(0, 1) },
+    (host) => {
+      assert.equal(send(host, PEER, text('x'), 0, { address: '127.0.0.1' }), Errno.EADDRNOTAVAIL)
+      assert.equal(send(host, '127.0.0.1', text('x')), 0)
+      assert.equal(send(host, '127.1.2.3', text('x')), 0)
+      host.expectNothing()
+      assert.equal(host.count(IpCounters, 'sendNoAddress'), 1)
+    },
+  )
 
   onHosts('a datagram longer than IP can say is EMSGSIZE', {}, (host) => {
     host.acquaint()
@@ -112,25 +128,53 @@ describe('ipv4 out', () => {
     assert.equal(host.count(IpCounters, 'sendTooLong'), 2)
   })
 
-  onHosts('the way that is kept for the next packet is its own, whatever was sent in between', {}, (host) => {
+  onHosts('what may not be fragmented is EMSGSIZE, and is not sent (@rfc 791 3.1/dont-fragment)', {}, (host) => {
     host.acquaint()
-    const data = counting(8)
-    for (const [target, errno] of [
-      [PEER, 0],
-      ['8.8.8.8', Errno.ENETUNREACH],
-      [PEER, 0],
-      [HOST, 0],
-      [PEER, 0],
-      ['10.0.0.255', Errno.EACCES],
-      [PEER, 0],
-    ] as const) {
-      assert.equal(send(host, target, data), errno, target)
-    }
-    assert.equal(host.take().length, 4)
+    const cpu = host.cpuCount - 1
+    const errnos = [1500, 1501].map((length) =>
+      host.on(cpu, (stack) => {
+        const { context, ip } = stack
+        const to = stack.endpoint(PEER, 0)
+        const m = context.mbuf()
+        m.at = context.mbufs.copyFrom(new Uint8Array(length - 20))
+        m.source = ip.output.sourceTo(to.address)
+        m.target = to.address
+        m.protocol = 200
+        m.ttl = 64
+        m.trafficClass = 0
+        const errno = ip.output.output(m.at, { dontFragment: true })
+        to.free()
+        return errno
+      }),
+    )
+    assert.deepEqual(errnos, [0, Errno.EMSGSIZE])
+    host.expect({ ip: { totalLength: 1500, dontFragment: true, protocol: 200 } })
+    host.expectNothing()
   })
 
+  onHosts(
+    'the way that is kept for the next packet is its own, whatever was sent in between (@rfc 1122 3.3.1.2/cache)',
+    {},
+    (host) => {
+      host.acquaint()
+      const data = counting(8)
+      for (const [target, errno] of [
+        [PEER, 0],
+        ['8.8.8.8', Errno.ENETUNREACH],
+        [PEER, 0],
+        [HOST, 0],
+        [PEER, 0],
+        ['10.0.0.255', Errno.EACCES],
+        [PEER, 0],
+      ] as const) {
+        assert.equal(send(host, target, data), errno, target)
+      }
+      assert.equal(host.take().length, 4)
+    },
+  )
+
   for (const mtu of [68, 576, 1006, 1500, 9000]) {
-    test(`datagrams of any size are cut for a link of ${mtu} bytes, and whole again behind it`, () => {
+    test(`datagrams of any size are cut for a link of ${mtu} bytes, and whole again behind it (@rfc 791 3.2/fragment 3.2/fragment-68) (@rfc 1122 3.3.3/fragment)`, () => {
       withHost({ cpus: 2, seed: mtu, wires: [{ mtu }], entries: 2048, queueLimit: 2048 }, (host) => {
         host.acquaint()
         const socket = host.open({}, 1)

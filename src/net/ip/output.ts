@@ -1,5 +1,17 @@
 // IPv4 out (RFC 791, RFC 1122 3.3): finds the way, writes the header, cuts what is too long for the link, and gives it to
 // the interface. Runs on any CPU of the host: routes are replicated, and each CPU has a queue of its own.
+//
+// What a host may do, or is asked to, and this one does not:
+// @rfc-not 1122 3.2.1.8/send not done: no program of today's sends IP options, and much of the network drops what has any (RFC 7126 1, RFC 7872).
+// IGMP alone sends one (multicast.ts)
+// @rfc-not 1122 3.2.1.5 identifications are not repeated: RFC 6864 gives them no meaning where nothing is cut
+// @rfc-not 1122 3.2.1.6/rfc795 there is no link that RFC 795 knows
+// @rfc-not 1122 3.3.3/no-larger what is larger is cut
+// @rfc-not 1122 3.3.3/off-net 3.3.3/all-subnets TCP finds the path's MTU instead (RFC 1191), and UDP's datagrams are cut for the link
+// @rfc-not 1122 3.3.4.2/wrong-send the addresses are the host's, and not an interface's (the weak model of 3.3.4.2)
+// @rfc-not 1122 3.3.6/send-zero all ones alone: the forms with zeros are 4.2BSD's, and accepted
+// @rfc-not 1122 3.3.6/limited it is the program's to choose
+// @rfc-not 1122 3.3.7/capability every interface can
 import { assert } from '../../base/assert.ts'
 import { Errno } from '../../base/errno.ts'
 import type { Address } from '../../base/struct.ts'
@@ -18,7 +30,10 @@ const AT = IpHeader.offset
 const HEADER = IpHeader.size
 const INET = Family.inet
 const NEXT_HOP = Mbuf.offset.nextHop
-/** RFC 1122 3.2.1.7: at least 40; 64 is what IANA recommends. */
+/**
+ * RFC 1122 3.2.1.7: at least 40; 64 is what IANA recommends.
+ * @rfc-not 1122 3.2.1.7/configurable sockets have it configurable; in messages of ICMP it is 64
+ */
 export const DEFAULT_TTL = 64
 
 /** What the sender of a packet may ask for. */
@@ -75,6 +90,10 @@ export class IpOutput {
   /**
    * Sends a packet whose data begins with the transport header, and whose mbuf names `source`, `target` (where their bytes
    * lie), `protocol`, `ttl` and `trafficClass`. It owns the packet. Returns 0 or an errno.
+   *
+   * @rfc 791 3.3/send 3.2/type-of-service 3.2/time-to-live, @rfc 1122 3.2.1.6/set 3.2.1.7/set 3.4/all
+   * @rfc-not 791 3.3/send IP options are none of the parameters
+   * @rfc-not 1122 3.4/all IP options cannot be sent
    */
   output(packet: Address, options: IpSendOptions = NO_OPTIONS): number {
     const { u8, view } = this.#context
@@ -88,7 +107,7 @@ export class IpOutput {
     }
     const iface = this.#wayInterface!
     const toBroadcast = this.#wayBroadcast
-    // An address of the loopback network never leaves the host (RFC 1122 3.2.1.3).
+    // An address of the loopback network never leaves the host (@rfc 1122 3.2.1.3/loopback).
     if (isLoopback(u8, INET, m.source)) return this.#fail(packet, C.sendNoAddress, Errno.EADDRNOTAVAIL)
     if (m.total + HEADER > 65535) return this.#fail(packet, C.sendTooLong, Errno.EMSGSIZE)
     // The header may be written over the bytes that these point to (a packet that is turned round): read first.
@@ -97,6 +116,7 @@ export class IpOutput {
     // A super-segment is cut by the device into what the link carries.
     const isCutBelow = (m.flags & MbufFlag.SEGMENTED) !== 0 && iface.info.offload?.segmentation === true
     if (m.total + HEADER > iface.info.mtu && !isCutBelow) {
+      // @rfc 791 3.1/dont-fragment
       if (options.dontFragment === true) return this.#fail(packet, C.sendTooLong, Errno.EMSGSIZE)
       return this.#fragment(iface, packet, toBroadcast)
     }
@@ -109,7 +129,7 @@ export class IpOutput {
 
   /**
    * Looks up the way to `target`, and keeps it for the next packet if it is an ordinary one. FOUND, or what `output` is to
-   * return: then the packet is gone.
+   * return: then the packet is gone. @rfc 1122 3.3.1.1/mask 3.3.1.1/no-gateway 3.3.1.2/cache 3.3.1.2/default
    */
   #findWay(packet: Address, target: Address, options: IpSendOptions): number {
     const { u8, view, routes, interfaces } = this.#context
@@ -120,6 +140,7 @@ export class IpOutput {
       return this.#fail(packet, C.sendNoRoute, Errno.ENETUNREACH)
     }
     const iface = interfaces[route.interfaceIndex]!
+    // @rfc 1122 3.3.6/link: only then the link's own broadcast is used.
     const toBroadcast = isBroadcast(u8, INET, target) || iface.isBroadcast(u8, INET, target)
     if (toBroadcast && options.broadcast !== true) return this.#fail(packet, C.sendNotAllowed, Errno.EACCES)
     if (this.#isOwn(target)) return this.#local(packet)
@@ -152,11 +173,12 @@ export class IpOutput {
     view.setUint16(header + AT.checksum, 0)
     view.setUint32(header + AT.source, source)
     view.setUint32(header + AT.destination, target)
+    // @rfc 791 3.1/checksum
     view.setUint16(header + AT.checksum, ~ipHeaderSum(u8, header, HEADER) & 0xffff)
     m.network = header
   }
 
-  /** Cuts a packet into fragments, copies each, and sends all or none of them. */
+  /** Cuts a packet into fragments, copies each, and sends all or none of them. @rfc 791 3.2/fragment 3.2/fragment-68, @rfc 1122 3.3.3/fragment */
   #fragment(iface: Interface, packet: Address, toBroadcast: boolean): number {
     const { mbufs } = this.#context
     const m = this.#m
@@ -291,7 +313,7 @@ export class IpOutput {
     return false
   }
 
-  /** The source that a packet to `target` will have, as an address of its bytes; 0 when there is no way, or no address. */
+  /** The source that a packet to `target` will have, as an address of its bytes; 0 when there is no way, or no address. @rfc 1122 3.2.1.3/own-source */
   sourceTo(target: Address): Address {
     const { u8, interfaces } = this.#context
     // All of 127/8 is the host itself.
@@ -307,6 +329,7 @@ export class IpOutput {
     return route === undefined ? 0 : interfaces[route.interfaceIndex]!.sourceFor(u8, INET, target)
   }
 
+  /** @rfc 791 3.1/identification */
   #nextIdentification(): number {
     const { cpus } = this.#context.cpu
     this.#identification += cpus

@@ -30,19 +30,23 @@ function expectHeld(host: TestHost, datagrams: number, fragmentCount: number): v
 }
 
 describe('reassembly', () => {
-  onHosts('fragments in order become the datagram', {}, (host) => {
-    for (const fragment of fragments(PING, 512)) host.inject(fragment)
-    expectReply(host, counting(2000))
-    const { fragments: came, reassembled, reassembledFragments } = host.counts(ReassemblyCounters)
-    assert.deepEqual([came, reassembled, reassembledFragments], [4, 1, 4])
-  })
+  onHosts(
+    'fragments in order become the datagram (@rfc 791 3.1/accept-576) (@rfc 1122 3.2.1.4 3.3.2/able 3.3.2/576)',
+    {},
+    (host) => {
+      for (const fragment of fragments(PING, 512)) host.inject(fragment)
+      expectReply(host, counting(2000))
+      const { fragments: came, reassembled, reassembledFragments } = host.counts(ReassemblyCounters)
+      assert.deepEqual([came, reassembled, reassembledFragments], [4, 1, 4])
+    },
+  )
 
   onHosts('fragments in reverse order become the datagram', {}, (host) => {
     for (const fragment of fragments(PING, 256).reverse()) host.inject(fragment)
     expectReply(host, counting(2000))
   })
 
-  test('fragments in any order, of any size, become the datagram', () => {
+  test('fragments in any order, of any size, become the datagram (@rfc 791 3.2/reassemble) (@rfc 1122 3.2.1.4 3.3.2/able)', () => {
     withHost({ cpus: 2, seed: 5 }, (host) => {
       let id = 0
       const size = fc.integer({ min: 9, max: 4000 })
@@ -66,17 +70,21 @@ describe('reassembly', () => {
     })
   })
 
-  onHosts('datagrams that are interleaved are kept apart by identification, source and protocol', {}, (host) => {
-    const a = fragments(PING, 1000, 1)
-    const b = fragments(PING, 1000, 2)
-    const c = fragments(icmp({ type: 8, rest: echoRest(3, 4), source: '10.0.0.10' }, counting(2000)), 1000, 1)
-    const d = fragments(udp({ targetPort: 9 }, counting(2000)), 1000, 1)
-    for (let i = 0; i < a.length; i++) for (const list of [a, b, c, d]) host.inject(list[i]!)
-    assert.equal(host.count(ReassemblyCounters, 'reassembled'), 4)
-    const errors = host.take().filter(({ icmp }) => icmp?.type === 3)
-    assert.equal(errors.length, 1)
-    assert.equal(host.count(IcmpCounters, 'echoRequests'), 3)
-  })
+  onHosts(
+    'datagrams that are interleaved are kept apart by identification, source and protocol (@rfc 791 3.2/reassemble)',
+    {},
+    (host) => {
+      const a = fragments(PING, 1000, 1)
+      const b = fragments(PING, 1000, 2)
+      const c = fragments(icmp({ type: 8, rest: echoRest(3, 4), source: '10.0.0.10' }, counting(2000)), 1000, 1)
+      const d = fragments(udp({ targetPort: 9 }, counting(2000)), 1000, 1)
+      for (let i = 0; i < a.length; i++) for (const list of [a, b, c, d]) host.inject(list[i]!)
+      assert.equal(host.count(ReassemblyCounters, 'reassembled'), 4)
+      const errors = host.take().filter(({ icmp }) => icmp?.type === 3)
+      assert.equal(errors.length, 1)
+      assert.equal(host.count(IcmpCounters, 'echoRequests'), 3)
+    },
+  )
 
   onHosts('a fragment that comes twice is dropped once', {}, (host) => {
     const cut = fragments(PING, 512)
@@ -187,7 +195,7 @@ describe('reassembly', () => {
     assert.deepEqual(host.drops(IpCounters), {})
   })
 
-  onHosts('the longest datagram there can be is put together', {}, (host) => {
+  onHosts('the longest datagram there can be is put together (@rfc 1122 3.3.2/576 3.3.2/indefinite)', {}, (host) => {
     host.acquaint()
     const data = counting(65507)
     for (const fragment of fragments(icmp({ type: 8, rest: echoRest(3, 4) }, data), 1024)) host.postPacket(fragment)
@@ -218,7 +226,7 @@ describe('reassembly', () => {
   })
 
   onHosts(
-    'a datagram that is not whole in time is dropped, and its sender told if its beginning was there',
+    'a datagram that is not whole in time is dropped, and its sender told if its beginning was there (@rfc 791 3.2/reassembly-timer) (@rfc 792 time-exceeded/reassembly) (@rfc 1122 3.3.2/time-exceeded)',
     {},
     (host) => {
       const cut = fragments(PING, 512)
@@ -236,13 +244,17 @@ describe('reassembly', () => {
     },
   )
 
-  onHosts('without its beginning, a datagram that is not whole in time is dropped silently', {}, (host) => {
-    for (const fragment of fragments(PING, 512).slice(1)) host.inject(fragment)
-    host.run(ReassemblyLimits.timeoutUs + 10_000)
-    host.expectNothing()
-    expectHeld(host, 0, 0)
-    assert.deepEqual(host.drops(ReassemblyCounters), { droppedTimeout: 3 })
-  })
+  onHosts(
+    'without its beginning, a datagram that is not whole in time is dropped silently (@rfc 792 message/first-fragment time-exceeded/without-first) (@rfc 1122 3.2.2/about-fragment)',
+    {},
+    (host) => {
+      for (const fragment of fragments(PING, 512).slice(1)) host.inject(fragment)
+      host.run(ReassemblyLimits.timeoutUs + 10_000)
+      host.expectNothing()
+      expectHeld(host, 0, 0)
+      assert.deepEqual(host.drops(ReassemblyCounters), { droppedTimeout: 3 })
+    },
+  )
 
   onHosts('what comes after the time is over begins anew', {}, (host) => {
     const cut = fragments(PING, 1024)

@@ -1,4 +1,4 @@
-// Reassembly (RFC 791 3.2, RFC 815 in spirit, RFC 1122 3.3.2, RFC 3128, RFC 5722's rule on overlaps applied to IPv4).
+// Reassembly (@rfc 791 3.2/reassemble 3.1/accept-576, @rfc 1122 3.2.1.4 3.3.2/able 3.3.2/576 3.3.2/indefinite, RFC 815 in spirit, RFC 1122 3.3.2, RFC 3128, RFC 5722's rule on overlaps applied to IPv4).
 // Fragments of one datagram are kept as a list in the order of their offsets, and become the parts of one packet
 // without being copied (fragments.ts). Whatever a stranger can make grow has a bound: datagrams, fragments, bytes, time.
 import type { Address } from '../../base/struct.ts'
@@ -21,7 +21,10 @@ export const ReassemblyLimits = {
   fragments: 128,
   /** Fragments of all datagrams on one CPU, each of them an mbuf: 8 MiB. */
   held: 4096,
-  /** How long a datagram may take (RFC 1122 3.3.2 says 60 to 120 s; Linux 30 s). */
+  /**
+   * How long a datagram may take. @rfc 1122 3.3.2/fixed
+   * @rfc-not 1122 3.3.2/fixed 30 s, as on Linux, and not 60: half the time halves what a stranger's fragments can hold
+   */
   timeoutUs: 30_000_000,
 } as const
 
@@ -111,7 +114,7 @@ export class Reassembly {
     this.onWhole(this.#fragments.join(first, total))
   }
 
-  /** The datagram's time is over. */
+  /** The datagram's time is over. @rfc 791 3.2/reassembly-timer, @rfc 792 time-exceeded/without-first */
   expire(datagram: Address): void {
     const d = this.#datagram
     d.at = datagram

@@ -1,6 +1,9 @@
 // The route table: which way a packet goes, by the longest prefix that its target matches. Every CPU has one of its
 // own, changed by a message to each, so that a lookup needs no lock. Its CPU may call; nothing blocks, and only
-// changes allocate.
+// changes allocate. @rfc 1122 3.2.1.3/subnets 3.3.1.2/cache 3.3.1.2/default 3.3.1.2/static 3.3.1.3/host
+//
+// @rfc-not 1122 3.3.1.2/defaults 3.3.1.5 not done: a prefix has one route. Who finds its gateway dead changes the route, while the host runs
+// @rfc-not 1122 3.3.1.3/tos not done: RFC 1812 5.3.2 was its last user
 //
 // One binary trie for each family, path-compressed: a node stands for a prefix, and its children for longer ones
 // that continue it with a 0 or a 1. A node without a route is there only to part two children.

@@ -13,7 +13,7 @@ const C = TcpCounters.index
 const { syn: SYN, rst: RST, ack: ACK } = TcpFlag
 const { synReceived } = State
 const { TIMESTAMPS, ACK_NOW } = PcbFlag
-/** After 24 days without a segment a timestamp says nothing any more (RFC 7323 5.5). */
+/** After 24 days without a segment a timestamp says nothing any more (@rfc 7323 5.5). */
 const TIMESTAMP_LIFE_US = 24 * 86_400 * 1e6
 /** Challenge acknowledgments of a connection in a second, and how much more at random, so that nobody can count them (CVE-2016-5696). */
 const CHALLENGES = 10
@@ -26,17 +26,18 @@ const SECOND_US = 1e6
  */
 export function isAcceptable(t: Tcp, p: Pcb): boolean {
   const { options, bits } = t
+  // @rfc 7323 3.2/unagreed: without an agreement nobody looks.
   if ((p.flags & TIMESTAMPS) !== 0) {
     if (options.hasTimestamp) {
       const isOld = before(options.timestampValue, p.tsRecent) && t.now - p.tsRecentAt < TIMESTAMP_LIFE_US
-      // Protection against wrapped sequence numbers (RFC 7323 5.3); a reset is judged by its sequence number only.
+      // Protection against wrapped sequence numbers (@rfc 7323 5.2 5.3); a reset is judged by its sequence number only (@rfc 7323 5.2/reset 3.2/missing-reset).
       if (isOld && (bits & RST) === 0) {
         t.count[C.rejectedPaws]!++
         challenge(t, p)
         return false
       }
     } else if ((bits & RST) === 0) {
-      // RFC 7323 3.2: once agreed, every segment has one.
+      // @rfc 7323 3.2/missing: once agreed, every segment has one.
       t.count[C.rejectedTimestamp]!++
       return false
     }
@@ -65,6 +66,7 @@ function outside(t: Tcp, p: Pcb, ahead: number, length: number, windowBytes: num
     t.wantOutput(p)
     return true
   }
+  // @rfc 5961 3.2/outside
   if ((bits & RST) !== 0) {
     t.count[C.rejectedReset]!++
     return false
@@ -99,7 +101,10 @@ function noteTimestamp(t: Tcp, p: Pcb, ahead: number): void {
   p.tsRecentAt = t.now
 }
 
-/** An acknowledgment that says where we are, at most some a second for a connection (RFC 5961 7). */
+/**
+ * An acknowledgment that says where we are, at most some a second for a connection (@rfc 5961 7/throttle).
+ * @rfc-not 5961 7/configurable not done: a limit that everybody may know was the hole (CVE-2016-5696); this one is random, and each connection's own
+ */
 export function challenge(t: Tcp, p: Pcb): void {
   if (t.now - p.challengeAt >= SECOND_US) {
     p.challengeAt = t.now

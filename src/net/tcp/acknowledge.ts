@@ -31,6 +31,7 @@ export function acknowledge(t: Tcp, p: Pcb, windowChanged: boolean): void {
   let sacked = 0
   let waitUs = 0
   const wasRecovering = (p.flags & (RECOVERY | LOSS)) !== 0
+  // @rfc 7323 4.1, @rfc 6298 3/each-round-trip
   if (bytes > 0) {
     fresh = advance(t, p, ack)
     if (t.rttSampleUs > 0) measure(p, t.rttSampleUs)
@@ -58,6 +59,7 @@ export function acknowledge(t: Tcp, p: Pcb, windowChanged: boolean): void {
 }
 
 /**
+ * @rfc 6298 3/timestamps
  * The round trip by the timestamp that came back, as far as milliseconds tell (RFC 7323 4.3): it says which transmission was answered, where
  * all else leaves that open.
  */
@@ -104,7 +106,7 @@ function advance(t: Tcp, p: Pcb, ack: SequenceNumber): number {
     // The program is told when it waits, or when it is worth a message.
     if ((p.flags & WANT_ROOM) !== 0 || p.acked >= p.sndLimit >>> 1) t.tell(p, TcpEvent.ROOM)
   }
-  // @rfc 9293 MUST-18: Karn's algorithm, only what was sent once tells the round trip; and not what has waited at the receiver for what was
+  // @rfc 9293 MUST-18, @rfc 6298 3/karn: Karn's algorithm, only what was sent once tells the round trip; and not what has waited at the receiver for what was
   // sent again: that is as late as our timeout, which would grow by it, and the next sample by that.
   if (wasSentAgain) t.rttSampleUs = 0
   p.sndUna = ack
@@ -115,7 +117,7 @@ function advance(t: Tcp, p: Pcb, ack: SequenceNumber): number {
 }
 
 /**
- * Acknowledged in the open state, or after a timeout: the window grows, if it is what limits us (RFC 9293 3.8.2, RFC 7661 4.1). What is in
+ * Acknowledged in the open state, or after a timeout: the window grows, if it is what limits us (RFC 9293 3.8.2, @rfc 9438 5.8, RFC 7661 4.1). What is in
  * flight does not tell that alone: of a batch of acknowledgments only the first finds it full, as sending goes on after all of them.
  */
 function grow(t: Tcp, p: Pcb, bytes: number, flightBefore: number): void {
@@ -129,7 +131,7 @@ function grow(t: Tcp, p: Pcb, bytes: number, flightBefore: number): void {
 
 /**
  * Something new has arrived: whatever was counted against the peer is forgotten. But not the backoff of the timeout, which is the measured
- * round trip's to end (@rfc 9293 MUST-18, RFC 6298 5.7): a path that has become slower than the timeout would never be measured.
+ * round trip's to end (@rfc 9293 MUST-18, @rfc 6298 5.7/backoff): a path that has become slower than the timeout would never be measured.
  */
 function progress(p: Pcb): void {
   p.retransmits = 0
@@ -153,8 +155,10 @@ function recover(
   if (!hasSack) arrived = countDuplicate(t, p, bytes, arrived, windowChanged)
   congestionNotified(t, p)
   probeAnswered(t, p, bytes > 0)
+  // @rfc 6675 5/recovery-point
   if ((p.flags & (RECOVERY | LOSS)) !== 0 && atOrBefore(p.recover, p.sndUna)) leave(p)
   const waitUs = hasSack ? detectLoss(t, p) : 0
+  // @rfc 6675 5/enter 5/once 5.1/no-new
   if (p.lostFirst !== 0 && (p.flags & (RECOVERY | LOSS)) === 0) enter(t, p, fresh, sacked)
   if ((p.flags & RECOVERY) !== 0) {
     prr.acknowledged(p, arrived, bytes > 0 && t.marked === 0)
@@ -172,13 +176,18 @@ export function lateIsLost(t: Tcp, p: Pcb): void {
   t.wantOutput(p)
 }
 
-/** Without SACK: three acknowledgments of the same say that a segment is missing (RFC 5681 3.2); a partial one, that the next is (RFC 6582). */
+/**
+ * Without SACK: three acknowledgments of the same say that a segment is missing (@rfc 5681 3.2/fast-retransmit 4.3/recovery); a partial one, that the
+ * next is (@rfc 6582 3.2).
+ * @rfc-not 5681 3.2/inflate RFC 9937 governs the window in recovery
+ */
 function countDuplicate(t: Tcp, p: Pcb, bytes: number, arrived: number, windowChanged: boolean): number {
   if (bytes > 0) {
     if ((p.flags & RECOVERY) !== 0 && before(p.sndUna, p.recover)) firstIsLost(t, p)
     else if (!(p.flags & RECOVERY)) p.dupAcks = 0
     return arrived
   }
+  // @rfc 5681 2
   if (windowChanged || t.bytes > 0 || t.fin || p.segFirst === 0) return arrived
   if (p.dupAcks < 255) p.dupAcks++
   // Each tells of a segment that has arrived: there are no more of them than are outstanding (RFC 5681 3.2, "ACK spoofing").
@@ -201,7 +210,10 @@ function firstIsLost(t: Tcp, p: Pcb): void {
   markLost(t, p)
 }
 
-/** Loss recovery begins (RFC 6675 5, RFC 6937). */
+/**
+ * Loss recovery begins (RFC 6675 5, RFC 9937). @rfc 5681 3.2/third-ssthresh 4.3/lost-again, @rfc 8985 9.3
+ * @rfc-not 5681 4.3/lost-again a retransmission that is lost within a recovery goes again, and is no second reduction, as on Linux
+ */
 function enter(t: Tcp, p: Pcb, fresh: number, sacked: number): void {
   t.count[C.recoveries]!++
   t.control(p).congested(p, t.now)
@@ -220,7 +232,7 @@ function leave(p: Pcb): void {
   recovered(p)
 }
 
-/** The peer has seen congestion marked (RFC 3168 6.1.2): as a loss, once a round trip, but nothing is sent again. */
+/** The peer has seen congestion marked (@rfc 3168 6.1.2, @rfc 9438 5.3): as a loss, once a round trip, but nothing is sent again. */
 function congestionNotified(t: Tcp, p: Pcb): void {
   const { flags } = p
   if ((flags & CWND_REDUCED) !== 0 && atOrBefore(p.recover, p.sndUna)) p.flags &= ~CWND_REDUCED
@@ -233,7 +245,7 @@ function congestionNotified(t: Tcp, p: Pcb): void {
   p.flags |= CWND_REDUCED | PcbFlag.CWR
 }
 
-/** The end of an episode of tail loss probing (RFC 8985 7.4). */
+/** The end of an episode of tail loss probing (@rfc 8985 7.4/spurious 7.4/repaired). */
 function probeAnswered(t: Tcp, p: Pcb, fresh: boolean): void {
   if ((p.flags & TLP) === 0 || before(t.ack, p.tlpEnd)) return
   const beyond = after(t.ack, p.tlpEnd)
@@ -250,7 +262,10 @@ function probeAnswered(t: Tcp, p: Pcb, fresh: boolean): void {
   p.flags |= CWND_REDUCED
 }
 
-/** The retransmission timer has fired: everything in flight is lost, in the order of the stream (RFC 6298 5.4, RFC 8985 6.3). */
+/**
+ * The retransmission timer has fired: everything in flight is lost, in the order of the stream (RFC 6298 5.4).
+ * @rfc-not 8985 6.3 not done: all in flight is marked, and not only what is late; what arrives after all is not sent again
+ */
 export function loseAll(t: Tcp, p: Pcb): void {
   const { s, words } = t
   for (let segment = p.segFirst; segment !== 0; segment = words[(segment >> 2) + NEXT]!) {

@@ -38,6 +38,7 @@ function isExpected(t: Tcp, p: Pcb): boolean {
   if (t.seq !== p.rcvNxt || t.congestion || p.earlyFirst !== 0) return false
   if (distance(p.sndUna, t.ack) < 0 || after(t.ack, p.sndNxt)) return false
   const { options } = t
+  // @rfc 7323 5.6
   if ((p.flags & TIMESTAMPS) !== 0) {
     if (!options.hasTimestamp || before(options.timestampValue, p.tsRecent)) return false
   }
@@ -72,6 +73,7 @@ function synSentInput(t: Tcp, p: Pcb): void {
   p.lastAckSent = p.rcvNxt
   p.rcvAdvertised = (p.rcvNxt + Math.min(p.rcvBuffer, 65535)) | 0
   if (options.mss !== 0) p.peerMss = options.mss
+  // @rfc 2018 2
   if (options.sackPermitted) p.flags |= PcbFlag.SACK
   if (options.windowScale >= 0) {
     p.flags |= PcbFlag.SCALE
@@ -95,7 +97,7 @@ function synSentInput(t: Tcp, p: Pcb): void {
   if (isGranted && t.context.config.ecn === true && p.retransmits === 0) p.flags |= PcbFlag.ECN
   if (p.retransmits === 0) measure(p, Math.max(t.now - p.lastSentAt, 1))
   p.sndUna = t.ack
-  // The window of a SYN is never scaled (RFC 7323 2.2).
+  // The window of a SYN is never scaled (@rfc 7323 2.2/syn-unscaled).
   p.sndWnd = t.window
   p.sndWl1 = t.seq
   p.sndWl2 = t.ack
@@ -115,9 +117,9 @@ function otherInput(t: Tcp, p: Pcb): void {
   const { bits } = t
   // First, the sequence number.
   if (!isAcceptable(t, p)) return
-  // Second, the RST (RFC 5961 3.2): only one that is exact is believed.
+  // Second, the RST (@rfc 5961 3.2/exact): only one that is exact is believed.
   if ((bits & RST) !== 0) return resetReceived(t, p)
-  // Fourth, the SYN (RFC 5961 4.2, @rfc 9293 MAY-12).
+  // Fourth, the SYN (@rfc 5961 4.2/challenge 4.2/drop, @rfc 9293 MAY-12).
   if ((bits & SYN) !== 0) {
     // The second SYN of a simultaneous open acknowledges ours, and is no news itself.
     if (p.state === synReceived && t.seq === p.irs) {
@@ -139,7 +141,7 @@ function otherInput(t: Tcp, p: Pcb): void {
     t.wantOutput(p)
     if ((p.flags & PcbFlag.FIN) !== 0) p.state = finWait1
   }
-  // Neither of the past, by more than a window, nor of the future (RFC 5961 5.2).
+  // Neither of the past, by more than a window, nor of the future (@rfc 5961 5.2/range).
   if (after(t.ack, p.sndNxt)) {
     t.count[C.rejectedAck]!++
     return challenge(t, p)
@@ -148,6 +150,7 @@ function otherInput(t: Tcp, p: Pcb): void {
     t.count[C.rejectedAck]!++
     return challenge(t, p)
   }
+  // @rfc 7323 4.3
   if ((p.flags & TIMESTAMPS) !== 0 && t.options.hasTimestamp && atOrBefore(t.seq, p.lastAckSent)) {
     if (!before(t.options.timestampValue, p.tsRecent)) {
       p.tsRecent = t.options.timestampValue
@@ -162,7 +165,7 @@ function otherInput(t: Tcp, p: Pcb): void {
   }
   if ((bits & TcpFlag.cwr) !== 0) p.flags &= ~PcbFlag.ECE
   if (t.congestion && (p.flags & PcbFlag.ECN) !== 0 && t.bytes > 0) {
-    // RFC 3168 6.1.3: until the peer says that it has heard.
+    // @rfc 3168 6.1.3: until the peer says that it has heard.
     p.flags |= PcbFlag.ECE | ACK_NOW
     t.wantOutput(p)
   }
@@ -181,6 +184,7 @@ function otherInput(t: Tcp, p: Pcb): void {
 
 /** @rfc 9293 SHLD-2: whatever data it has. */
 function resetReceived(t: Tcp, p: Pcb): void {
+  // @rfc 5961 3.2/challenge
   if (t.seq !== p.rcvNxt) return challenge(t, p)
   t.count[C.resetsReceived]!++
   if (p.state === synReceived) return fail(t, p, Errno.ECONNREFUSED)
@@ -195,6 +199,7 @@ function resetReceived(t: Tcp, p: Pcb): void {
  */
 function updateWindow(t: Tcp, p: Pcb): boolean {
   if (!(before(p.sndWl1, t.seq) || (p.sndWl1 === t.seq && atOrBefore(p.sndWl2, t.ack)))) return false
+  // @rfc 7323 2.3/left
   const window = t.window << p.sndScale
   p.sndWl1 = t.seq
   p.sndWl2 = t.ack
@@ -202,6 +207,7 @@ function updateWindow(t: Tcp, p: Pcb): boolean {
   p.probes = 0
   if (window === p.sndWnd) return false
   p.sndWnd = window
+  // @rfc 5961 5.2/largest-window
   if (window > p.sndWndMax) p.sndWndMax = window
   // Open again: there may be something to send. With nothing in flight the backoff was that of window probes.
   if (p.segFirst === 0) p.backoff = 0

@@ -462,7 +462,7 @@ describe('TIME-WAIT', () => {
 
 describe('a reset', () => {
   for (const [state, enter] of Object.entries(STATES)) {
-    onHosts(`in ${state} ends the connection (@rfc 9293 MUST-12)`, {}, (host) => {
+    onHosts(`in ${state} ends the connection (@rfc 9293 MUST-12) (@rfc 5961 3.2/exact)`, {}, (host) => {
       const { peer, program } = connected(host)
       enter(peer, program)
       if (state !== 'CLOSING') assert.equal(program.state, state)
@@ -478,18 +478,22 @@ describe('a reset', () => {
       peer.expect('R')
     })
 
-    onHosts(`outside of the window is nothing in ${state}, and in it is challenged (@rfc 5961 3.2)`, {}, (host) => {
-      const { peer, program } = connected(host)
-      enter(peer, program)
-      program.log.length = 0
-      const next = peer.seq
-      for (const seq of [next - 1, next + 10_000_000, next - 70_000]) peer.send('R', { seq })
-      peer.expectNothing()
-      peer.send('R', { seq: next + 1 })
-      peer.expect('A', { ack: next })
-      program.expect()
-      assert.equal(host.count(TcpCounters, 'resetsReceived'), 0)
-    })
+    onHosts(
+      `outside of the window is nothing in ${state}, and in it is challenged (@rfc 5961 3.2/outside 3.2/challenge)`,
+      {},
+      (host) => {
+        const { peer, program } = connected(host)
+        enter(peer, program)
+        program.log.length = 0
+        const next = peer.seq
+        for (const seq of [next - 1, next + 10_000_000, next - 70_000]) peer.send('R', { seq })
+        peer.expectNothing()
+        peer.send('R', { seq: next + 1 })
+        peer.expect('A', { ack: next })
+        program.expect()
+        assert.equal(host.count(TcpCounters, 'resetsReceived'), 0)
+      },
+    )
 
     onHosts(`in ${state} may have data (@rfc 9293 SHLD-2)`, {}, (host) => {
       const { peer, program } = connected(host)
@@ -500,7 +504,7 @@ describe('a reset', () => {
       assert.deepEqual(program.received(), text(''))
     })
 
-    onHosts(`a SYN in ${state} is challenged and changes nothing (@rfc 5961 4.2)`, {}, (host) => {
+    onHosts(`a SYN in ${state} is challenged and changes nothing (@rfc 5961 4.2/challenge 4.2/drop)`, {}, (host) => {
       const { peer, program } = connected(host)
       enter(peer, program)
       const next = peer.seq
@@ -531,20 +535,24 @@ describe('a reset', () => {
     })
   }
 
-  onHosts('comes from a peer that has forgotten, and then it may connect anew (@rfc 5961 4.2)', {}, (host) => {
-    const { program } = connected(host)
-    // RFC 9293 3.5.1: it was switched off and on, and uses the same ports.
-    const again = new Peer(host, { iss: 77_000_000 })
-    again.sendSyn()
-    const challenge = host.takeNext().tcp!
-    assert.equal(challenge.flags, 'A')
-    host.inject(tcp({ targetPort: 7, seq: challenge.ack, flags: 'R' }))
-    program.expect('error ECONNRESET')
-    again.sendSyn()
-    again.expectSyn('SA')
-    again.send('A')
-    host.expectNothing()
-  })
+  onHosts(
+    'comes from a peer that has forgotten, and then it may connect anew (@rfc 5961 4.2/challenge)',
+    {},
+    (host) => {
+      const { program } = connected(host)
+      // RFC 9293 3.5.1: it was switched off and on, and uses the same ports.
+      const again = new Peer(host, { iss: 77_000_000 })
+      again.sendSyn()
+      const challenge = host.takeNext().tcp!
+      assert.equal(challenge.flags, 'A')
+      host.inject(tcp({ targetPort: 7, seq: challenge.ack, flags: 'R' }))
+      program.expect('error ECONNRESET')
+      again.sendSyn()
+      again.expectSyn('SA')
+      again.send('A')
+      host.expectNothing()
+    },
+  )
 
   onHosts('takes what was received before with it only when the program has read it', {}, (host) => {
     const { peer, program } = connected(host, { reads: false })

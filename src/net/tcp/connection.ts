@@ -40,7 +40,7 @@ const NO_FRAGMENTS = { dontFragment: true } as const
 /** Keep-alive as Linux has it, once it is asked for: @rfc 9293 MUST-28 the default is two hours. */
 export const KEEP_ALIVE = { idleMs: 7_200_000, intervalMs: 75_000, count: 9 } as const
 
-/** The MSS that our SYN to `remote` announces (@rfc 9293 MUST-67 SHLD-5 MAY-3, RFC 6691: of the MTU, without subtracting options). */
+/** The MSS that our SYN to `remote` announces (@rfc 9293 MUST-67 SHLD-5 MAY-3, @rfc 1122 3.3.2/mms-r, RFC 6691: of the MTU, without subtracting options). */
 export function announcedMss(t: Tcp, family: Family, remote: Address): number {
   const iface = t.ip.interfaceTo(remote)
   return Math.min(iface?.info.mtu ?? 576, 65535) - headerBytes(family)
@@ -142,6 +142,7 @@ export function sendSyn(t: Tcp, p: Pcb): void {
     view,
     header + HEADER,
     announcedMss(t, family, p.remote),
+    // @rfc 7323 2.2/agree 3.2/agree: offered in a SYN, and in an answer only what was offered.
     (agreed & PcbFlag.SCALE) !== 0 ? p.rcvScale : -1,
     (agreed & PcbFlag.SACK) !== 0,
     (agreed & PcbFlag.TIMESTAMPS) !== 0,
@@ -162,6 +163,7 @@ export function sendSyn(t: Tcp, p: Pcb): void {
   view.setInt32(header + AT.sequence, p.iss)
   view.setInt32(header + AT.acknowledgment, answers ? p.rcvNxt : 0)
   view.setUint16(header + AT.dataOffset, (length << 10) | bits)
+  // @rfc 7323 2.2/syn-unscaled
   const window = Math.min(p.rcvBuffer, 65535)
   view.setUint16(header + AT.window, window)
   view.setInt32(header + AT.checksum, 0)
@@ -220,6 +222,7 @@ export function close(t: Tcp, p: Pcb): void {
 
 /** Ends the connection at once, with a reset where the peer knows of it (RFC 9293 3.10.5). */
 export function abort(t: Tcp, p: Pcb, withReset: boolean): void {
+  // @rfc 7323 3.2/reset
   if (withReset && (p.state & (SYNCHRONIZED | State.synReceived)) !== 0) {
     t.count[C.resetsSent]!++
     transmit(t, p, p.sndNxt, 0, TcpFlag.rst | TcpFlag.ack)

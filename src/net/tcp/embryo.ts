@@ -1,6 +1,6 @@
 // Embryonic connections: a SYN came for a listener, a SYN with ACK went back, and nothing more is known yet (RFC 9293 3.10.7.2,
 // SYN-RECEIVED of a passive open). Such a record is two cache lines, so that a flood of SYNs costs little; how many there may be is
-// bounded, and beyond that cookies take over (cookie.ts), which cost nothing at all (RFC 4987 3.5, 3.6).
+// bounded, and beyond that cookies take over (cookie.ts), which cost nothing at all (@rfc 4987 3.6).
 import type { Address } from '../../base/struct.ts'
 import { define } from '../../kernel/function.ts'
 import { addressBytes, type Family } from '../address.ts'
@@ -61,6 +61,7 @@ export function arise(t: Tcp, listener: Listener): void {
   e.trafficClass = listener.trafficClass
   let flags = PcbFlag.PASSIVE as number
   if (options.sackPermitted) flags |= PcbFlag.SACK
+  // @rfc 7323 2.2/agree 3.2/agree
   if (options.windowScale >= 0) {
     flags |= PcbFlag.SCALE
     e.sndScale = options.windowScale

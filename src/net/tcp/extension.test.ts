@@ -26,7 +26,7 @@ function acked(host: TestHost, peer: Peer): HostSegment {
 }
 
 describe('timestamps', () => {
-  onHosts('are in every segment once agreed, and echo the latest (@rfc 7323 3.2)', {}, (host) => {
+  onHosts('are in every segment once agreed, and echo the latest (@rfc 7323 3.2/every)', {}, (host) => {
     const { peer, program } = opened(host, { timestamps: true })
     for (let i = 0; i < 5; i++) {
       const value = peer.timestamp
@@ -73,7 +73,7 @@ describe('timestamps', () => {
     assert.equal(peer.expect('A', { ack: 4001 }).timestamps!.echo, t + 3)
   })
 
-  onHosts('that go back are an old duplicate: an acknowledgment, and nothing else (@rfc 7323 5.3)', {}, (host) => {
+  onHosts('that go back are an old duplicate: an acknowledgment, and nothing else (@rfc 7323 5.3 5.6)', {}, (host) => {
     const { peer, program } = opened(host, { timestamps: true })
     const t = peer.timestamp
     peer.send('PA', { data: text('new'), timestamps: [t + 10, 0] })
@@ -101,7 +101,7 @@ describe('timestamps', () => {
     }
   })
 
-  onHosts('do not matter to a reset (@rfc 7323 5.2)', {}, (host) => {
+  onHosts('do not matter to a reset (@rfc 7323 3.2/missing-reset 5.2/reset)', {}, (host) => {
     for (const timestamps of [false, [1, 0]] as const) {
       const { peer, program } = opened(host, { timestamps: true })
       peer.send('R', { timestamps })
@@ -109,7 +109,27 @@ describe('timestamps', () => {
     }
   })
 
-  onHosts('that are missing drop a segment without a word (@rfc 7323 3.2)', {}, (host) => {
+  onHosts('are in our reset as well (@rfc 7323 3.2/reset)', {}, (host) => {
+    const { peer, program } = opened(host, { timestamps: true })
+    program.abort()
+    assert(peer.expect('RA').timestamps !== undefined)
+  })
+
+  onHosts('tell no round trip where nothing new is acknowledged (@rfc 7323 4.1)', {}, (host) => {
+    const { peer, program } = opened(host, { timestamps: true })
+    program.send(text('x'))
+    const { value } = peer.expect('PA').timestamps!
+    peer.send('A')
+    const { srttUs } = program.info()
+    host.run(2 * SECOND)
+    program.send(text('z'))
+    peer.take()
+    for (let i = 0; i < 5; i++) peer.send('PA', { data: text('y'), timestamps: [peer.timestamp, value] })
+    peer.take()
+    assert.equal(program.info().srttUs, srttUs)
+  })
+
+  onHosts('that are missing drop a segment without a word (@rfc 7323 3.2/missing)', {}, (host) => {
     const { peer, program } = opened(host, { timestamps: true })
     peer.send('PA', { data: text('x'), timestamps: false })
     host.run(100_000)
@@ -118,7 +138,7 @@ describe('timestamps', () => {
     assert.equal(host.count(TcpCounters, 'rejectedTimestamp'), 1)
   })
 
-  onHosts('that were not agreed on are no reason to drop anything (@rfc 7323 3.2)', {}, (host) => {
+  onHosts('that were not agreed on are no reason to drop anything (@rfc 7323 3.2/unagreed)', {}, (host) => {
     const { peer, program } = opened(host)
     peer.send('PA', { data: text('x'), timestamps: [500, 0] })
     peer.send('PA', { data: text('y'), timestamps: [400, 0] })
@@ -157,16 +177,20 @@ describe('window scale', () => {
     assert.equal(program.info().sndScale, 14)
   })
 
-  onHosts('of a listener’s peer counts from the first segment behind the handshake (@rfc 7323 2.2)', {}, (host) => {
-    const server = host.listen({ port: 7 })
-    const peer = new Peer(host, { windowScale: 4, window: 1000 })
-    peer.sendSyn()
-    peer.expectSyn('SA')
-    peer.send('A')
-    assert.equal(server.accept().info().sndWnd, 16_000)
-  })
+  onHosts(
+    'of a listener’s peer counts from the first segment behind the handshake (@rfc 7323 2.2/syn-unscaled)',
+    {},
+    (host) => {
+      const server = host.listen({ port: 7 })
+      const peer = new Peer(host, { windowScale: 4, window: 1000 })
+      peer.sendSyn()
+      peer.expectSyn('SA')
+      peer.send('A')
+      assert.equal(server.accept().info().sndWnd, 16_000)
+    },
+  )
 
-  onHosts('in a segment that is no SYN is nothing (@rfc 7323 2.2)', {}, (host) => {
+  onHosts('in a segment that is no SYN is nothing (@rfc 7323 2.2/syn-only)', {}, (host) => {
     const { peer, program } = opened(host)
     peer.send('PA', { data: text('x'), options: [3, 3, 9], window: 1000 })
     assert.equal(program.info().sndWnd, 1000)
@@ -258,7 +282,7 @@ describe('ECN', () => {
     assert.equal(program.received().length, 5000)
   })
 
-  onHosts('reduces the window once a round trip, and says so (@rfc 3168 6.1.2)', {}, (host) => {
+  onHosts('reduces the window once a round trip, and says so (@rfc 3168 6.1.2) (@rfc 9438 5.3)', {}, (host) => {
     const server = host.listen({ port: 7 })
     const peer = Peer.connect(host, { ecn: true })
     const program = server.accept()
@@ -387,7 +411,7 @@ describe('the path’s MTU', () => {
 })
 
 describe('challenge acknowledgments', () => {
-  onHosts('are limited in each second, by a number that nobody can know (@rfc 5961 7)', {}, (host) => {
+  onHosts('are limited in each second, by a number that nobody can know (@rfc 5961 7/throttle)', {}, (host) => {
     const { peer } = opened(host)
     const counts: number[] = []
     for (let second = 0; second < 8; second++) {
@@ -401,7 +425,7 @@ describe('challenge acknowledgments', () => {
     assert(host.count(TcpCounters, 'challengesLimited') > 500)
   })
 
-  onHosts('of one connection do not take from another’s (@rfc 5961 7)', {}, (host) => {
+  onHosts('of one connection do not take from another’s (@rfc 5961 7/throttle)', {}, (host) => {
     const one = opened(host)
     const two = opened(host)
     for (let i = 0; i < 100; i++) one.peer.post('R', { seq: 100 })
@@ -412,7 +436,7 @@ describe('challenge acknowledgments', () => {
   })
 
   onHosts(
-    'answer an acknowledgment that is older than any window, and what comes with it is dropped (@rfc 9293 MAY-12) (@rfc 5961 5.2)',
+    'answer an acknowledgment that is older than any window, and what comes with it is dropped (@rfc 9293 MAY-12) (@rfc 5961 5.2/range 5.2/largest-window)',
     {},
     (host) => {
       const { peer, program } = opened(host, { window: 1000 })

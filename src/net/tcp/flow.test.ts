@@ -118,7 +118,7 @@ describe('what is sent', () => {
     assert.equal(lengths(peer.take()).length, 10)
   })
 
-  onHosts('a scaled window is more than 16 bits (@rfc 9293 REC-1) (@rfc 7323 2.3)', {}, (host) => {
+  onHosts('a scaled window is more than 16 bits (@rfc 9293 REC-1) (@rfc 7323 2.3 2.3/left)', {}, (host) => {
     const { peer, program } = opened(host, { windowScale: 14 })
     // The window of a SYN is not scaled.
     assert.equal(program.info().sndWnd, 65535)
@@ -176,7 +176,7 @@ describe('a small window', () => {
 
 describe('a window that shrinks', () => {
   onHosts(
-    'lets nothing new go, and what was sent beyond it comes again (@rfc 9293 MUST-34 SHLD-15 SHLD-16 MAY-7)',
+    'lets nothing new go, and what was sent beyond it comes again (@rfc 9293 MUST-34 SHLD-15 SHLD-16 MAY-7) (@rfc 7323 2.4/sender)',
     {},
     (host) => {
       const { peer, program } = opened(host, { window: 10_000 })
@@ -349,6 +349,27 @@ describe('our window', () => {
     assert(right > 20_001 + 5000)
   })
 
+  onHosts('does not move its edge back by the rounding of a scale (@rfc 7323 2.4/receiver)', {}, (host) => {
+    const program = host.connect({ address: PEER, port: 80 }, 0, { reads: false })
+    const peer = Peer.accept(host, { windowScale: 0 })
+    const scale = peer.syn!.windowScale!
+    assert(scale > 0)
+    let right = 0
+    for (let i = 0; i < 40; i++) {
+      // Not by a multiple of what a unit of the window is.
+      peer.send('PA', { data: counting(101 + i) })
+      if (i % 4 === 3) program.read(150)
+      host.run(60_000)
+      for (const segment of peer.take()) {
+        assert(edge(segment, scale) >= right, `${edge(segment, scale)} after ${right}`)
+        right = edge(segment, scale)
+      }
+    }
+    assert(right > 0)
+    program.abort()
+    peer.take()
+  })
+
   onHosts('is not opened by a little (@rfc 9293 MUST-39)', {}, (host) => {
     const { peer, program } = opened(host, { reads: false, receiveBytes: 4380 })
     for (let i = 0; i < 3; i++) peer.send('A', { data: counting(1460, i) })
@@ -390,7 +411,7 @@ describe('our window', () => {
     assert.equal(program.socket.ended, true)
   })
 
-  onHosts('is scaled as agreed, and not in the SYN (@rfc 7323 2.2)', {}, (host) => {
+  onHosts('is scaled as agreed, and not in the SYN (@rfc 7323 2.2/syn-unscaled 2.2/agree 2.3/right)', {}, (host) => {
     const program = host.connect({ address: PEER, port: 80 })
     const peer = Peer.accept(host, { windowScale: 0 })
     assert(peer.syn!.window <= 65535)
@@ -405,7 +426,7 @@ describe('our window', () => {
     assert(window * 2 ** scale > 65535)
   })
 
-  onHosts('without an agreement is not scaled', {}, (host) => {
+  onHosts('without an agreement is not scaled (@rfc 7323 2.2/agree)', {}, (host) => {
     host.connect({ address: PEER, port: 80 })
     const peer = Peer.accept(host)
     peer.send('PA', { data: text('x') })
@@ -432,26 +453,34 @@ describe('our window', () => {
 })
 
 describe('acknowledgments', () => {
-  onHosts('of a single segment wait for less than half a second (@rfc 9293 SHLD-18 MUST-40)', {}, (host) => {
-    const { peer } = opened(host)
-    const sentAt = host.nowUs
-    peer.send('PA', { data: text('x') })
-    peer.expectNothing()
-    host.run(SECOND)
-    const { atUs } = peer.expect('A', { ack: 2 })
-    assert(atUs - sentAt < 500_000 && atUs - sentAt > 10_000)
-    peer.expectNothing()
-  })
-
-  onHosts('go for every second full segment at once (@rfc 9293 SHLD-19)', {}, (host) => {
-    const { peer } = opened(host)
-    for (let i = 0; i < 5; i++) {
-      peer.send('A', { data: counting(1460) })
+  onHosts(
+    'of a single segment wait for less than half a second (@rfc 9293 SHLD-18 MUST-40) (@rfc 5681 4.2/delayed 4.2/half-second)',
+    {},
+    (host) => {
+      const { peer } = opened(host)
+      const sentAt = host.nowUs
+      peer.send('PA', { data: text('x') })
       peer.expectNothing()
-      peer.send('A', { data: counting(1460) })
-      peer.expect('A', { ack: peer.seq })
-    }
-  })
+      host.run(SECOND)
+      const { atUs } = peer.expect('A', { ack: 2 })
+      assert(atUs - sentAt < 500_000 && atUs - sentAt > 10_000)
+      peer.expectNothing()
+    },
+  )
+
+  onHosts(
+    'go for every second full segment at once (@rfc 9293 SHLD-19) (@rfc 5681 4.2/second-segment 4.2/one-each)',
+    {},
+    (host) => {
+      const { peer } = opened(host)
+      for (let i = 0; i < 5; i++) {
+        peer.send('A', { data: counting(1460) })
+        peer.expectNothing()
+        peer.send('A', { data: counting(1460) })
+        peer.expect('A', { ack: peer.seq })
+      }
+    },
+  )
 
   onHosts('go for as much as two segments at once, in however many small ones (@rfc 9293 SHLD-19)', {}, (host) => {
     const { peer } = opened(host)
@@ -488,16 +517,20 @@ describe('acknowledgments', () => {
     )
   })
 
-  onHosts('go at once for what is out of order, and for what fills a gap (@rfc 9293 SHLD-31 MAY-13)', {}, (host) => {
-    const { peer, program } = opened(host)
-    for (let i = 1; i <= 3; i++) {
-      peer.send('A', { seq: 1 + 100 * i, data: counting(100, 100 * i) })
-      peer.expect('A', { ack: 1 })
-    }
-    peer.send('A', { seq: 1, data: counting(100) })
-    peer.expect('A', { ack: 401 })
-    assert.deepEqual(program.received(), counting(400))
-  })
+  onHosts(
+    'go at once for what is out of order, and for what fills a gap (@rfc 9293 SHLD-31 MAY-13) (@rfc 5681 3.2/duplicate-at-once 3.2/gap-at-once 4.2/one-each)',
+    {},
+    (host) => {
+      const { peer, program } = opened(host)
+      for (let i = 1; i <= 3; i++) {
+        peer.send('A', { seq: 1 + 100 * i, data: counting(100, 100 * i) })
+        peer.expect('A', { ack: 1 })
+      }
+      peer.send('A', { seq: 1, data: counting(100) })
+      peer.expect('A', { ack: 401 })
+      assert.deepEqual(program.received(), counting(400))
+    },
+  )
 
   onHosts('go for what came twice', {}, (host) => {
     const { peer, program } = opened(host)

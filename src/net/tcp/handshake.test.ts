@@ -234,10 +234,14 @@ describe('an active open', () => {
     assert.equal(program.state, 'ESTABLISHED')
   })
 
-  onHosts('a bound address is the source (@rfc 9293 MUST-43 MUST-45)', { wires: [{}, {}] }, (host) => {
-    host.connect({ address: PEER, port: 80, localAddress: '10.0.1.1', localPort: 4321 })
-    host.expect({ ip: { source: '10.0.1.1', target: PEER }, tcp: { flags: 'S', sourcePort: 4321, targetPort: 80 } })
-  })
+  onHosts(
+    'a bound address is the source (@rfc 9293 MUST-43 MUST-45) (@rfc 1122 3.3.4.2/choose)',
+    { wires: [{}, {}] },
+    (host) => {
+      host.connect({ address: PEER, port: 80, localAddress: '10.0.1.1', localPort: 4321 })
+      host.expect({ ip: { source: '10.0.1.1', target: PEER }, tcp: { flags: 'S', sourcePort: 4321, targetPort: 80 } })
+    },
+  )
 
   for (const address of ['255.255.255.255', '10.0.0.255', '224.0.0.1']) {
     onHosts(`there is no connection to ${address} (@rfc 9293 MUST-46)`, {}, (host) => {
@@ -444,22 +448,26 @@ describe('what the SYNs agree on', () => {
     peer.expect('PA', { length: 2000 - 3 * 536 })
   })
 
-  onHosts('with it as many as it says, and no more than the link carries (@rfc 9293 MUST-16)', {}, (host) => {
-    const server = host.listen({ port: 7 })
-    for (const [mss, length, port] of [
-      [1000, 1000, 5001],
-      [1460, 1460, 5002],
-      [9000, 1460, 5003],
-    ] as const) {
-      const peer = Peer.connect(host, { mss, port })
-      const program = server.accept()
-      program.send(new Uint8Array(length + 1))
-      peer.expect('A', { length })
-      peer.send('A')
-      peer.expect('PA', { length: 1 })
-      peer.send('A')
-    }
-  })
+  onHosts(
+    'with it as many as it says, and no more than the link carries (@rfc 9293 MUST-16) (@rfc 1122 3.3.3/mms-s)',
+    {},
+    (host) => {
+      const server = host.listen({ port: 7 })
+      for (const [mss, length, port] of [
+        [1000, 1000, 5001],
+        [1460, 1460, 5002],
+        [9000, 1460, 5003],
+      ] as const) {
+        const peer = Peer.connect(host, { mss, port })
+        const program = server.accept()
+        program.send(new Uint8Array(length + 1))
+        peer.expect('A', { length })
+        peer.send('A')
+        peer.expect('PA', { length: 1 })
+        peer.send('A')
+      }
+    },
+  )
 
   onHosts('timestamps are subtracted from what a segment carries (@rfc 9293 MUST-16)', {}, (host) => {
     const program = host.connect({ address: PEER, port: 80 })
@@ -469,7 +477,7 @@ describe('what the SYNs agree on', () => {
   })
 
   onHosts(
-    'we announce what our link carries, without options (@rfc 9293 MUST-67 SHLD-5 MAY-3)',
+    'we announce what our link carries, without options (@rfc 9293 MUST-67 SHLD-5 MAY-3) (@rfc 1122 3.3.2/mms-r)',
     { wires: [{ mtu: 1400 }] },
     (host) => {
       host.connect({ address: PEER, port: 80 })
@@ -493,7 +501,7 @@ describe('what the SYNs agree on', () => {
     }
   })
 
-  onHosts('what the peer did not offer we do not answer with (@rfc 9293 MUST-4)', {}, (host) => {
+  onHosts('what the peer did not offer we do not answer with (@rfc 9293 MUST-4) (@rfc 7323 3.2/agree)', {}, (host) => {
     host.listen({ port: 7 })
     for (const [index, offer] of [{}, { sack: true }, { timestamps: true }, { windowScale: 0 }].entries()) {
       const peer = new Peer(host, { port: 5000 + index, ...offer })

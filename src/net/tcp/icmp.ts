@@ -1,5 +1,5 @@
 // ICMP errors about segments of ours (RFC 9293 3.9.2.2). Anybody can send one: it is believed only about a segment that is in flight
-// now (RFC 5927 4.1), and never so far that it ends a connection that works (RFC 5927 5.2).
+// now (@rfc 5927 4.1), and never so far that it ends a connection that works (@rfc 5927 5.2).
 import { Errno } from '../../base/errno.ts'
 import type { Address } from '../../base/struct.ts'
 import { lockSite } from '../../kernel/lock.ts'
@@ -61,9 +61,9 @@ function report(t: Tcp, type: number, code: number, quote: Address, mtu: number)
     if (p.state !== State.synSent) packetTooBig(t, p, mtu)
     return true
   }
-  // @rfc 9293 MUST-56 SHLD-25: remembered, and told if nothing comes of it.
+  // @rfc 9293 MUST-56 SHLD-25, @rfc 1122 3.2.2.1/hint: remembered, and told if nothing comes of it.
   p.softError = errnoOf(type, code)
-  // @rfc 9293 SHLD-26: while nothing has been established, what says that the other end does not want it ends the attempt.
+  // @rfc 9293 SHLD-26, @rfc 1122 3.2.2.1/act: while nothing has been established, what says that the other end does not want it ends the attempt.
   const isHard = type === IcmpType.unreachable && (code === IcmpUnreachable.protocol || code === IcmpUnreachable.port)
   if (isHard && (p.state & (State.synSent | State.synReceived)) !== 0) fail(t, p, p.softError)
   return true

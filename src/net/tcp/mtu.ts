@@ -15,9 +15,9 @@ export const MSS_DEFAULT = { 4: 536, 6: 1220 } as const
  * A peer's MSS below this is not believed: segments of a few bytes cost more than they carry (CVE-2019-11479). Linux has 48, FreeBSD 216.
  */
 export const MSS_MIN = 88
-/** A path's MTU below this is not believed, and ours are then sent without "don't fragment" (RFC 1191 3, Linux: min_pmtu). */
+/** A path's MTU below this is not believed, and ours are then sent without "don't fragment" (@rfc 1191 3, Linux: min_pmtu). */
 const MTU_MIN = 552
-/** RFC 1191 7.1: what links have. For routers that do not say, and for black holes. */
+/** @rfc 1191 7: what links have. For routers that do not say, and for black holes. */
 const PLATEAUS = [65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 552] as const
 /** Timeouts in a row of a full segment that make a black hole (RFC 8899 3: confirmation of PL_PROBE_FAILURE by loss). */
 const BLACK_HOLE_TIMEOUTS = 2
@@ -48,7 +48,7 @@ export function lookUpPath(t: Tcp, p: Pcb): void {
   setMss(p)
 }
 
-/** @rfc 9293 MUST-16 SHLD-6: the effective send MSS. */
+/** @rfc 9293 MUST-16 SHLD-6, @rfc 1122 3.3.3/mms-s: the effective send MSS. */
 export function setMss(p: Pcb): void {
   const options = (p.flags & PcbFlag.TIMESTAMPS) !== 0 ? 12 : 0
   const largest = p.mtu - headerBytes(p.family as Family)
@@ -57,7 +57,7 @@ export function setMss(p: Pcb): void {
 
 /**
  * A router could not pass on a segment of ours: its link carries `mtu` bytes (0: it did not say). What is in flight goes again, smaller.
- * The caller has checked that the segment was in flight (RFC 5927 7).
+ * The caller has checked that the segment was in flight (@rfc 5927 7).
  */
 export function packetTooBig(t: Tcp, p: Pcb, mtu: number): void {
   let wanted = mtu

@@ -96,6 +96,7 @@ export class TcpOptions {
         if (length === MSS_BYTES) this.mss = view.getUint16(at + 2)
         break
       case Kind.windowScale:
+        // @rfc 7323 2.2/syn-only only those that look at a SYN ask for it.
         // @rfc 7323 2.3 a shift above 14 is taken for 14.
         if (length === SCALE_BYTES) this.windowScale = Math.min(u8[at + 2]!, SCALE_MAX)
         break
@@ -166,7 +167,7 @@ export function writeSyn(
   return bytes
 }
 
-/** SACK blocks that fit: with timestamps three. */
+/** SACK blocks that fit: with timestamps three (@rfc 2018 3). */
 function blocksThatFit(hasTimestamp: boolean, blockCount: number): number {
   const room = OPTION_BYTES_MAX - (hasTimestamp ? TIMESTAMPS_ROOM : 0) - 4
   return Math.min(blockCount, room >>> 3)

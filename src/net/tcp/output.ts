@@ -65,7 +65,7 @@ export function output(t: Tcp, p: Pcb): void {
     if (idle && p.segFirst !== 0) p.firstUnansweredAt = t.now
     if (p.timerKind === TimerKind.none || idle) armRetransmission(t, p)
   }
-  // @rfc 9293 SHLD-18 SHLD-19 MUST-58 MUST-59: one for all that has come in this batch.
+  // @rfc 9293 SHLD-18 SHLD-19 MUST-58 MUST-59, @rfc 5681 4.2/delayed 4.2/second-segment 4.2/one-each: one for all that has come in this batch.
   if ((p.flags & ACK_NOW) !== 0 || distance(p.lastAckSent, p.rcvNxt) >= 2 * p.rcvMss) sendAck(t, p)
   else if ((p.flags & ACK_DELAYED) !== 0) armDelayedAck(t, p)
 }
@@ -76,7 +76,10 @@ export function sendAck(t: Tcp, p: Pcb): void {
   transmit(t, p, p.sndNxt, 0, ACK)
 }
 
-/** Sends again what is lost, as far as the congestion window goes. @rfc 9293 SHLD-16 MAY-7: also beyond a window that has shrunk. */
+/**
+ * Sends again what is lost, as far as the congestion window goes. @rfc 9293 SHLD-16 MAY-7: also beyond a window that has shrunk.
+ * @rfc 6675 4/next-lost 5/first 5/conserve, @rfc 5681 3.1/algorithms
+ */
 function sendLost(t: Tcp, p: Pcb): void {
   const { s } = t
   while (p.lostFirst !== 0) {
@@ -104,6 +107,7 @@ export function retransmit(t: Tcp, p: Pcb): boolean {
     leaveLost(t, p)
     enterFlight(t, p)
   }
+  // @rfc 8985 6.1 4/times
   s.transmits++
   s.sentAt = t.now
   if (start === p.sndUna) restartRetransmission(t, p)
@@ -129,8 +133,9 @@ function sendNew(t: Tcp, p: Pcb): void {
     const unsent = distance(p.sndNxt, p.sndEnd)
     const finDue = (p.flags & (PcbFlag.FIN | FIN_SENT)) === PcbFlag.FIN
     if (unsent <= 0 && !finDue) return
-    // @rfc 9293 MUST-34 SHLD-15: after the window has shrunk it may be negative, and nothing new is sent.
+    // @rfc 9293 MUST-34 SHLD-15, @rfc 7323 2.4/sender: after the window has shrunk it may be negative, and nothing new is sent.
     const usable = distance(p.sndNxt, (p.sndUna + p.sndWnd) | 0)
+    // @rfc 6675 4/next-new 5/limited-transmit, @rfc 5681 3.1/algorithms
     const room = p.cwnd + limitedTransmit(p) - p.flight
     let bytes = Math.min(unsent, limit, usable, room)
     const all = bytes === unsent
@@ -157,7 +162,10 @@ function sendNew(t: Tcp, p: Pcb): void {
   }
 }
 
-/** RFC 3042: each of the first two duplicates lets a new segment go, where selective acknowledgments do not say the same by `flight`. */
+/**
+ * @rfc 3042 2, @rfc 5681 3.2/limited-transmit 3.2/limited-window: each of the first two duplicates lets a new segment go, where selective
+ * acknowledgments do not say the same by `flight`.
+ */
 function limitedTransmit(p: Pcb): number {
   return (p.flags & PcbFlag.SACK) === 0 && p.dupAcks > 0 && p.dupAcks < 3 ? p.dupAcks * p.mss : 0
 }
@@ -212,12 +220,13 @@ export function transmit(
     armStalled(t, p)
     return false
   }
+  // @rfc 7323 3.2/every
   if (optionBytes > 0) writeSegment(view, header + HEADER, hasTimestamp, t.timestamp(p), p.tsRecent, t.blocks, blocks)
   let bits = controlBits
   let trafficClass = p.trafficClass
   if ((p.flags & ECN) !== 0) {
     if ((p.flags & PcbFlag.ECE) !== 0) bits |= ECE
-    // Only data that is new is sent as capable (RFC 3168 6.1.5).
+    // Only data that is new is sent as capable (@rfc 3168 6.1.5).
     if (bytes > 0 && !again) {
       trafficClass |= ECT_0
       if ((p.flags & PcbFlag.CWR) !== 0) {

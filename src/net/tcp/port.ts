@@ -1,4 +1,4 @@
-// Ephemeral ports (RFC 6056 3.3.4, the double-hash algorithm): the local port of a connection that the program has not bound. For
+// Ephemeral ports (@rfc 6056 3.3.4, the double-hash algorithm): the local port of a connection that the program has not bound. For
 // each peer they go up from a place of its own, so that a port is used again only after thousands of others, and nobody can tell from
 // the ports that he sees which ones others get, nor how many. One for each CPU.
 //
@@ -30,7 +30,7 @@ export class EphemeralPorts {
 
   /**
    * A port for a connection from `local` to `remote`, whose bytes lie there in `view`; 0 when `accept` wants none of the 16384: the
-   * tuple is taken, or belongs to another CPU. Asks it once for each port at most.
+   * tuple is taken (@rfc 6056 3), or belongs to another CPU. Asks it once for each port at most.
    */
   choose(
     view: DataView,

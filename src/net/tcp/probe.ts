@@ -12,7 +12,7 @@ const C = TcpCounters.index
 const PREVIOUS = Segment.offset.previous >> 2
 
 /**
- * A tail loss probe (RFC 8985 7.3): what is in flight may have lost its end, and nothing behind it will tell. One segment more, new if
+ * A tail loss probe (@rfc 8985 7.1, RFC 8985 7.3): what is in flight may have lost its end, and nothing behind it will tell. One segment more, new if
  * there is one, brings an acknowledgment that does.
  */
 export function probeTail(t: Tcp, p: Pcb): void {
@@ -21,12 +21,14 @@ export function probeTail(t: Tcp, p: Pcb): void {
   const usable = distance(p.sndNxt, (p.sndUna + p.sndWnd) | 0)
   const bytes = Math.min(distance(p.sndNxt, p.sndEnd), usable, p.mss)
   if (bytes > 0 && (bytes === p.mss || bytes === distance(p.sndNxt, p.sndEnd))) {
+    // @rfc 8985 7.3/new-data
     const end = (p.sndNxt + bytes) | 0
     if (transmit(t, p, p.sndNxt, bytes, TcpFlag.ack | TcpFlag.psh, false) && sent(t, p, p.sndNxt, end, false))
       p.sndNxt = end
     p.flags = (p.flags | PcbFlag.TLP) & ~PcbFlag.TLP_RETRANSMITTED
   } else {
     const { s } = t
+    // @rfc 8985 7.3/last
     const last = lastMissing(t, p)
     if (last === 0) return
     s.at = last

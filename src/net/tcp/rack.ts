@@ -10,15 +10,15 @@ const NEWER = Segment.offset.newer >> 2
 /** A reordering window that was widened stays so for that many recoveries (RFC 8985 6.2 step 4). */
 const PERSIST_RECOVERIES = 16
 const MULTIPLIER_MAX = 255
-/** Segments out of order that prove a loss without any time passing (RFC 8985 6.2, DupThresh). */
+/** Segments out of order that prove a loss without any time passing (@rfc 8985 6.2/no-window, @rfc 6675 3/dup-thresh, @rfc 5681 3.2/fast-retransmit). */
 export const DUP_THRESHOLD = 3
 
-/** The segment at `t.s` has arrived (RFC 8985 6.2 steps 1 to 3). */
+/** The segment at `t.s` has arrived (@rfc 8985 6.2/state 6.2/reordering, steps 1 to 3). */
 export function delivered(t: Tcp, p: Pcb): void {
   const { s } = t
   const { sentAt, end, transmits } = s
   const rtt = t.now - sentAt
-  // Whether this answers the retransmission or the original is not known: too fast for the former (step 2).
+  // Whether this answers the retransmission or the original is not known: too fast for the former (@rfc 8985 6.2/ambiguous).
   if (transmits > 1 && rtt < p.rttMin) return
   if (after(end, p.fack)) p.fack = end
   else if (transmits === 1 && after(p.fack, end)) p.flags |= PcbFlag.REORDERING
@@ -29,7 +29,7 @@ export function delivered(t: Tcp, p: Pcb): void {
   }
 }
 
-/** A duplicate was reported: reordering was taken for a loss (step 4). Once a round trip. */
+/** A duplicate was reported: reordering was taken for a loss (@rfc 8985 6.2/dsack, step 4). Once a round trip. */
 export function duplicateReported(p: Pcb): void {
   // What was sent again in vain, but for a probe, was out of order: its arrival cannot tell any more (RFC 8985 6.2 step 3 has only those
   // that were sent once). What the network has doubled is none of ours.
@@ -46,7 +46,7 @@ export function recovered(p: Pcb): void {
   if (p.rackPersist > 0 && --p.rackPersist === 0) p.rackMultiplier = 1
 }
 
-/** How long a segment may be late and still only be out of order, µs. */
+/** How long a segment may be late and still only be out of order, µs (@rfc 8985 6.2/window 6.2/no-window). */
 function reorderingWindow(p: Pcb): number {
   if ((p.flags & PcbFlag.REORDERING) === 0) {
     if ((p.flags & (PcbFlag.RECOVERY | PcbFlag.LOSS)) !== 0 || p.sacked >= DUP_THRESHOLD * p.mss) return 0
@@ -55,7 +55,7 @@ function reorderingWindow(p: Pcb): number {
 }
 
 /**
- * Marks what is lost (step 5). Returns in how many µs to look again, 0 when nothing else is late. The list is in the order of
+ * Marks what is lost (@rfc 8985 6.2/detect, @rfc 6675 4/is-lost, step 5). Returns in how many µs to look again, 0 when nothing else is late. The list is in the order of
  * sending: the first segment that was sent after the one that arrived ends the search.
  */
 export function detectLoss(t: Tcp, p: Pcb): number {

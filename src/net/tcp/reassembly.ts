@@ -421,7 +421,7 @@ export function cut(context: NetContext, packet: Address, count: number): Addres
 }
 
 /**
- * [start, end) came once more than needed: the next ACK says so, if the peer understands it (RFC 2883). Also for a segment that is
+ * [start, end) came once more than needed: the next ACK says so, if the peer understands it (@rfc 2883 4). Also for a segment that is
  * dropped because all of it lies before rcv.nxt. Duplicates that follow each other become one report; otherwise the latest counts.
  */
 export function noteDuplicate(p: Pcb, start: SequenceNumber, end: SequenceNumber): void {

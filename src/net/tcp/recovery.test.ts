@@ -154,7 +154,7 @@ describe('what is missing is told', () => {
 
 describe('with SACK', () => {
   onHosts(
-    'three segments behind one that is missing prove it lost: it goes at once (@rfc 6675 5) (@rfc 8985 6.2)',
+    'three segments behind one that is missing prove it lost: it goes at once (@rfc 6675 3/dup-thresh 4/is-lost 5/enter 5/first) (@rfc 8985 6.2/no-window 6.2/state)',
     {},
     (host) => {
       const { peer } = flying(host, { sack: true })
@@ -168,7 +168,7 @@ describe('with SACK', () => {
   )
 
   onHosts(
-    'several losses of one window are repaired in one round trip, and nothing else is sent again (@rfc 6675 5)',
+    'several losses of one window are repaired in one round trip, and nothing else is sent again (@rfc 6675 4/update 4/next-lost 4/next-new) (@rfc 5681 4.3/recovery)',
     {},
     (host) => {
       const { peer, program } = flying(host, { sack: true })
@@ -190,21 +190,25 @@ describe('with SACK', () => {
     },
   )
 
-  onHosts('the window is reduced once for them (@rfc 9438 4.6)', {}, (host) => {
-    const { peer, program } = flying(host, { sack: true })
-    const { cwnd } = program.info()
-    for (let i = 2; i <= 6; i++) peer.send('A', { ack: 1, sack: [range(1, i)] })
-    peer.take()
-    const { ssthresh } = program.info()
-    assert(ssthresh < cwnd && ssthresh >= cwnd / 2, `${cwnd} → ${ssthresh}`)
-    peer.send('A', { ack: 1 + 10 * MSS })
-    peer.take()
-    assert.equal(host.count(TcpCounters, 'recoveries'), 1)
-    assert(program.info().cwnd <= cwnd)
-  })
+  onHosts(
+    'the window is reduced once for them (@rfc 9438 4.6) (@rfc 6675 5/recovery-point 5/once) (@rfc 5681 4.3/lost-again) (@rfc 8985 9.3)',
+    {},
+    (host) => {
+      const { peer, program } = flying(host, { sack: true })
+      const { cwnd } = program.info()
+      for (let i = 2; i <= 6; i++) peer.send('A', { ack: 1, sack: [range(1, i)] })
+      peer.take()
+      const { ssthresh } = program.info()
+      assert(ssthresh < cwnd && ssthresh >= cwnd / 2, `${cwnd} → ${ssthresh}`)
+      peer.send('A', { ack: 1 + 10 * MSS })
+      peer.take()
+      assert.equal(host.count(TcpCounters, 'recoveries'), 1)
+      assert(program.info().cwnd <= cwnd)
+    },
+  )
 
   onHosts(
-    'a retransmission that is lost is found by the clock, without waiting for a timeout (@rfc 8985 6.2)',
+    'a retransmission that is lost is found by the clock, without waiting for a timeout (@rfc 8985 4/times 6.1 6.2/detect 6.2/timer)',
     {},
     (host) => {
       const { peer } = flying(host, { sack: true })
@@ -225,7 +229,7 @@ describe('with SACK', () => {
     },
   )
 
-  onHosts('the tail is probed, when nothing behind it can tell (@rfc 8985 7.2 7.3)', {}, (host) => {
+  onHosts('the tail is probed, when nothing behind it can tell (@rfc 8985 7.2/schedule 7.3/last)', {}, (host) => {
     const { peer, program } = opened(host, { sack: true })
     program.send(counting(3 * MSS))
     assert.equal(peer.take().length, 3)
@@ -242,13 +246,133 @@ describe('with SACK', () => {
     assert.equal(host.count(TcpCounters, 'timeouts'), 0)
   })
 
-  onHosts('a probe is new data where there is some (@rfc 8985 7.3)', {}, (host) => {
+  onHosts(
+    'a probe that is not answered is the only one: the timeout comes next (@rfc 8985 7.3/one 7.3/rto)',
+    {},
+    (host) => {
+      const { peer, program } = opened(host, { sack: true })
+      program.send(counting(3 * MSS))
+      assert.equal(peer.take().length, 3)
+      host.run(2 * SECOND)
+      const again = numbers(peer.take())
+      assert.deepEqual(again.slice(0, 2), [2, 0], 'the last as a probe, then the first by the timeout')
+      assert.equal(host.count(TcpCounters, 'tailProbes'), 1)
+      assert(host.count(TcpCounters, 'timeouts') >= 1)
+    },
+  )
+
+  onHosts(
+    'a probe comes after two round trips, of an only segment later, and never later than the timeout (@rfc 8985 7.2/two-rtt 7.2/before-rto)',
+    {},
+    (host) => {
+      const afterUs = (segments: number) => {
+        const { peer, program } = opened(host, { sack: true })
+        // So that the round trip is well measured, and the deviation small.
+        for (let i = 0; i < 20; i++) {
+          program.send(text('x'))
+          host.run(100_000)
+          peer.take()
+          peer.ack = 2 + i
+          peer.send('A')
+        }
+        const { srttUs, rtoUs } = program.info()
+        const probes = host.count(TcpCounters, 'tailProbes')
+        program.send(counting(segments * MSS))
+        const sentAt = peer.take().at(-1)!.atUs
+        host.run(SECOND)
+        const [probe] = peer.take()
+        assert.equal(host.count(TcpCounters, 'tailProbes'), probes + 1)
+        program.abort()
+        peer.take()
+        return { us: probe!.atUs - sentAt, srttUs, rtoUs }
+      }
+      const many = afterUs(2)
+      assert(many.us >= 2 * many.srttUs && many.us < 2.1 * many.srttUs, JSON.stringify(many))
+      // Two round trips and 200 ms would be later than the timeout is.
+      const alone = afterUs(1)
+      assert(2 * alone.srttUs + 200_000 > alone.rtoUs, JSON.stringify(alone))
+      assert(Math.abs(alone.us - alone.rtoUs) < 5000, JSON.stringify(alone))
+    },
+  )
+
+  onHosts('a recovery ends an episode of probing: the next tail is probed as well (@rfc 8985 7.1)', {}, (host) => {
+    const { peer, program } = opened(host, { sack: true })
+    program.send(counting(3 * MSS))
+    assert.equal(peer.take().length, 3)
+    host.run(60_000)
+    assert.equal(host.count(TcpCounters, 'tailProbes'), 1)
+    peer.send('A', { ack: 1, sack: [range(2, 3)] })
+    host.run(20_000)
+    assert.equal(host.count(TcpCounters, 'recoveries'), 1)
+    peer.take()
+    peer.send('A', { ack: 1 + 3 * MSS })
+    program.send(counting(2 * MSS))
+    assert.equal(peer.take().length, 2)
+    host.run(60_000)
+    assert.equal(host.count(TcpCounters, 'tailProbes'), 2)
+    peer.take()
+  })
+
+  onHosts('there is no probe in recovery (@rfc 8985 7.2/not-in-recovery)', {}, (host) => {
+    const { peer } = flying(host, { sack: true })
+    for (let i = 2; i <= 4; i++) peer.post('A', { ack: 1, sack: [range(1, i)] })
+    host.run(3 * SECOND)
+    peer.take()
+    assert.equal(host.count(TcpCounters, 'recoveries'), 1)
+    assert.equal(host.count(TcpCounters, 'tailProbes'), 0)
+    assert(host.count(TcpCounters, 'timeouts') >= 1)
+  })
+
+  onHosts(
+    'what comes too early to answer a retransmission makes nothing late (@rfc 8985 6.2/ambiguous)',
+    {},
+    (host) => {
+      const { peer } = flying(host, { sack: true })
+      host.run(5000)
+      for (let i = 2; i <= 4; i++) peer.post('A', { ack: 1, sack: [range(1, i)] })
+      host.run(100)
+      assert(numbers(peer.take()).includes(0))
+      // The original: nothing that was sent with it is older than it, though all are older than the retransmission.
+      peer.post('A', { ack: 1 + 4 * MSS })
+      host.run(100)
+      peer.take()
+      assert.equal(host.count(TcpCounters, 'retransmitted'), 1)
+      peer.send('A', { ack: 1 + 10 * MSS })
+      peer.take()
+      assert.equal(host.count(TcpCounters, 'retransmitted'), 1)
+    },
+  )
+
+  onHosts(
+    'a timeout ends a recovery, and no other begins before what was in flight then is there (@rfc 6675 5.1/terminate 5.1/no-new)',
+    {},
+    (host) => {
+      const { peer, program } = flying(host, { sack: true })
+      for (let i = 2; i <= 4; i++) peer.post('A', { ack: 1, sack: [range(1, i)] })
+      host.run(0.35 * SECOND)
+      const end = Math.max(9, ...numbers(peer.take())) + 1
+      assert.equal(host.count(TcpCounters, 'recoveries'), 1)
+      assert.equal(host.count(TcpCounters, 'timeouts'), 1)
+      // Of what was in flight then one after the other arrives, and the first is still missing.
+      for (let i = 2; i < end; i++) peer.send('A', { ack: 1, sack: [range(1, i + 1)] })
+      assert.equal(host.count(TcpCounters, 'recoveries'), 1)
+      // All of it is there: what is lost from now on is another matter.
+      peer.take()
+      program.send(counting(20 * MSS))
+      peer.send('A', { ack: 1 + end * MSS })
+      for (let i = end + 1; i < end + 4; i++) peer.send('A', { ack: 1 + end * MSS, sack: [range(end + 1, i + 1)] })
+      peer.take()
+      assert.equal(host.count(TcpCounters, 'recoveries'), 2)
+    },
+  )
+
+  onHosts('a probe is new data where there is some (@rfc 8985 7.3/new-data)', {}, (host) => {
     const { peer } = flying(host, { sack: true })
     host.run(60_000)
     assert.deepEqual(numbers(peer.take()).slice(0, 1), [10])
   })
 
-  onHosts('a probe that was for nothing costs nothing (@rfc 8985 7.4)', {}, (host) => {
+  onHosts('a probe that was for nothing costs nothing (@rfc 8985 7.4/spurious)', {}, (host) => {
     const { peer, program } = opened(host, { sack: true })
     program.send(counting(3 * MSS))
     peer.take()
@@ -260,7 +384,7 @@ describe('with SACK', () => {
     assert(program.info().cwnd >= cwnd)
   })
 
-  onHosts('a probe that has repaired a loss is a loss to the window (@rfc 8985 7.4)', {}, (host) => {
+  onHosts('a probe that has repaired a loss is a loss to the window (@rfc 8985 7.4/repaired 9.3)', {}, (host) => {
     const { peer, program } = opened(host, { sack: true })
     program.send(counting(3 * MSS))
     peer.take()
@@ -276,16 +400,20 @@ describe('with SACK', () => {
     assert(program.info().cwnd < cwnd, 'one reduction')
   })
 
-  onHosts('what was only out of order is not sent again, once that is known (@rfc 8985 6.2)', {}, (host) => {
-    const { peer } = flying(host, { sack: true })
-    // Segment 0 comes after 1 and 2.
-    peer.post('A', { ack: 1, sack: [range(1, 2)] })
-    peer.post('A', { ack: 1, sack: [range(1, 3)] })
-    peer.post('A', { ack: 1 + 3 * MSS })
-    host.run(20_000)
-    assert(numbers(peer.take()).every((n) => n >= 10))
-    assert.equal(host.count(TcpCounters, 'retransmitted'), 0)
-  })
+  onHosts(
+    'what was only out of order is not sent again, once that is known (@rfc 8985 6.2/reordering 6.2/window)',
+    {},
+    (host) => {
+      const { peer } = flying(host, { sack: true })
+      // Segment 0 comes after 1 and 2.
+      peer.post('A', { ack: 1, sack: [range(1, 2)] })
+      peer.post('A', { ack: 1, sack: [range(1, 3)] })
+      peer.post('A', { ack: 1 + 3 * MSS })
+      host.run(20_000)
+      assert(numbers(peer.take()).every((n) => n >= 10))
+      assert.equal(host.count(TcpCounters, 'retransmitted'), 0)
+    },
+  )
 
   onHosts('blocks of nothing that is in flight are not believed', {}, (host) => {
     const { peer, program } = flying(host, { sack: true })
@@ -305,7 +433,7 @@ describe('with SACK', () => {
   })
 
   onHosts(
-    'what was selectively acknowledged and is not there after all comes by the timeout (@rfc 2018 8)',
+    'what was selectively acknowledged and is not there after all comes by the timeout (@rfc 2018 8) (@rfc 6675 5.1/renege)',
     {},
     (host) => {
       const { peer, program } = opened(host, { sack: true })
@@ -331,21 +459,24 @@ describe('with SACK', () => {
 
 describe('without SACK', () => {
   onHosts(
-    'three duplicates send the missing segment again (@rfc 5681 3.2) (@rfc 6582 3.2) (@rfc 3042 2)',
+    'three duplicates send the missing segment again (@rfc 6582 3.2) (@rfc 3042 2) (@rfc 5681 3.2/fast-retransmit 3.2/limited-transmit 3.2/limited-window 3.2/third-ssthresh) (@rfc 8985 4/sack)',
     {},
     (host) => {
-      const { peer } = flying(host)
+      const { peer, program } = flying(host)
+      const { cwnd } = program.info()
       peer.send('A', { ack: 1 })
       peer.send('A', { ack: 1 })
       // Limited transmit (RFC 3042 2): one new segment for each.
       assert.deepEqual(numbers(peer.take()), [10, 11])
+      assert.equal(program.info().cwnd, cwnd)
       peer.send('A', { ack: 1 })
       assert.equal(numbers(peer.take())[0], 0)
+      assert(program.info().ssthresh < cwnd)
       assert.equal(host.count(TcpCounters, 'recoveries'), 1)
     },
   )
 
-  onHosts('an acknowledgment of a part sends the next (@rfc 6582 3.2)', {}, (host) => {
+  onHosts('an acknowledgment of a part sends the next (@rfc 6582 3.2) (@rfc 5681 4.3/recovery)', {}, (host) => {
     const { peer, program } = flying(host)
     for (let i = 0; i < 3; i++) peer.send('A', { ack: 1 })
     assert(numbers(peer.take()).includes(0))

@@ -28,25 +28,29 @@ function opened(
 const gaps = (segments: readonly HostSegment[]) => segments.slice(1).map(({ atUs }, i) => atUs - segments[i]!.atUs)
 
 describe('a retransmission', () => {
-  onHosts('comes after a timeout, and then each time after twice as long (@rfc 9293 MUST-19)', {}, (host) => {
-    const { peer, program } = opened(host)
-    program.send(text('hello?'))
-    host.run(60 * SECOND)
-    const all = peer.take()
-    for (const { flags, seq, data } of all) {
-      assert.equal(`${flags} ${seq}`, 'PA 1')
-      assert.deepEqual(data, text('hello?'))
-    }
-    const times = gaps(all)
-    assert(times[0]! >= 200_000 && times[0]! <= 3 * SECOND)
-    for (let i = 1; i < 5; i++) {
-      assert(times[i]! / times[i - 1]! > 1.9 && times[i]! / times[i - 1]! < 2.1, `${times}`)
-    }
-    peer.send('A', { ack: 7 })
-    host.run(60 * SECOND)
-    peer.expectNothing()
-    program.expect()
-  })
+  onHosts(
+    'comes after a timeout, and then each time after twice as long (@rfc 9293 MUST-19) (@rfc 6298 5/never-early 5.1 5.4 5.5 5.6)',
+    {},
+    (host) => {
+      const { peer, program } = opened(host)
+      program.send(text('hello?'))
+      host.run(60 * SECOND)
+      const all = peer.take()
+      for (const { flags, seq, data } of all) {
+        assert.equal(`${flags} ${seq}`, 'PA 1')
+        assert.deepEqual(data, text('hello?'))
+      }
+      const times = gaps(all)
+      assert(times[0]! >= 200_000 && times[0]! <= 3 * SECOND)
+      for (let i = 1; i < 5; i++) {
+        assert(times[i]! / times[i - 1]! > 1.9 && times[i]! / times[i - 1]! < 2.1, `${times}`)
+      }
+      peer.send('A', { ack: 7 })
+      host.run(60 * SECOND)
+      peer.expectNothing()
+      program.expect()
+    },
+  )
 
   onHosts(
     'begins with one segment, and what follows depends on what is acknowledged (@rfc 9293 MUST-19)',
@@ -82,18 +86,38 @@ describe('a retransmission', () => {
     }
   })
 
-  onHosts('the round trip of what was sent twice is not measured (@rfc 9293 MUST-18)', {}, (host) => {
+  onHosts('a window that the program does not fill does not grow (@rfc 9438 5.8)', {}, (host) => {
     const { peer, program } = opened(host)
-    const { srttUs } = program.info()
-    assert(srttUs > 0)
-    program.send(text('slow'))
-    host.run(30 * SECOND)
-    peer.take()
-    peer.send('A', { ack: 5 })
-    assert.equal(program.info().srttUs, srttUs)
+    const { cwnd } = program.info()
+    for (let i = 0; i < 50; i++) {
+      program.send(counting(1460))
+      peer.take()
+      peer.ack += 1460
+      peer.send('A')
+    }
+    assert.equal(program.info().cwnd, cwnd)
   })
 
-  onHosts('with timestamps, too, a peer that answers late does not mislead us', {}, (host) => {
+  onHosts(
+    'the round trip of what was sent twice is not measured (@rfc 9293 MUST-18) (@rfc 6298 3/karn 5.7/backoff)',
+    {},
+    (host) => {
+      const { peer, program } = opened(host)
+      const { srttUs } = program.info()
+      assert(srttUs > 0)
+      program.send(text('slow'))
+      host.run(30 * SECOND)
+      peer.take()
+      peer.send('A', { ack: 5 })
+      assert.equal(program.info().srttUs, srttUs)
+      assert(
+        program.info().backoff > 0,
+        'the next wait is as long as the last: this path may be slower than was thought',
+      )
+    },
+  )
+
+  onHosts('with timestamps, too, a peer that answers late does not mislead us (@rfc 6298 3/timestamps)', {}, (host) => {
     const { peer, program } = opened(host, { timestamps: true })
     const { srttUs } = program.info()
     program.send(text('slow'))
@@ -104,7 +128,7 @@ describe('a retransmission', () => {
     assert(after < srttUs + 2 * SECOND, `${srttUs} → ${after}`)
   })
 
-  onHosts('the timeout follows the round trips that are measured', {}, (host) => {
+  onHosts('the timeout follows the round trips that are measured (@rfc 6298 3/each-round-trip)', {}, (host) => {
     const { peer, program } = opened(host)
     for (let i = 0; i < 30; i++) {
       program.send(text('x'))
@@ -118,6 +142,31 @@ describe('a retransmission', () => {
     assert(rtoUs > srttUs + 100_000)
   })
 
+  onHosts(
+    'something new that is acknowledged starts the timer anew, and once all is there it is off (@rfc 6298 5.2 5.3)',
+    {},
+    (host) => {
+      const { peer, program } = opened(host)
+      program.send(counting(2920))
+      assert.equal(peer.take().length, 2)
+      const { rtoUs } = program.info()
+      const most = rtoUs * 0.8
+      host.run(most)
+      peer.expectNothing()
+      peer.send('A', { ack: 1461 })
+      const ackedAt = host.nowUs
+      host.run(most)
+      peer.expectNothing()
+      host.run(rtoUs)
+      const [again] = peer.take()
+      assert.equal(again!.seq, 1461)
+      assert(again!.atUs - ackedAt > most)
+      peer.send('A', { ack: 2921 })
+      host.run(60 * SECOND)
+      peer.expectNothing()
+    },
+  )
+
   onHosts('what was acknowledged in part is sent again from there', {}, (host) => {
     const { peer, program } = opened(host)
     program.send(counting(1000))
@@ -130,7 +179,7 @@ describe('a retransmission', () => {
   })
 
   onHosts(
-    'three times in vain, IP is told that the way may be bad, and so is the program (@rfc 9293 MUST-20 SHLD-9 SHLD-10)',
+    'three times in vain, IP is told that the way may be bad, and so is the program (@rfc 9293 MUST-20 SHLD-9 SHLD-10) (@rfc 1122 3.3.1.4/failure 3.3.1.4/advice)',
     {},
     (host) => {
       const { peer, program } = opened(host)
@@ -271,17 +320,21 @@ describe('errors of ICMP', () => {
   /** The IP header of what the host has sent, and 8 bytes behind it. */
   const quote = ({ sent }: HostSegment): Bytes => sent.bytes.subarray(14, 14 + 28)
 
-  onHosts('that may pass end nothing (@rfc 9293 MUST-54 MUST-56 SHLD-25)', {}, (host) => {
-    const { peer, program } = opened(host)
-    program.send(text('x'))
-    const sent = peer.expect('PA')
-    for (const code of [0, 1, 5, 6, 7, 8, 11, 12]) host.inject(icmp({ type: 3, code }, quote(sent)))
-    for (const code of [0, 1]) host.inject(icmp({ type: 11, code }, quote(sent)))
-    for (const code of [0, 1, 2]) host.inject(icmp({ type: 12, code }, quote(sent)))
-    program.expect()
-    peer.send('A')
-    assert.equal(program.state, 'ESTABLISHED')
-  })
+  onHosts(
+    'that may pass end nothing (@rfc 9293 MUST-54 MUST-56 SHLD-25) (@rfc 1122 3.2.2.1/pass-up 3.2.2.1/hint 3.2.2.4 3.2.2.5/pass-up 3.4/pass-icmp)',
+    {},
+    (host) => {
+      const { peer, program } = opened(host)
+      program.send(text('x'))
+      const sent = peer.expect('PA')
+      for (const code of [0, 1, 5, 6, 7, 8, 11, 12]) host.inject(icmp({ type: 3, code }, quote(sent)))
+      for (const code of [0, 1]) host.inject(icmp({ type: 11, code }, quote(sent)))
+      for (const code of [0, 1, 2]) host.inject(icmp({ type: 12, code }, quote(sent)))
+      program.expect()
+      peer.send('A')
+      assert.equal(program.state, 'ESTABLISHED')
+    },
+  )
 
   onHosts('that may pass are what the program is told if nothing comes of it (@rfc 9293 SHLD-25)', {}, (host) => {
     const { peer, program } = opened(host)
@@ -294,7 +347,7 @@ describe('errors of ICMP', () => {
     peer.take()
   })
 
-  onHosts('that will stay end an attempt to connect (@rfc 9293 SHLD-26)', {}, (host) => {
+  onHosts('that will stay end an attempt to connect (@rfc 9293 SHLD-26) (@rfc 1122 3.2.2.1/act)', {}, (host) => {
     for (const [code, name] of [
       [2, 'EPROTONOSUPPORT'],
       [3, 'ECONNREFUSED'],
@@ -316,7 +369,7 @@ describe('errors of ICMP', () => {
     assert.equal(program.state, 'ESTABLISHED')
   })
 
-  onHosts('that may pass do not end an attempt to connect (@rfc 9293 MUST-56)', {}, (host) => {
+  onHosts('that may pass do not end an attempt to connect (@rfc 9293 MUST-56) (@rfc 1122 3.2.2.1/hint)', {}, (host) => {
     const program = host.connect({ address: PEER, port: 80 })
     const peer = Peer.awaiting(host)
     for (const code of [0, 1, 5]) host.inject(icmp({ type: 3, code }, quote(peer.syn!)))
@@ -338,7 +391,7 @@ describe('errors of ICMP', () => {
     program.expect()
   })
 
-  onHosts('are about what is in flight, or about nothing (@rfc 5927 4.1)', {}, (host) => {
+  onHosts('are about what is in flight, or about nothing (@rfc 5927 4.1) (@rfc 1122 3.4/quote)', {}, (host) => {
     const program = host.connect({ address: PEER, port: 80 })
     const peer = Peer.awaiting(host)
     const real = quote(peer.syn!)

@@ -67,7 +67,7 @@ describe('round-trip time', () => {
     assert(timeoutUs(p) >= 390 * MS)
   })
 
-  test('it doubles each time that it was in vain, to a minute (@rfc 9293 MUST-19) (@rfc 6298 2.5)', () => {
+  test('it doubles each time that it was in vain, to a minute (@rfc 9293 MUST-19) (@rfc 6298 2.5 5.5)', () => {
     const p = connection()
     measure(p, 100 * MS)
     const seen: number[] = []
@@ -85,13 +85,13 @@ describe('round-trip time', () => {
     assert.equal(p.backoff, 0)
   })
 
-  test('the least of all samples is remembered', () => {
+  test('the least of all samples is remembered (@rfc 8985 6.2/min-rtt)', () => {
     const p = connection()
     for (const sample of [50, 20, 70, 30]) measure(p, sample * MS)
     assert.equal(p.rttMin, 20 * MS)
   })
 
-  test('a sample within one tick of the clock is a sample', () => {
+  test('a sample within one tick of the clock is a sample (@rfc 6298 4/granularity)', () => {
     const p = connection()
     measure(p, 0)
     assert(p.srtt > 0)

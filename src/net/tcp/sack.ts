@@ -12,7 +12,7 @@ import type { Tcp } from './tcp.ts'
 const NEXT = Segment.offset.next >> 2
 const { FIN, SACKED } = SegmentFlag
 
-/** Applies the blocks of the options of the segment that came, whose acknowledgment is `ack`. Returns the bytes newly acknowledged. */
+/** @rfc 6675 4/update. Applies the blocks of the options of the segment that came, whose acknowledgment is `ack`. Returns the bytes newly acknowledged. */
 export function apply(t: Tcp, p: Pcb, ack: SequenceNumber): number {
   const { options } = t
   const { sack, sackCount } = options
@@ -49,7 +49,7 @@ function sort(sack: Int32Array, first: number, count: number): void {
   }
 }
 
-/** Whether the first block reports a duplicate: below the acknowledgment, or within the second (RFC 2883 4). */
+/** Whether the first block reports a duplicate: below the acknowledgment, or within the second (@rfc 2883 4). */
 function isDuplicate(sack: Int32Array, count: number, ack: SequenceNumber): boolean {
   if (count === 0) return false
   const start = sack[0]!
@@ -93,7 +93,7 @@ function applyBlock(t: Tcp, p: Pcb, start: SequenceNumber, end: SequenceNumber):
   return bytes
 }
 
-/** The receiver has dropped what it had acknowledged selectively (RFC 2018 8): nothing is believed any more. After a timeout. */
+/** The receiver has dropped what it had acknowledged selectively (@rfc 2018 8, @rfc 6675 5.1/renege): nothing is believed any more. After a timeout. */
 export function forget(t: Tcp, p: Pcb): void {
   const { s, words } = t
   for (let segment = p.segFirst; segment !== 0; segment = words[(segment >> 2) + NEXT]!) {

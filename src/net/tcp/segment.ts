@@ -42,6 +42,7 @@ const NEXT = Segment.offset.next >> 2
 export const TRAIN_BYTES_MAX = 65536
 
 /**
+ * @rfc 8985 6.1 4/times
  * [start, end) was just sent for the first time. It joins the last train if that was sent now as well. False when there is no memory
  * for its record.
  */
@@ -82,7 +83,7 @@ export function sent(t: Tcp, p: Pcb, start: SequenceNumber, end: SequenceNumber,
   return true
 }
 
-/** The segment at the cursor `t.s` is at the tail of the flight list from now on. */
+/** The segment at the cursor `t.s` is at the tail of the flight list from now on; and `flight` is what the network has (@rfc 6675 4/set-pipe). */
 export function enterFlight(t: Tcp, p: Pcb): void {
   const { s } = t
   const segment = s.at

@@ -11,9 +11,12 @@
 // @rfc-not 9293 SHLD-13 SHLD-23 these are advice to programs
 // @rfc-not 9293 MAY-4 IP identities are not repeated: RFC 6864 gives them no meaning where nothing is cut
 // @rfc-not 9293 MAY-6 keep-alives carry no octet: SHLD-12
-// @rfc-not 9293 MAY-9 MAY-14 MAY-15 MAY-17 not done: no program of this interface asks for them
+// @rfc-not 9293 MAY-9 not done: neither Node's interface nor ours has a place for it, and no program asks
+// @rfc-not 9293 MAY-14 not done: what is to be thrown away is thrown away by a reset; no interface of today has this call
+// @rfc-not 9293 MAY-15 nothing waits for a PUSH: what a program has written goes at the end of its turn, and the last segment has PSH
+// @rfc-not 9293 MAY-17 nothing waits for a PSH: what came in order is given to the program at the end of the batch
 // @rfc-not 9293 MUST-51 MUST-52 MUST-53 SHLD-24 source routes are refused by IP (RFC 7126 4.3)
-// @rfc-not 9293 MAY-10 MAY-11 not done: timestamp and record route options of IP are passed over, and none is sent
+// @rfc-not 9293 MAY-10 MAY-11 not done: RFC 7126 4.5 and 4.7 have routers drop what has these options of IP; they are passed over, and none is sent
 import { assert } from '../../base/assert.ts'
 import { Limits } from '../../base/limits.ts'
 import type { Routines } from '../../base/routines.ts'
@@ -315,7 +318,7 @@ export class Tcp {
     return congestionControl(p.congestionControl)
   }
 
-  /** Our timestamp clock: milliseconds (RFC 7323 5.4), from an offset of the connection's own. */
+  /** Our timestamp clock: milliseconds (@rfc 7323 5.4), from an offset of the connection's own (@rfc 7323 7.1). */
   timestamp(p: { readonly timestampOffset: number }): number {
     return (Math.floor(this.now / 1000) + p.timestampOffset) | 0
   }

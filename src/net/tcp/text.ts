@@ -88,7 +88,7 @@ function enqueue(t: Tcp, p: Pcb, packet: Address, bytes: number): void {
   t.tell(p, TcpEvent.DATA)
 }
 
-/** It does not follow what is there: kept, and the peer told at once what is missing (@rfc 9293 SHLD-31 MAY-13, RFC 5681 4.2). */
+/** It does not follow what is there: kept, and the peer told at once what is missing (@rfc 9293 SHLD-31 MAY-13, @rfc 5681 3.2/duplicate-at-once 4.2/one-each). */
 function early(t: Tcp, p: Pcb): void {
   p.flags |= ACK_NOW
   t.wantOutput(p)
@@ -104,7 +104,7 @@ function early(t: Tcp, p: Pcb): void {
 
 /** A gap was filled: what waited behind it follows. */
 function rejoin(t: Tcp, p: Pcb): void {
-  // RFC 5681 4.2: at once, so that the sender knows.
+  // @rfc 5681 3.2/gap-at-once: at once, so that the sender knows.
   p.flags |= ACK_NOW
   for (;;) {
     const packet = reassembly.take(t.context, p)

@@ -1,6 +1,6 @@
 // The timers of a connection. Three of them, for more purposes:
 //
-//   sndTimer    retransmission (RFC 6298), tail loss probe and reordering (RFC 8985), window probe (RFC 9293 3.8.6.1), SYN,
+//   sndTimer    retransmission (RFC 6298), tail loss probe and reordering (@rfc 8985 8), window probe (RFC 9293 3.8.6.1), SYN,
 //               and another try where memory or the device was full: at most one of these is wanted at a time
 //   ackTimer    delayed acknowledgments
 //   slowTimer   keep-alive, or the end of FIN-WAIT-2 where no program is left
@@ -41,9 +41,9 @@ export const TimerKind = {
   stalled: 6,
 } as const
 
-/** @rfc 9293 MUST-40: below 0.5 s. Linux's smallest, as a program that waits for an answer waits for this. */
+/** @rfc 9293 MUST-40, @rfc 5681 4.2/half-second: below 0.5 s. Linux's smallest, as a program that waits for an answer waits for this. */
 const ACK_DELAY_US = 40_000
-/** RFC 8985 7.2: what an only segment in flight waits longer, for an acknowledgment that may be delayed. */
+/** @rfc 8985 7.2/two-rtt: what an only segment in flight waits longer, for an acknowledgment that may be delayed. */
 const TAIL_DELAY_US = 200_000
 const TAIL_MIN_US = 10_000
 const PERSIST_MIN_US = 200_000
@@ -65,29 +65,30 @@ function arm(t: Tcp, p: Pcb, kind: number, delayUs: number): void {
   t.timers.arm(timer, delayUs, SEND, p.at)
 }
 
-/** Something was sent or acknowledged: the timer is wanted while anything is in flight (RFC 6298 5.1 to 5.3), and first for a probe of the tail. */
+/** Something was sent or acknowledged: the timer is wanted while anything is in flight (@rfc 6298 5.1 5.2 5.3 5/never-early), and first for a probe of the tail. */
 export function armRetransmission(t: Tcp, p: Pcb): void {
   if (p.segFirst === 0) {
     if (p.timerKind !== TimerKind.persist && p.timerKind !== TimerKind.stalled) p.timerKind = TimerKind.none
     return
   }
   const { flags } = p
+  // @rfc 8985 7.2/schedule 7.2/not-in-recovery 7.3/one 4/sack
   if ((flags & (SACK | TLP | LOSS | RECOVERY)) === SACK && p.sacked === 0 && p.srtt > 0 && p.retransmits === 0) {
     // Of one segment on the wire: what was sent as one train has more, and the receiver does not delay its answer.
     const alone = distance(p.sndUna, p.sndNxt) <= p.mss
     const probe = Math.max(2 * p.srtt + (alone ? TAIL_DELAY_US : 0), TAIL_MIN_US)
-    // Where the timeout would come first the probe takes its turn (RFC 8985 7.2).
+    // Where the timeout would come first the probe takes its turn (@rfc 8985 7.2/before-rto).
     return arm(t, p, TimerKind.tailProbe, Math.min(probe, timeoutUs(p)))
   }
   arm(t, p, TimerKind.retransmit, timeoutUs(p))
 }
 
-/** What everything waits for was sent again: its time begins anew, or a second loss of it would be a timeout however soon it is seen. */
+/** @rfc 6675 6. What everything waits for was sent again: its time begins anew, or a second loss of it would be a timeout however soon it is seen. */
 export function restartRetransmission(t: Tcp, p: Pcb): void {
   if (p.timerKind === TimerKind.retransmit) arm(t, p, TimerKind.retransmit, timeoutUs(p))
 }
 
-/** A segment is late, and lost if it is not there in `delayUs`. */
+/** A segment is late, and lost if it is not there in `delayUs` (@rfc 8985 6.2/timer). */
 export function armReordering(t: Tcp, p: Pcb, delayUs: number): void {
   arm(t, p, TimerKind.reordering, delayUs)
 }
@@ -145,6 +146,7 @@ const SEND = define('tcp.send', (cpu, pcb) => {
   if (kind === TimerKind.retransmit) retransmissionTimeout(t, p)
   else if (kind === TimerKind.tailProbe) {
     probe(t, p)
+    // @rfc 8985 7.3/rto
     arm(t, p, TimerKind.retransmit, timeoutUs(p))
   } else if (kind === TimerKind.reordering) reorderingTimeout(t, p)
   else if (kind === TimerKind.persist) persistTimeout(t, p)
@@ -158,7 +160,10 @@ function probe(t: Tcp, p: Pcb): void {
   t.wantOutput(p)
 }
 
-/** RFC 6298 5.4 to 5.7, RFC 5681 3.1. */
+/**
+ * @rfc 6298 5.4 5.6, @rfc 5681 3.1/loss-window
+ * @rfc-not 6298 5/clear not done: the average is what is known of the path, and timestamps or the next sample correct it
+ */
 function retransmissionTimeout(t: Tcp, p: Pcb): void {
   if (p.segFirst === 0) return
   const { s } = t
@@ -169,13 +174,14 @@ function retransmissionTimeout(t: Tcp, p: Pcb): void {
   if (isGivenUp(t, p, R2)) return
   t.count[C.timeouts]!++
   if (p.retransmits === R1) negativeAdvice(t, p)
-  // The first one is never selectively acknowledged, unless the receiver has changed its mind (RFC 2018 8).
+  // The first one is never selectively acknowledged, unless the receiver has changed its mind (@rfc 2018 8, @rfc 6675 5.1/renege).
   if ((s.flags & SegmentFlag.SACKED) !== 0) forget(t, p)
   if ((p.flags & LOSS) === 0) {
     t.control(p).timeout(p, t.now)
+    // @rfc 6675 5.1/no-new
     p.recover = p.sndNxt
   }
-  // @rfc 9293 MUST-19: exponential backoff.
+  // @rfc 9293 MUST-19, @rfc 6298 5.5: exponential backoff.
   if (p.backoff < 255) p.backoff++
   if (p.retransmits < 65535) p.retransmits++
   s.at = p.segFirst
@@ -183,6 +189,7 @@ function retransmissionTimeout(t: Tcp, p: Pcb): void {
   loseAll(t, p)
   collapse(p)
   p.dupAcks = 0
+  // @rfc 6675 5.1/terminate
   p.flags = (p.flags | LOSS) & ~(RECOVERY | TLP | PcbFlag.TLP_RETRANSMITTED | PcbFlag.CWND_REDUCED)
   if (wasFull && !isBeyond) fallBack(t, p)
   t.wantOutput(p)

@@ -102,14 +102,14 @@ export function input(t: Tcp, record: Address): boolean {
   w.at = record
   const { options, bits } = t
   const hasTimestamp = (w.flags & PcbFlag.TIMESTAMPS) !== 0 && options.hasTimestamp
-  // A reset ends nothing here: it may be an old duplicate (RFC 1337 3, fix 1).
+  // A reset ends nothing here: it may be an old duplicate (@rfc 1337 3, fix 1).
   if ((bits & TcpFlag.rst) !== 0) {
     t.count[C.rejectedAssassin]!++
     return false
   }
   const older = hasTimestamp && before(options.timestampValue, w.tsRecent)
   if ((bits & (TcpFlag.syn | TcpFlag.ack)) === TcpFlag.syn && !older) {
-    // @rfc 9293 MAY-2 SHLD-4: a SYN that is beyond the old connection in time, or in sequence, opens it anew (RFC 6191 2).
+    // @rfc 9293 MAY-2 SHLD-4: a SYN that is beyond the old connection in time, or in sequence, opens it anew (@rfc 6191 2).
     const newer = hasTimestamp && after(options.timestampValue, w.tsRecent)
     if (newer || after(t.seq, w.rcvNxt)) {
       t.reopens = true

@@ -17,7 +17,7 @@ function rightEdge(p: Pcb): number {
   return gain >= Math.min(p.rcvBuffer >>> 1, p.rcvMss) ? edge : p.rcvAdvertised
 }
 
-/** The value of the window field, and what it promises is noted. Rounded up, so that the edge does not move left by the rounding (RFC 7323 2.4). */
+/** The value of the window field, and what it promises is noted. Rounded up, so that the edge does not move left by the rounding (@rfc 7323 2.3/right 2.4/receiver). */
 export function announce(p: Pcb): number {
   const edge = rightEdge(p)
   const bytes = Math.max(distance(p.rcvNxt, edge), 0)

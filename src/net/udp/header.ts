@@ -27,7 +27,7 @@ export type UdpDrop = (typeof UdpDrop)[keyof typeof UdpDrop]
 
 /**
  * Looks at the `length` bytes behind the IP header; what follows the datagram's own length is nobody's, and the
- * caller cuts it off. A source port of 0 is good: it says that no answer is wanted.
+ * caller cuts it off (@rfc 768 fields/length). A source port of 0 is good: it says that no answer is wanted (@rfc 768 fields/source-port).
  */
 export function checkUdpHeader(u8: Uint8Array, address: Address, length: number): UdpDrop {
   if (length < UdpHeader.size) return UdpDrop.short

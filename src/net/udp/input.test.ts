@@ -6,12 +6,16 @@ import { checksumOf, counting, fragments, ip, join, Protocol, put16, text, udp, 
 import { HOST, onHosts, PEER, portOwnedBy, withHost } from '../testing/host.ts'
 
 describe('udp in', () => {
-  onHosts('a datagram reaches the socket of its port, with where it came from', {}, (host) => {
-    const socket = host.open({ port: 9 })
-    host.inject(udp({ sourcePort: 1234, targetPort: 9 }, text('hello')))
-    assert.deepEqual(host.received(socket), [{ payload: text('hello'), source: PEER, sourcePort: 1234 }])
-    host.expectNothing()
-  })
+  onHosts(
+    'a datagram reaches the socket of its port, with where it came from (@rfc 768 fields/destination-port user-interface/receive)',
+    {},
+    (host) => {
+      const socket = host.open({ port: 9 })
+      host.inject(udp({ sourcePort: 1234, targetPort: 9 }, text('hello')))
+      assert.deepEqual(host.received(socket), [{ payload: text('hello'), source: PEER, sourcePort: 1234 }])
+      host.expectNothing()
+    },
+  )
 
   onHosts('a datagram without data is a datagram', {}, (host) => {
     const socket = host.open({ port: 9 })
@@ -19,7 +23,7 @@ describe('udp in', () => {
     assert.deepEqual(host.received(socket), [{ payload: text(''), source: PEER, sourcePort: 5000 }])
   })
 
-  onHosts('a checksum of 0 says that there is none', {}, (host) => {
+  onHosts('a checksum of 0 says that there is none (@rfc 768 checksum/none)', {}, (host) => {
     const socket = host.open({ port: 9 })
     host.inject(udp({ targetPort: 9, checksum: 0 }, text('trust me')))
     assert.equal(host.received(socket).length, 1)
@@ -36,21 +40,25 @@ describe('udp in', () => {
     assert.equal(host.received(socket).length, 1)
   })
 
-  onHosts('a wrong checksum is dropped, wherever the wrong bit is', {}, (host) => {
-    const socket = host.open({ port: 9 })
-    const good = udp({ targetPort: 9 }, text('data!'))
-    let wrong = 0
-    for (let bit = 26 * 8; bit < good.length * 8; bit++) {
-      const bad = Uint8Array.from(good)
-      bad[bit >> 3]! ^= 0x80 >> (bit & 7)
-      host.inject(bad)
-      wrong++
-    }
-    // An address of the pseudo header: ours, but not the one that was summed.
-    host.inject(ip({ protocol: Protocol.udp, source: '10.0.0.8' }, udpSegment({ targetPort: 9 }, text('data!'))))
-    assert.deepEqual(host.received(socket), [])
-    assert.deepEqual(host.drops(UdpCounters), { droppedChecksum: wrong + 1 })
-  })
+  onHosts(
+    'a wrong checksum is dropped, wherever the wrong bit is (@rfc 768 checksum/coverage ip-interface/addresses) (@rfc 1122 4.1.3.4/able 4.1.3.4/bad)',
+    {},
+    (host) => {
+      const socket = host.open({ port: 9 })
+      const good = udp({ targetPort: 9 }, text('data!'))
+      let wrong = 0
+      for (let bit = 26 * 8; bit < good.length * 8; bit++) {
+        const bad = Uint8Array.from(good)
+        bad[bit >> 3]! ^= 0x80 >> (bit & 7)
+        host.inject(bad)
+        wrong++
+      }
+      // An address of the pseudo header: ours, but not the one that was summed.
+      host.inject(ip({ protocol: Protocol.udp, source: '10.0.0.8' }, udpSegment({ targetPort: 9 }, text('data!'))))
+      assert.deepEqual(host.received(socket), [])
+      assert.deepEqual(host.drops(UdpCounters), { droppedChecksum: wrong + 1 })
+    },
+  )
 
   onHosts('a host that was told not to look at checksums does not', { checksums: false }, (host) => {
     const socket = host.open({ port: 9 })
@@ -58,7 +66,7 @@ describe('udp in', () => {
     assert.equal(host.received(socket).length, 1)
   })
 
-  onHosts('lengths that cannot be are dropped, each by its name', {}, (host) => {
+  onHosts('lengths that cannot be are dropped, each by its name (@rfc 768 fields/length)', {}, (host) => {
     host.open({ port: 9 })
     for (let length = 0; length < 8; length++) host.inject(ip({ protocol: 17 }, counting(length)))
     for (const length of [0, 1, 7]) host.inject(udp({ targetPort: 9, length, checksum: 0 }, text('hello')))
@@ -89,7 +97,7 @@ describe('udp in', () => {
     assert.deepEqual(host.received(socket)[0]!.payload, counting(100))
   })
 
-  onHosts('port 0 as a source is taken: no answer is wanted', {}, (host) => {
+  onHosts('port 0 as a source is taken: no answer is wanted (@rfc 768 fields/source-port)', {}, (host) => {
     const socket = host.open({ port: 9 })
     host.inject(udp({ sourcePort: 0, targetPort: 9 }, text('x')))
     assert.deepEqual(host.received(socket), [{ payload: text('x'), source: PEER, sourcePort: 0 }])
@@ -125,7 +133,7 @@ describe('udp in', () => {
     })
   })
 
-  onHosts('an answer has the address that was asked', { wires: [{}, {}] }, (host) => {
+  onHosts('an answer has the address that was asked (@rfc 1122 3.3.4.2/same-address)', { wires: [{}, {}] }, (host) => {
     const onReadable = (socket: UdpSocket) => {
       for (let packet = socket.receive(); packet !== 0; packet = socket.receive()) socket.sendBack(packet)
     }

@@ -51,6 +51,7 @@ export class UdpInput {
     const length = view.getUint16(header + AT.length)
     if (length < m.total) mbufs.trimTo(packet, length)
     const family = m.family as Family
+    // @rfc 768 checksum/none checksum/coverage ip-interface/addresses, @rfc 1122 4.1.3.4/able 4.1.3.4/bad
     if (view.getUint16(header + AT.checksum) !== 0 && this.#context.checksums && (m.flags & MbufFlag.CHECKED) === 0) {
       const { source, target } = m
       const pseudo = pseudoHeaderSum(routines, source, target, addressBytes(family), UDP, length)
@@ -62,9 +63,11 @@ export class UdpInput {
     m.sourcePort = sourcePort
     m.targetPort = targetPort
     if (isBroadcast) return this.#toAll(packet)
+    // @rfc 768 fields/destination-port
     const pcb = this.#table.lookup(family, m.target, targetPort, m.source, sourcePort, m.hash)
     if (pcb === 0) {
       this.#count[C.noPort]!++
+      // @rfc 792 unreachable/send, @rfc 1122 3.2.2.1/send 3.4/send-icmp 4.1.3.1
       this.#errors.send(packet, m.network, IcmpType.unreachable, IcmpUnreachable.port)
       mbufs.free(packet)
       return
@@ -138,7 +141,10 @@ export class UdpInput {
     return copy
   }
 
-  /** An ICMP error that quotes a UDP packet of ours. Only a connected socket is told: others cannot know whom it is about. */
+  /**
+   * An ICMP error that quotes a UDP packet of ours. @rfc 1122 3.4/quote the quote says whose it was.
+   * @rfc-not 1122 4.1.3.3 a socket that is not connected is told nothing: it could not know whom the error is about, and BSD's and Linux's are not told either
+   */
   error(type: number, code: number, quote: Address): boolean {
     const { u8, view } = this.#context
     const udp = quote + ipHeaderBytes(u8, quote)

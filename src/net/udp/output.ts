@@ -1,4 +1,7 @@
 // UDP out (RFC 768). Runs on the sender's CPU: a datagram has no state that another CPU would own.
+//
+// @rfc-not 1122 4.1.3.4/sender-option not done: sums are left out for a whole host (HostConfig.checksums), and not for a socket
+// @rfc-not 1122 4.1.3.4/receiver-option not done: a datagram without a checksum is taken, as everybody does
 import { finishUdp, pseudoHeaderSum } from '../../base/checksum.ts'
 import type { Address } from '../../base/struct.ts'
 import type { MbufCursor } from '../../device/mbuf.ts'
@@ -52,9 +55,11 @@ export class UdpOutput {
     const m = this.#m
     m.at = packet
     m.family = Family.inet
+    // @rfc 768 ip-interface/protocol
     m.protocol = UDP
     const { source, target, sourcePort, targetPort } = m
-    // The addresses may lie where the header is about to be written, in a packet that is turned round: summed first.
+    // The addresses may lie where the header is about to be written, in a packet that is turned round: summed first. @rfc 768 checksum/coverage,
+    // @rfc 1122 4.1.3.4/able 4.1.3.4/default
     const length = m.total + UdpHeader.size
     const pseudo = this.#context.checksums
       ? pseudoHeaderSum(routines, source, target, addressBytes(Family.inet), UDP, length)
@@ -64,6 +69,7 @@ export class UdpOutput {
     view.setUint16(header + AT.destinationPort, targetPort)
     view.setUint16(header + AT.length, length)
     view.setUint16(header + AT.checksum, 0)
+    // @rfc 768 checksum/as-ones
     if (this.#context.checksums) view.setUint16(header + AT.checksum, finishUdp(sumPacket(routines, m, packet, pseudo)))
     this.#count[C.sent]!++
   }

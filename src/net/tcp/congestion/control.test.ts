@@ -58,8 +58,9 @@ describe('congestion control', () => {
 
   for (const control of [newReno, cubic]) {
     describe(`${control.name}, as every algorithm`, () => {
-      test('begins with ten segments, or what RFC 6928 gives large ones (@rfc 6928 2)', () => {
+      test('begins with ten segments, or what RFC 6928 gives large ones (@rfc 6928 2) (@rfc 5681 3.1/first-ssthresh)', () => {
         assert.equal(connection(control, 1000).cwnd, 10_000)
+        assert(connection(control, 1000).ssthresh >= 2 ** 31, 'nothing bounds the first slow start')
         assert.equal(connection(control, 1460).cwnd, 14_600)
         assert.equal(connection(control, 536).cwnd, 5360)
         assert.equal(connection(control, 8960).cwnd, 17_920)
@@ -76,7 +77,7 @@ describe('congestion control', () => {
         assert.equal(p.cwnd, MSS)
       })
 
-      test('doubles its window each round trip of slow start (@rfc 9293 MUST-19)', () => {
+      test('doubles its window each round trip of slow start (@rfc 9293 MUST-19) (@rfc 5681 3.1/algorithms) (@rfc 9438 4.10)', () => {
         const p = connection(control)
         for (const segments of [20, 40, 80]) {
           round(control, p, 0)
@@ -90,7 +91,7 @@ describe('congestion control', () => {
         assert.equal(p.cwnd, 11 * MSS)
       })
 
-      test('adds no more than a train for one acknowledgment in slow start, and a segment after a timeout (@rfc 3465 2.3)', () => {
+      test('adds no more than a train for one acknowledgment in slow start, and a segment after a timeout (@rfc 3465 2.3) (@rfc 5681 3.1/slow-start-increase)', () => {
         const p = connection(control)
         control.acknowledged(p, 1_000_000, 0)
         assert.equal(p.cwnd, 10 * MSS + 65536)
@@ -100,7 +101,7 @@ describe('congestion control', () => {
         assert.equal(p.cwnd, 11 * MSS)
       })
 
-      test('leaves slow start at ssthresh', () => {
+      test('leaves slow start at ssthresh (@rfc 5681 3.1/slow-start) (@rfc 9438 4.10)', () => {
         const p = connection(control)
         p.ssthresh = 15 * MSS
         for (let i = 0; i < 5; i++) control.acknowledged(p, 2 * MSS, 10 * MS)
@@ -117,7 +118,7 @@ describe('congestion control', () => {
         assert.equal(p.cwnd, 2 ** 30)
       })
 
-      test('says at a loss where to go, and leaves cwnd alone (@rfc 5681 3.1)', () => {
+      test('says at a loss where to go, and leaves cwnd alone (@rfc 5681 3.1/loss-ssthresh 3.1/flight-size) (@rfc 6675 5/reduce) (@rfc 9438 4.6)', () => {
         const p = connection(control)
         p.cwnd = 100 * MSS
         fly(p, 80 * MSS)
@@ -126,7 +127,7 @@ describe('congestion control', () => {
         assert.equal(p.cwnd, 100 * MSS)
       })
 
-      test('never goes below two segments at a loss (@rfc 5681 3.1)', () => {
+      test('never goes below two segments at a loss (@rfc 5681 3.1/loss-ssthresh) (@rfc 9438 4.6)', () => {
         const p = connection(control)
         fly(p, 1)
         control.congested(p, S)
@@ -135,7 +136,7 @@ describe('congestion control', () => {
         assert.equal(p.ssthresh, 2 * MSS)
       })
 
-      test('begins again with one segment after a timeout (@rfc 5681 3.1) (@rfc 9293 MUST-19)', () => {
+      test('begins again with one segment after a timeout (@rfc 9293 MUST-19) (@rfc 5681 3.1/loss-window) (@rfc 9438 4.8)', () => {
         const p = connection(control)
         p.cwnd = 100 * MSS
         fly(p, 100 * MSS)
@@ -144,7 +145,7 @@ describe('congestion control', () => {
         assert.equal(p.ssthresh, (control === cubic ? 70 : 50) * MSS)
       })
 
-      test('keeps ssthresh when the same is lost once more (@rfc 5681 3.1)', () => {
+      test('keeps ssthresh when the same is lost once more (@rfc 5681 3.1/lost-again)', () => {
         const p = connection(control)
         p.cwnd = 100 * MSS
         fly(p, 100 * MSS)
@@ -204,7 +205,7 @@ describe('congestion control', () => {
 })
 
 describe('newreno', () => {
-  test('adds a segment each round trip in congestion avoidance (@rfc 5681 3.1) (@rfc 9293 MUST-19)', () => {
+  test('adds a segment each round trip in congestion avoidance (@rfc 9293 MUST-19) (@rfc 5681 3.1/avoidance-increase 3.1/algorithms)', () => {
     const p = connection(newReno)
     p.cwnd = p.ssthresh = 50 * MSS
     for (let i = 1; i <= 20; i++) {
@@ -254,7 +255,7 @@ describe('cubic', () => {
     })
   }
 
-  test('follows the cubic curve back to where the loss was, and on (@rfc 9438 4.2) (@rfc 9438 4.4) (@rfc 9438 4.5)', () => {
+  test('follows the cubic curve back to where the loss was, and on (@rfc 9438 4.2 4.2/target) (@rfc 9438 4.4) (@rfc 9438 4.5)', () => {
     const p = connection(cubic)
     // So large that Reno is slower throughout.
     p.cwnd = 1000 * MSS
@@ -285,7 +286,7 @@ describe('cubic', () => {
     for (const window of windows) assert(Math.abs(window - windows[0]!) < 0.05 * windows[0]!, `${windows}`)
   })
 
-  test('is as fast as Reno where that is faster (@rfc 9438 4.3)', () => {
+  test('is as fast as Reno where that is faster (@rfc 9438 4.3 4.3/alpha)', () => {
     const p = connection(cubic)
     p.cwnd = 20 * MSS
     lose(cubic, p, S)
@@ -339,7 +340,7 @@ describe('cubic', () => {
     assert.equal(p.cubicMax, 100 * MSS)
   })
 
-  test('grows by half a window each round trip at most, however much time has gone by (@rfc 9438 4.4)', () => {
+  test('grows by half a window each round trip at most, however much time has gone by (@rfc 9438 4.2/target)', () => {
     const p = connection(cubic)
     p.cwnd = 100 * MSS
     lose(cubic, p, S)
@@ -376,7 +377,7 @@ describe('cubic', () => {
     assert(Math.abs(windows[0]! - windows[1]!) < 2, `${windows}`)
   })
 
-  test('on the path of RFC 9438 5.1 it keeps the average window that the RFC gives for it', () => {
+  test('on the path of RFC 9438 5.1 it keeps the average window that the RFC gives for it (@rfc 9438 5.1)', () => {
     // Deterministic loss of one in 100000 segments, 100 ms: 1054 · 0.1^(3/4) / p^(3/4)... in segments, from table 1.
     const loss = 1e-5
     const p = connection(cubic, MSS)

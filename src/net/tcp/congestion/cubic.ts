@@ -25,7 +25,7 @@ import {
   slowStart,
 } from './window.ts'
 
-/** Segments per cubic second (RFC 9438 5.1). */
+/** Segments per cubic second (@rfc 9438 5.1). */
 const C = 0.4
 /** What is kept of the window at a loss (RFC 9438 4.6). */
 const BETA = 0.7
@@ -55,9 +55,11 @@ export const cubic: CongestionControl = {
   congested(p: Pcb): void {
     const { cwnd } = p
     p.cubicOrigin = cwnd
-    // Fast convergence (RFC 9438 4.7): lost before the old place was reached, so somebody else has come; leave room.
+    // Fast convergence (@rfc 9438 4.7): lost before the old place was reached, so somebody else has come; leave room.
     p.cubicMax = cwnd < p.cubicMax ? (cwnd * (1 + BETA)) / 2 : cwnd
     // @rfc 9438 4.6 of what is in flight, not of a window that was never filled
+    // @rfc-not 5681 3.1/loss-ssthresh CUBIC, the default, keeps seven tenths: RFC 9438 4.6 updates it
+    // @rfc-not 6675 5/reduce CUBIC, the default, keeps seven tenths (RFC 9438 4.6)
     setThreshold(p, flightAtLoss(p) * BETA)
     p.cubicEpoch = 0
   },
@@ -81,11 +83,15 @@ export const cubic: CongestionControl = {
   },
 }
 
-/** Congestion avoidance: the curve, or Reno where that is faster (RFC 9438 4.2 to 4.5). */
+/**
+ * Congestion avoidance: the curve, or Reno where that is faster (@rfc 9438 4.2 4.3 4.5).
+ * @rfc-not 5681 3.1/avoidance-increase CUBIC, the default, grows faster where RFC 9438 says so, which updates it
+ * @rfc-not 9438 4.9 not done: nothing tells a timeout that was too early from another
+ */
 function avoid(p: Pcb, bytes: number, nowUs: number): void {
   if (p.cubicEpoch === 0) begin(p, nowUs)
   const { mss, cwnd } = p
-  // @rfc 9438 4.3 from where the loss was Reno grows by a whole segment each round trip
+  // @rfc 9438 4.3/alpha from where the loss was Reno grows by a whole segment each round trip
   const alpha = p.cubicEstimate >= p.cubicOrigin ? 1 : ALPHA
   p.cubicEstimate += (alpha * bytes * mss) / cwnd
   const seconds = (nowUs - p.cubicEpoch) / 1e6
@@ -95,7 +101,7 @@ function avoid(p: Pcb, bytes: number, nowUs: number): void {
     if (p.cubicEstimate > cwnd) grow(p, Math.floor(p.cubicEstimate))
     return
   }
-  // @rfc 9438 4.4 where the curve will be in a round trip, and half a window more at most
+  // @rfc 9438 4.2/target 4.4 where the curve will be in a round trip, and half a window more at most
   const target = Math.min(curve(p, seconds + p.srtt / 1e6), 1.5 * cwnd)
   // (target - cwnd) / cwnd of a segment for each segment that is acknowledged.
   const window = target > cwnd ? (cwnd * mss) / (target - cwnd) : STANDSTILL * cwnd

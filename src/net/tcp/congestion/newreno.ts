@@ -21,16 +21,17 @@ export const newReno: CongestionControl = {
 
   acknowledged(p: Pcb, bytes: number): void {
     const rest = slowStart(p, bytes)
-    // @rfc 5681 3.1 a segment more for each window that is acknowledged, counted in bytes
+    // @rfc 5681 3.1/avoidance-increase 3.1/algorithms a segment more for each window that is acknowledged, counted in bytes
     if (rest > 0) growLinearly(p, rest, p.cwnd)
   },
 
   congested(p: Pcb): void {
+    // @rfc 5681 3.1/loss-ssthresh, @rfc 6675 5/reduce
     setThreshold(p, flightAtLoss(p) / 2)
   },
 
   timeout(p: Pcb): void {
-    // @rfc 5681 3.1 the same data lost once more says nothing new: ssthresh stays.
+    // @rfc 5681 3.1/lost-again the same data lost once more says nothing new: ssthresh stays.
     if (p.backoff === 0) setThreshold(p, flightSize(p) / 2)
     collapse(p)
   },

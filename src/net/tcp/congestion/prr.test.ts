@@ -98,7 +98,7 @@ describe('proportional rate reduction', () => {
     assert.equal(acknowledged(p, MSS, false), 4 * MSS)
   })
 
-  test('never lets more be in flight than ssthresh there', () => {
+  test('never lets more be in flight than ssthresh there (@rfc 6675 4/set-pipe 5/conserve)', () => {
     const p = connection()
     p.sndNxt = 100 * MSS
     p.ssthresh = 50 * MSS
@@ -141,7 +141,7 @@ describe('proportional rate reduction', () => {
     assert.equal(p.prrOut, 0)
   })
 
-  test('whatever is acknowledged, what may go is bounded by what was delivered (packets are conserved)', () => {
+  test('whatever is acknowledged, what may go is bounded by what was delivered (packets are conserved) (@rfc 6675 5/conserve)', () => {
     const ack = fc.record({ delivered: fc.nat({ max: 20 * MSS }), lost: fc.nat({ max: 20 * MSS }), safe: fc.boolean() })
     fc.assert(
       fc.property(

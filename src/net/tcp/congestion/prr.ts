@@ -19,6 +19,9 @@ export function enter(p: Pcb, newlyAcked: number, newlySacked: number): void {
 }
 
 /**
+ * @rfc 9937 6, @rfc 6675 5/conserve
+ * @rfc-not 6675 4/rescue not done: a tail loss probe does the same (RFC 8985 7)
+ *
  * An ACK came in recovery that tells of `deliveredBytes` (cumulatively and selectively, each byte once), after losses
  * were marked and `flight` is right. Sets cwnd, and returns how much of it is free: what may be sent now. `safe`: snd.una
  * has advanced, and the ACK has not made anything be lost.
@@ -44,7 +47,7 @@ export function acknowledged(p: Pcb, deliveredBytes: number, safe: boolean): num
   return count
 }
 
-/** `bytes` were sent, for the first time or again. Outside of recovery this does nothing. */
+/** `bytes` were sent, for the first time or again. Outside of recovery this does nothing. @rfc 9937 6 */
 export function sent(p: Pcb, bytes: number): void {
   if ((p.flags & PcbFlag.RECOVERY) !== 0) p.prrOut += bytes
 }

@@ -4,12 +4,16 @@ import { distance } from '../sequence.ts'
 
 /** A window is at most 2^30 bytes (RFC 7323 2.3). cwnd never needs to be larger, and cannot overflow then. */
 const CWND_MAX = 2 ** 30
-/** @rfc 5681 3.1 the first ssthresh is as high as can be. */
+/** @rfc 5681 3.1/first-ssthresh the first ssthresh is as high as can be. */
 const SSTHRESH_MAX = 0xffffffff
 /** What one acknowledgment may add in slow start: a train of the largest packet, which is what a device sends at once. */
 const SLOW_START_BYTES_MAX = 65536
 
-/** @rfc 6928 2 ten segments, and 14600 bytes where those are larger than Ethernet's */
+/**
+ * @rfc 6928 2 ten segments, and 14600 bytes where those are larger than Ethernet's
+ * @rfc-not 5681 3.1/initial-window RFC 6928 has ten segments in its place
+ * @rfc-not 5681 3.1/syn-lost RFC 6928 2 has one segment only after more than one lost SYN
+ */
 export function initialWindow(mss: number): number {
   return Math.min(10 * mss, Math.max(2 * mss, 14600))
 }
@@ -23,11 +27,14 @@ export function initializeWindow(p: Pcb): void {
 }
 
 /**
- * Slow start by bytes (RFC 3465), and returns the bytes that are beyond it: for congestion avoidance.
+ * Slow start by bytes (@rfc 3465 2.2, @rfc 5681 3.1/slow-start, @rfc 9438 4.10), and returns the bytes that are beyond it: for congestion avoidance.
+ *
+ * @rfc-not 5681 3.1/slow-start-increase not done: a train for each acknowledgment, since receivers acknowledge many segments at once
+ * @rfc 5681 3.1/slow-start-increase after a timeout it is one segment
  *
  * RFC 5681 lets each acknowledgment add one segment, RFC 3465 two, to keep what one acknowledgment releases short. Receivers that
  * put segments together acknowledge forty at a time, and would then never let cwnd double; so the bound is a train. After a timeout
- * it is one segment, as RFC 3465 2.3 has it: there an acknowledgment may cover a hole's end, and much that had arrived long before.
+ * it is one segment, as @rfc 3465 2.3 has it: there an acknowledgment may cover a hole's end, and much that had arrived long before.
  */
 export function slowStart(p: Pcb, bytes: number): number {
   const { cwnd, ssthresh } = p
@@ -68,7 +75,7 @@ export function growLinearly(p: Pcb, bytes: number, window: number): void {
   if (segments > 0) grow(p, p.cwnd + segments * p.mss)
 }
 
-/** RFC 5681's FlightSize: sent and not acknowledged, whatever SACK says of it. Not cwnd, which an idle program never fills. */
+/** @rfc 5681 3.1/flight-size: sent and not acknowledged, whatever SACK says of it. Not cwnd, which an idle program never fills. */
 export function flightSize(p: Pcb): number {
   return distance(p.sndUna, p.sndNxt)
 }
@@ -81,12 +88,12 @@ export function flightAtLoss(p: Pcb): number {
   return Math.min(flightSize(p), p.cwnd)
 }
 
-/** @rfc 5681 3.1 (4) never less than two segments */
+/** @rfc 5681 3.1/loss-ssthresh, @rfc 9438 4.6 never less than two segments */
 export function setThreshold(p: Pcb, bytes: number): void {
   p.ssthresh = Math.max(Math.floor(bytes), 2 * p.mss)
 }
 
-/** @rfc 5681 3.1 the loss window is one segment, whatever it was before. */
+/** @rfc 5681 3.1/loss-window the loss window is one segment, whatever it was before. */
 export function collapse(p: Pcb): void {
   p.cwnd = p.mss
   p.cwndAcked = 0
