@@ -13,7 +13,8 @@ test('what an RFC demands is met and tested, or there is a reason', () => {
 })
 
 test('every row of the tables of requirements is in the report, and RFC 9293 has 126', () => {
-  const rows = collected.text.split('\n').filter((line) => /^\| \S+ \| (MUST|SHOULD|MAY)( NOT)? \|/.test(line))
+  const tables = collected.text.slice(collected.text.indexOf('\n## RFC'))
+  const rows = tables.split('\n').filter((line) => /^\| \S+ \| (MUST|SHOULD|MAY)( NOT)? \|/.test(line))
   const all = collected.tables.reduce((sum, { requirements }) => sum + requirements.length, 0)
   assert.equal(rows.length, all)
   assert.equal(collected.tables[0]!.requirements.length, 126)

@@ -113,7 +113,10 @@ export class UdpInput {
     this.onDatagram(pcb, packet)
   }
 
-  /** A copy of a packet whose data begins with the UDP header, with the notes that sockets look at, and the IP header in front without options. */
+  /**
+   * A copy of a packet whose data begins with the UDP header, with the notes that sockets look at, and the IP header in front without options.
+   * @rfc-not 1122 4.1.3.2/receive of what is sent to many only the last socket gets the options
+   */
   #copy(packet: Address): Address {
     const { u8, mbufs } = this.#context
     const m = this.#m
