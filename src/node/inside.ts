@@ -37,7 +37,7 @@ export function connectArguments(args: readonly unknown[]): [{ [option: string]:
 }
 
 /** Gives a socket a handle, as net does it itself for another attempt to connect. */
-function setHandle(socket: Socket, handle: object): void {
+export function setHandle(socket: Socket, handle: object): void {
   const method = symbolOf(Socket.prototype, 'kReinitializeHandle')
   ;(socket as unknown as { [method: symbol]: (handle: object) => void })[method]!(handle)
 }
@@ -75,6 +75,16 @@ export function setListen(server: Server, make: (address: string, port: number) 
     const inet = inetOf(address)
     this._handle = make(inet, port)
     listen.call(this, inet, port, 4, backlog, descriptor, flags)
+  }
+}
+
+/** Has a server's handle made by `make`, which is given the path that it listens on. One with a handle that it was given keeps it. */
+export function setListenOnPath(server: Server, make: (path: string) => object): void {
+  const inner = server as unknown as InnerServer
+  const listen = inner._listen2
+  inner._listen2 = function (path, port, addressType, ...rest) {
+    if (addressType === -1 && path !== null && this._handle === null) this._handle = make(path)
+    listen.call(this, path, port, addressType, ...rest)
   }
 }
 

@@ -47,16 +47,33 @@ export interface Libc {
   pointer(bytes: Uint8Array): Pointer
   /** Another function of C, by its declaration (`'int dup(int)'`), with numbers only. `-errno` where it gives -1. */
   declare(definition: string): (...values: number[]) => number
+  /** close(2) on a thread of libuv's pool, for what may block in it. `done` is called from the event loop, however it went. */
+  closeElsewhere(descriptor: number, done: () => void): void
+}
+
+interface KoffiFunction {
+  (...values: (number | string | Uint8Array)[]): number
+  /** On a thread of libuv's pool; the last value is a callback. */
+  async(...values: unknown[]): void
 }
 
 /** The part of koffi that is used. */
 export interface Koffi {
-  load(path: null): { func(definition: string): (...values: (number | string | Uint8Array)[]) => number }
+  load(path: null): { func(definition: string): KoffiFunction }
   errno(): number
   address(bytes: Uint8Array): bigint
 }
 
+/** What needs these functions, and what does without: for the errors' sentences. */
+export interface Purpose {
+  readonly what: string
+  readonly instead: string
+}
+
+const TUN_PURPOSE: Purpose = { what: 'TUN devices', instead: 'use another device' }
+
 export interface LibcOptions {
+  readonly purpose?: Purpose
   /** Loads koffi. */
   readonly load?: () => Koffi
   readonly platform?: string
@@ -73,8 +90,8 @@ let loaded: Libc | undefined
  * C's functions; loaded at the first call of a thread.
  * @throws KernelError EOPNOTSUPP where this is not Linux, ENODEV where koffi cannot be loaded
  */
-export function libc(): Libc {
-  loaded ??= loadLibc()
+export function libc(purpose: Purpose = TUN_PURPOSE): Libc {
+  loaded ??= loadLibc({ purpose })
   return loaded
 }
 
@@ -90,16 +107,16 @@ export function libcUnavailable(): string | undefined {
 
 /** As `libc`, but always anew. For tests, which say what is loaded and where they run. */
 export function loadLibc(options: LibcOptions = {}): Libc {
-  const { load = loadKoffi, platform = process.platform, architecture = process.arch } = options
+  const { load = loadKoffi, platform = process.platform, architecture = process.arch, purpose = TUN_PURPOSE } = options
   if (platform !== 'linux' || !ARCHITECTURES.has(architecture)) {
-    const sentence = `TUN devices need Linux on ${[...ARCHITECTURES].join(', ')}, and this is ${platform} on ${architecture}: use another device`
+    const sentence = `${purpose.what} need Linux on ${[...ARCHITECTURES].join(', ')}, and this is ${platform} on ${architecture}: ${purpose.instead}`
     throw new KernelError(Errno.EOPNOTSUPP, sentence, 'dlopen')
   }
   let koffi: Koffi
   try {
     koffi = load()
   } catch (cause) {
-    throw new KernelError(Errno.ENODEV, whyNotLoaded(cause), 'dlopen', { cause })
+    throw new KernelError(Errno.ENODEV, whyNotLoaded(cause, purpose), 'dlopen', { cause })
   }
   return bind(koffi)
 }
@@ -108,10 +125,10 @@ function loadKoffi(): Koffi {
   return createRequire(import.meta.url)('koffi') as Koffi
 }
 
-function whyNotLoaded(cause: unknown): string {
+function whyNotLoaded(cause: unknown, { what }: Purpose): string {
   const error = cause as NodeJS.ErrnoException
-  if (error.code === 'MODULE_NOT_FOUND') return 'TUN devices need the optional package koffi: npm install koffi'
-  return `TUN devices need the optional package koffi, which is installed but does not load here (${error.message}): install it again with npm install koffi`
+  if (error.code === 'MODULE_NOT_FOUND') return `${what} need the optional package koffi: npm install koffi`
+  return `${what} need the optional package koffi, which is installed but does not load here (${error.message}): install it again with npm install koffi`
 }
 
 /**
@@ -164,5 +181,6 @@ function bind(koffi: Koffi): Libc {
       const call = library.func(definition)
       return (...values) => answer(call(...values))
     },
+    closeElsewhere: (descriptor, done) => close.async(descriptor, () => done()),
   }
 }
