@@ -219,7 +219,7 @@ const cases: readonly (readonly [name: string, run: (world: World) => Promise<vo
   [
     'writing to whoever is gone is EPIPE',
     async (world) => {
-      const { client, other } = await connected(world)
+      const { client, other } = await connected(world, { allowHalfOpen: true })
       other.destroy()
       await event(other, 'close')
       client.write('x')

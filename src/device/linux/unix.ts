@@ -17,7 +17,10 @@ const AF_UNIX = 1
 const SOCK_STREAM = 1
 const SOCK_NONBLOCK = 0o4000
 const SOCK_CLOEXEC = 0o2000000
+const SHUT_RD = 0
 const SHUT_WR = 1
+const SO_SNDBUF = 7
+const TIOCOUTQ = 0x5411
 
 const SOL_SOCKET = 1
 const SCM_RIGHTS = 1
@@ -43,6 +46,12 @@ const S_IFREG = 0o100000
 
 /** Longest path: that of sockaddr_un, which needs no 0 behind it. */
 export const PATH_BYTES_MAX = 108
+/**
+ * A fourth of the smallest send buffer that Linux has (SOCK_MIN_SNDBUF), below which a socket is writable. The smallest message takes 768,
+ * so that it is one at most.
+ */
+const ONE_MESSAGE_BYTES = 1152
+
 /** No descriptor. */
 export const NONE = -1
 
@@ -123,6 +132,23 @@ export class UnixCalls {
   /** Ends the sending direction. */
   shutdown(descriptor: number): number {
     return this.#calls.shutdown(descriptor, SHUT_WR)
+  }
+
+  /** Ends the receiving direction: the peer cannot send any more. */
+  shutdownReading(descriptor: number): number {
+    return this.#calls.shutdown(descriptor, SHUT_RD)
+  }
+
+  /** Whether the peer has read all that was sent, but for one message at most. Also where it is gone. */
+  isRead(descriptor: number): boolean {
+    const result = this.#system.ioctl(descriptor, TIOCOUTQ, this.#base + At.status)
+    return result < 0 || this.#words[At.status >> 2]! <= ONE_MESSAGE_BYTES
+  }
+
+  /** From now on the socket is writable when `isRead`, and no sooner. Nothing more can be sent. */
+  awaitRead(descriptor: number): void {
+    this.#words[At.status >> 2] = 1
+    this.#calls.setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, this.#base + At.status, 4)
   }
 
   close(descriptor: number): number {
@@ -236,6 +262,7 @@ function declare(system: Libc) {
     listen: system.declare('int listen(int, int)'),
     accept4: system.declare('int accept4(int, uintptr_t, uintptr_t, int)'),
     shutdown: system.declare('int shutdown(int, int)'),
+    setsockopt: system.declare('int setsockopt(int, int, int, uintptr_t, unsigned int)'),
     sendmsg: system.declare('int64_t sendmsg(int, uintptr_t, int)'),
     recvmsg: system.declare('int64_t recvmsg(int, uintptr_t, int)'),
     memfd_create: system.declare('int memfd_create(uintptr_t, unsigned int)'),

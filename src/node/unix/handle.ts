@@ -54,6 +54,8 @@ export class UnixHandle extends JSStream implements Deliverable, Open {
   #isConnected = false
   #shutdown: Shutdown | undefined = undefined
   #isShutDown = false
+  /** The program has ended the sending direction, and the peer has still to read: see lingering.ts. */
+  #owesShutdown = false
   #marks = 0
   #isReading = false
   #onread: OnRead | undefined = undefined
@@ -360,12 +362,29 @@ export class UnixHandle extends JSStream implements Deliverable, Open {
   }
 
   #flush(): void {
+    if (this.#owesShutdown && this.isRead()) {
+      this.#owesShutdown = false
+      this.#loop.system.shutdown(this.#descriptor)
+    }
     const sender = this.#sender
     sender.flush(this.#descriptor)
     if (sender.error !== 0) sender.cancel(sender.error)
     this.#update()
     if (sender.length > 0 || this.#isClosing || this.#shutdown === undefined) return
-    this.#endShutdown(this.#loop.system.shutdown(this.#descriptor))
+    this.#endShutdown(this.#shutNow())
+  }
+
+  /** Whether the peer would lose nothing if the connection were over now. */
+  isRead(): boolean {
+    return this.traces.statistics.sent === 0 || this.#descriptor === NONE || this.#loop.system.isRead(this.#descriptor)
+  }
+
+  #shutNow(): number {
+    const { system } = this.#loop
+    if (this.isRead()) return system.shutdown(this.#descriptor)
+    system.awaitRead(this.#descriptor)
+    this.#owesShutdown = true
+    return 0
   }
 
   #endShutdown(status: number): void {
@@ -441,8 +460,9 @@ export class UnixHandle extends JSStream implements Deliverable, Open {
     const watch = this.#watch
     if (watch === undefined) return
     const isWriting = this.#sender.length > 0
-    watch.want((this.#isReading ? Ready.readable : 0) | (isWriting ? Ready.writable : 0))
-    if (isWriting || this.#isReferenced) watch.ref()
+    const isAwaiting = isWriting || this.#owesShutdown
+    watch.want((this.#isReading ? Ready.readable : 0) | (isAwaiting ? Ready.writable : 0))
+    if (isWriting || (this.#isReferenced && this.#isReading)) watch.ref()
     else watch.unref()
   }
 
@@ -456,7 +476,9 @@ export class UnixHandle extends JSStream implements Deliverable, Open {
 
   abandon(): void {
     this.#isClosing = true
-    this.#closeDescriptor()
+    const descriptor = this.#descriptor
+    this.#descriptor = NONE
+    if (descriptor !== NONE) this.#loop.system.close(descriptor)
   }
 
   /** What came and was not read, with its descriptors, is the kernel's to close. */
@@ -467,7 +489,8 @@ export class UnixHandle extends JSStream implements Deliverable, Open {
     this.#watch = undefined
     // First forgotten: the number can belong to another file at once.
     this.#descriptor = NONE
-    this.#loop.system.close(descriptor)
+    if (this.traces.statistics.sent > 0) this.#loop.lingering.close(descriptor)
+    else this.#loop.system.close(descriptor)
   }
 
   deliver(): void {

@@ -142,6 +142,10 @@ export class UnixListener implements Deliverable, Open {
     this.#loop.queue(this)
   }
 
+  isRead(): boolean {
+    return true
+  }
+
   abandon(): void {
     this.#isClosing = true
     clearTimeout(this.#retry)

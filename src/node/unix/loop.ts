@@ -2,7 +2,6 @@
 // is ready; that only marks its handle, and behind all such news of one turn of the loop the handles call their programs: one callback
 // after the other, each in the async scope of its handle and with process.nextTick and promises run behind it, as Node itself does it.
 import type { AsyncResource } from 'node:async_hooks'
-import { isMainThread } from 'node:worker_threads'
 import { type Clock, epoch, monotonicClock } from '../../base/clock.ts'
 import type { Pointer } from '../../device/linux/library.ts'
 import { UnixCalls } from '../../device/linux/unix.ts'
@@ -13,6 +12,7 @@ import { READ_BYTES } from '../loop.ts'
 import { NativeCallbacks } from '../native-callbacks.ts'
 import { ReadSlab } from '../slab.ts'
 import { Disposal } from './disposal.ts'
+import { Lingering } from './lingering.ts'
 import { ProcessTraces } from './process-trace.ts'
 import { TraceFiles } from './trace-files.ts'
 
@@ -24,8 +24,14 @@ export interface Deliverable {
   deliver(): void
 }
 
+/** How long the end of the process waits until peers have read what was sent to them with traces; and between two looks. */
+const EXIT_LINGER_MS = 1000
+const EXIT_LOOK_MS = 1
+
 /** A handle that has a descriptor. */
 export interface Open {
+  /** Whether it can be closed without loss: see lingering.ts. */
+  isRead(): boolean
   /** The thread ends: closes the descriptor, and calls nobody. */
   abandon(): void
 }
@@ -43,6 +49,7 @@ export class UnixLoop {
   readonly clock: Clock = monotonicClock(epoch())
   readonly callbacks = new NativeCallbacks()
   readonly disposal: Disposal
+  readonly lingering: Lingering
   readonly stacks = new ProcessTraces()
   readonly files: TraceFiles
   /** Traces are read here. */
@@ -55,17 +62,15 @@ export class UnixLoop {
   readonly #open = new Set<Open>()
   #ready: Deliverable[] = []
   #isScheduled = false
-  readonly #closeAll = () => {
-    for (const handle of this.#open) handle.abandon()
-    this.files.clear()
-  }
-
   /** @throws KernelError EOPNOTSUPP where this is not Linux, or koffi too old; ENODEV where koffi cannot be loaded */
   constructor(system: UnixCalls = new UnixCalls()) {
     Watch.check()
     this.system = system
     this.disposal = new Disposal(system)
     this.files = new TraceFiles(system)
+    this.lingering = new Lingering(system)
+    // The kernel closes everything at once then; and where a worker ends, nothing: descriptors are the process's.
+    process.on('exit', this.#finish)
     this.#room = this.#makeRoom(READ_BYTES)
     this.traceRoom = this.#makeRoom(TRACE_BYTES_MAX)
     this.textRoom = this.#makeRoom(READ_BYTES)
@@ -123,16 +128,26 @@ export class UnixLoop {
   }
 
   opened(handle: Open): void {
-    // Descriptors are the process's, and outlive a worker that ends.
-    if (this.#open.size === 0 && !isMainThread) process.on('exit', this.#closeAll)
     this.#open.add(handle)
   }
 
   closed(handle: Open): void {
     this.#open.delete(handle)
-    if (this.#open.size > 0) return
-    process.off('exit', this.#closeAll)
+    if (this.#open.size === 0) this.files.clear()
+  }
+
+  readonly #finish = (): void => {
+    const word = new Int32Array(new SharedArrayBuffer(4))
+    const endUs = this.clock.now() + EXIT_LINGER_MS * 1000
+    while (!this.#areRead() && this.clock.now() < endUs) Atomics.wait(word, 0, 0, EXIT_LOOK_MS)
+    for (const handle of this.#open) handle.abandon()
+    this.lingering.clear()
     this.files.clear()
+  }
+
+  #areRead(): boolean {
+    for (const handle of this.#open) if (!handle.isRead()) return false
+    return this.lingering.areRead()
   }
 
   #makeRoom(length: number): Room {
