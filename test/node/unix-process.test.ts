@@ -10,9 +10,9 @@ import { after, before, describe, test } from 'node:test'
 import { libcUnavailable } from '../../src/device/linux/library.ts'
 import type { Chain } from '../../src/kernel/trace/chain.ts'
 import { encodeChain } from '../../src/kernel/trace/wire.ts'
+import type { Refusal } from '../../src/node/unix/main.ts'
 import { DESCRIPTORS_MAX, HostileSender } from '../../src/node/unix/testing/hostile.ts'
 import { Peer } from '../../src/node/unix/testing/peer.ts'
-import type { Refusal } from '../../src/node/unix/main.ts'
 import { event } from './world.ts'
 
 const skip = libcUnavailable()
@@ -214,18 +214,25 @@ describe('two processes', { skip, concurrency: false }, () => {
     [
       'one that may only be written',
       'unreadable',
-      (sender) => [sender.open(`/proc/self/fd/${sender.memory(encodeChain(CHAIN), 0)}`, 1)].map((descriptor) => {
-        sender.system.fcntl(descriptor, 1033, SEALED)
-        return descriptor
-      }),
+      (sender) =>
+        [sender.open(`/proc/self/fd/${sender.memory(encodeChain(CHAIN), 0)}`, 1)].map((descriptor) => {
+          sender.system.fcntl(descriptor, 1033, SEALED)
+          return descriptor
+        }),
     ],
     ['no text', 'content', (sender) => [sender.memory(new Uint8Array([0xff, 0xfe]), SEALED)]],
     ['nothing but zeros', 'content', (sender) => [sender.memory('', SEALED, 65_536)]],
     ['deep nesting', 'content', (sender) => [sender.memory('['.repeat(65_536), SEALED)]],
-    ['another version', 'content', (sender) => [sender.memory('{"format":"damselfly-trace-2","end":"origin","hops":[]}', SEALED)]],
+    [
+      'another version',
+      'content',
+      (sender) => [sender.memory('{"format":"damselfly-trace-2","end":"origin","hops":[]}', SEALED)],
+    ],
   ]
 
-  test('what no trace is made of is refused by its reason, its bytes are read, and nothing stays', { timeout: 20_000 }, async () => {
+  test('what no trace is made of is refused by its reason, its bytes are read, and nothing stays', {
+    timeout: 20_000,
+  }, async () => {
     await attacked(async (victim, sender) => {
       const refused: Partial<Record<Refusal, number>> = {}
       let bytes = 0
@@ -242,7 +249,10 @@ describe('two processes', { skip, concurrency: false }, () => {
       const { statistics, traces } = await victim.until((state) => state.bytes === bytes + 6)
       assert.equal(statistics!.received, 1)
       assert.deepEqual(traces.at(-1), CHAIN)
-      assert.equal(Object.values(statistics!.refused).reduce((sum, count) => sum + count), attacks.length)
+      assert.equal(
+        Object.values(statistics!.refused).reduce((sum, count) => sum + count),
+        attacks.length,
+      )
     })
   })
 

@@ -182,7 +182,10 @@ const cases: readonly (readonly [name: string, run: (world: World) => Promise<vo
     async (world) => {
       const { client, other } = await connected(world)
       const log = new Log()
-      for (const [socket, who] of [[client, 'client'], [other, 'server']] as const) {
+      for (const [socket, who] of [
+        [client, 'client'],
+        [other, 'server'],
+      ] as const) {
         log.on(socket, who, ['finish', 'end', 'close', 'error'])
         socket.resume()
       }
@@ -265,6 +268,25 @@ const cases: readonly (readonly [name: string, run: (world: World) => Promise<vo
         port: undefined,
         message: `connect ENOENT ${path}`,
       })
+    },
+  ],
+  [
+    'a path that this user may not write to is EACCES',
+    async (world) => {
+      const { server, path } = await listening(world)
+      chmodSync(path, 0o444)
+      const isRoot = process.geteuid!() === 0
+      // Nobody, as long as the system call takes.
+      if (isRoot) process.seteuid!(65_534)
+      let client: net.Socket
+      try {
+        client = world.client.connect({ path })
+      } finally {
+        if (isRoot) process.seteuid!(0)
+      }
+      const refused = await refusal(client)
+      assert.deepEqual([refused.code, refused.syscall, refused.address], ['EACCES', 'connect', path])
+      server.close()
     },
   ],
   [
@@ -441,6 +463,9 @@ describe('sockets on a path', { skip }, () => {
     assert.throws(() => unix.createServer().listen(80), sentence)
     assert.throws(() => unix.createServer().listen('80'), sentence)
     assert.throws(() => unix.connect({ port: 80 } as never), sentence)
-    assert.throws(() => unix.connect('/tmp/x', { receiveTraces: { burst: 0 } }), { code: 'EINVAL', message: /burst of 1/ })
+    assert.throws(() => unix.connect('/tmp/x', { receiveTraces: { burst: 0 } }), {
+      code: 'EINVAL',
+      message: /burst of 1/,
+    })
   })
 })

@@ -20,6 +20,7 @@ const SOCK_CLOEXEC = 0o2000000
 const SHUT_RD = 0
 const SHUT_WR = 1
 const SO_SNDBUF = 7
+const SO_PEERCRED = 17
 const TIOCOUTQ = 0x5411
 
 const SOL_SOCKET = 1
@@ -145,6 +146,21 @@ export class UnixCalls {
     return result < 0 || this.#words[At.status >> 2]! <= ONE_MESSAGE_BYTES
   }
 
+  /** Whether the other end belongs, or has belonged, to this process. */
+  isPeerHere(descriptor: number): boolean {
+    const at = At.status >> 2
+    // struct ucred {i32 pid, u32 uid, u32 gid}, and its length behind it.
+    this.#words[at + 3] = 12
+    const result = this.#calls.getsockopt(
+      descriptor,
+      SOL_SOCKET,
+      SO_PEERCRED,
+      this.#base + At.status,
+      this.#base + At.status + 12,
+    )
+    return result === 0 && this.#words[at] === process.pid
+  }
+
   /** From now on the socket is writable when `isRead`, and no sooner. Nothing more can be sent. */
   awaitRead(descriptor: number): void {
     this.#words[At.status >> 2] = 1
@@ -198,7 +214,8 @@ export class UnixCalls {
     if (descriptor === -Errno.EINVAL) descriptor = this.#calls.memfd_create(this.#base + At.name, flags)
     if (descriptor < 0) return descriptor
     const written = this.#system.write(descriptor, pointer, bytes)
-    const sealed = written === bytes ? this.#system.fcntl(descriptor, F_ADD_SEALS, SEALS) : Math.min(written, -Errno.EIO)
+    const sealed =
+      written === bytes ? this.#system.fcntl(descriptor, F_ADD_SEALS, SEALS) : Math.min(written, -Errno.EIO)
     if (sealed >= 0) return descriptor
     this.close(descriptor)
     return sealed
@@ -262,6 +279,7 @@ function declare(system: Libc) {
     listen: system.declare('int listen(int, int)'),
     accept4: system.declare('int accept4(int, uintptr_t, uintptr_t, int)'),
     shutdown: system.declare('int shutdown(int, int)'),
+    getsockopt: system.declare('int getsockopt(int, int, int, uintptr_t, uintptr_t)'),
     setsockopt: system.declare('int setsockopt(int, int, int, uintptr_t, unsigned int)'),
     sendmsg: system.declare('int64_t sendmsg(int, uintptr_t, int)'),
     recvmsg: system.declare('int64_t recvmsg(int, uintptr_t, int)'),

@@ -362,7 +362,7 @@ export class UnixHandle extends JSStream implements Deliverable, Open {
   }
 
   #flush(): void {
-    if (this.#owesShutdown && this.isRead()) {
+    if (this.#owesShutdown && this.#isRead()) {
       this.#owesShutdown = false
       this.#loop.system.shutdown(this.#descriptor)
     }
@@ -374,14 +374,18 @@ export class UnixHandle extends JSStream implements Deliverable, Open {
     this.#endShutdown(this.#shutNow())
   }
 
+  canEnd(): boolean {
+    return this.#isRead() || this.#loop.system.isPeerHere(this.#descriptor)
+  }
+
   /** Whether the peer would lose nothing if the connection were over now. */
-  isRead(): boolean {
+  #isRead(): boolean {
     return this.traces.statistics.sent === 0 || this.#descriptor === NONE || this.#loop.system.isRead(this.#descriptor)
   }
 
   #shutNow(): number {
     const { system } = this.#loop
-    if (this.isRead()) return system.shutdown(this.#descriptor)
+    if (this.#isRead()) return system.shutdown(this.#descriptor)
     system.awaitRead(this.#descriptor)
     this.#owesShutdown = true
     return 0

@@ -44,9 +44,12 @@ export class Lingering {
     if (this.#sockets.size > SOCKETS_MAX) this.#end(this.#sockets.keys().next().value!)
   }
 
-  /** Whether all have been read. */
-  areRead(): boolean {
-    for (const descriptor of this.#sockets.keys()) if (!this.#system.isRead(descriptor)) return false
+  /** Whether the process can end: who has still to read cannot do it here any more. */
+  canEnd(): boolean {
+    const system = this.#system
+    for (const descriptor of this.#sockets.keys()) {
+      if (!system.isRead(descriptor) && !system.isPeerHere(descriptor)) return false
+    }
     return true
   }
 

@@ -6,8 +6,8 @@ import { Ready } from '../../device/linux/poll.ts'
 import { NONE } from '../../device/linux/unix.ts'
 import { Watch } from '../../device/linux/watch.ts'
 import { Uv } from '../binding.ts'
-import type { Deliverable, Open, UnixLoop } from './loop.ts'
 import { UnixHandle } from './handle.ts'
+import type { Deliverable, Open, UnixLoop } from './loop.ts'
 import type { Traces } from './traces.ts'
 
 /** Of net.js: who else may read and write, of libuv's UV_READABLE and UV_WRITABLE. */
@@ -142,7 +142,7 @@ export class UnixListener implements Deliverable, Open {
     this.#loop.queue(this)
   }
 
-  isRead(): boolean {
+  canEnd(): boolean {
     return true
   }
 

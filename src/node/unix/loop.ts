@@ -30,8 +30,8 @@ const EXIT_LOOK_MS = 1
 
 /** A handle that has a descriptor. */
 export interface Open {
-  /** Whether it can be closed without loss: see lingering.ts. */
-  isRead(): boolean
+  /** Whether the process can end without a loss: see lingering.ts. */
+  canEnd(): boolean
   /** The thread ends: closes the descriptor, and calls nobody. */
   abandon(): void
 }
@@ -139,15 +139,15 @@ export class UnixLoop {
   readonly #finish = (): void => {
     const word = new Int32Array(new SharedArrayBuffer(4))
     const endUs = this.clock.now() + EXIT_LINGER_MS * 1000
-    while (!this.#areRead() && this.clock.now() < endUs) Atomics.wait(word, 0, 0, EXIT_LOOK_MS)
+    while (!this.#canEnd() && this.clock.now() < endUs) Atomics.wait(word, 0, 0, EXIT_LOOK_MS)
     for (const handle of this.#open) handle.abandon()
     this.lingering.clear()
     this.files.clear()
   }
 
-  #areRead(): boolean {
-    for (const handle of this.#open) if (!handle.isRead()) return false
-    return this.lingering.areRead()
+  #canEnd(): boolean {
+    for (const handle of this.#open) if (!handle.canEnd()) return false
+    return this.lingering.canEnd()
   }
 
   #makeRoom(length: number): Room {

@@ -40,4 +40,3 @@ function createServer(
 ): UnixServer {
   return typeof options === 'function' ? new UnixServer({}, options) : new UnixServer(options, onConnection)
 }
-

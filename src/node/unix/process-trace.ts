@@ -76,5 +76,5 @@ function frameOf(site: NodeJS.CallSite): Frame {
 
 /** Without the control characters that no reader of a trace takes. */
 function printable(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ')
+  return text.replace(/\p{Cc}/gu, ' ')
 }

@@ -46,7 +46,8 @@ export class UnixServer extends Server {
   }
 
   #adopt(socket: Socket & { readonly _handle?: unknown }): void {
-    if (socket._handle instanceof UnixHandle && !(socket instanceof UnixSocket)) UnixSocket.adopt(socket, socket._handle.traces)
+    if (socket._handle instanceof UnixHandle && !(socket instanceof UnixSocket))
+      UnixSocket.adopt(socket, socket._handle.traces)
   }
 }
 

@@ -1,12 +1,11 @@
 // A net.Socket on a path, over the operating system's own UNIX-domain sockets, whose writes carry the sender's stack trace beside the
 // bytes and whose reads tell it: `socket.lastTrace()`. A peer that knows nothing of it reads its bytes as ever.
-import { type OnReadOpts, type SocketConstructorOpts, Socket } from 'node:net'
+import { type OnReadOpts, Socket, type SocketConstructorOpts } from 'node:net'
 import { Errno, KernelError } from '../../base/errno.ts'
 import type { Chain } from '../../kernel/trace/chain.ts'
 import { connectArguments, setHandle } from '../inside.ts'
 import { UnixHandle } from './handle.ts'
 import { UnixLoop } from './loop.ts'
-import type { Below } from './process-trace.ts'
 import { type TraceOptions, type TraceStatistics, Traces } from './traces.ts'
 
 export interface UnixSocketOptions extends TraceOptions {
@@ -131,16 +130,31 @@ export class UnixSocket extends Socket {
     return this
   }
 
-  override write(chunk: Uint8Array | string, encoding?: BufferEncoding | WriteCallback, callback?: WriteCallback): boolean {
-    const write = super.write as (...args: unknown[]) => boolean
-    return traced(this[STATE].traces, UnixSocket.prototype.write, () => write.call(this, chunk, encoding, callback))
+  override write(
+    chunk: Uint8Array | string,
+    encoding?: BufferEncoding | WriteCallback,
+    callback?: WriteCallback,
+  ): boolean {
+    const { traces } = this[STATE]
+    const count = traces.put(UnixSocket.prototype.write)
+    try {
+      return super.write(chunk, encoding as BufferEncoding, callback)
+    } catch (error) {
+      traces.takeBack(count)
+      throw error
+    }
   }
 
   override end(chunk?: unknown, encoding?: unknown, callback?: unknown): this {
-    const end = super.end as (...args: unknown[]) => this
+    const { traces } = this[STATE]
     const hasChunk = chunk !== undefined && chunk !== null && typeof chunk !== 'function'
-    if (!hasChunk) return end.call(this, chunk, encoding, callback)
-    return traced(this[STATE].traces, UnixSocket.prototype.end, () => end.call(this, chunk, encoding, callback))
+    const count = hasChunk ? traces.put(UnixSocket.prototype.end) : 0
+    try {
+      return super.end(chunk as Uint8Array, encoding as BufferEncoding, callback as () => void)
+    } catch (error) {
+      traces.takeBack(count)
+      throw error
+    }
   }
 
   override push(chunk: unknown, encoding?: BufferEncoding): boolean {
@@ -154,24 +168,7 @@ export class UnixSocket extends Socket {
       return super.push(chunk, encoding)
     } finally {
       state.isGiven = false
-      state.put(this.readableLength - before, latest)
+      if (chunk !== null) state.put(this.readableLength - before, latest)
     }
-  }
-}
-
-/**
- * A write, whose trace is taken now: its bytes may be sent later, when the program is elsewhere.
- * No private method: a socket that net.js has made would not have it.
- */
-function traced<Result>(traces: Traces, below: Below, write: () => Result): Result {
-  if (traces.trace === undefined) return write()
-  traces.written.push(traces.trace(below))
-  const { length } = traces.written
-  try {
-    return write()
-  } catch (error) {
-    // What cannot be written is no write.
-    if (traces.written.length === length) traces.written.pop()
-    throw error
   }
 }

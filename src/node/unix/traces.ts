@@ -43,7 +43,7 @@ export interface TraceOptions {
    * the call. `false`: never a trace. It is given the function that the program has called, which its stack begins below
    * (`Error.captureStackTrace(holder, below)`).
    */
-  readonly trace?: Trace | false
+  readonly trace?: Trace | false | undefined
   /** Limits for what comes, or `false`: descriptors are not even let in. */
   readonly receiveTraces?: TraceLimits | false
 }
@@ -64,7 +64,7 @@ export class Traces {
   readonly bytesMax: number
   readonly bucket: TokenBucket
   /** For each write that the handle has not been given yet, in order. */
-  readonly written: (Chain | undefined)[] = []
+  readonly #written: (Chain | undefined)[] = []
   /** Of what the handle has given away last, and how often it has. */
   latest: Chain | undefined = undefined
   given = 0
@@ -96,14 +96,28 @@ export class Traces {
     return undefined
   }
 
+  /**
+   * The program writes: its trace is taken now, for its bytes may be sent later, when the program is elsewhere.
+   * @returns how many wait now, for `takeBack`
+   */
+  put(below: Below): number {
+    if (this.trace === undefined) return 0
+    return this.#written.push(this.trace(below))
+  }
+
+  /** What was put could not be written. Where the handle has it already, the stream has failed behind that. */
+  takeBack(count: number): void {
+    if (count > 0 && this.#written.length === count) this.#written.pop()
+  }
+
   /** Those of as many writes, which the handle is given now; undefined where none has one. */
   take(count: number, below: Below): readonly (Chain | undefined)[] | undefined {
     if (this.trace === undefined) return undefined
     // C++ (TLS, HTTP/2) writes past the socket, with the program's stack below it or without.
-    if (this.written.length === 0) {
+    if (this.#written.length === 0) {
       const chain = this.trace(below)
       return chain === undefined ? undefined : new Array<Chain>(count).fill(chain)
     }
-    return this.written.splice(0, count)
+    return this.#written.splice(0, count)
   }
 }
