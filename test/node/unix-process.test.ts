@@ -126,11 +126,11 @@ describe('two processes', { skip, concurrency: false }, () => {
           async (listening, connected) => {
             const [writer, reader] = server === 'unix' ? [listening, connected] : [connected, listening]
             const { descriptors } = await reader.state()
-            const texts = Array.from({ length: 100 }, (_, i) => `text ${i};`)
+            // More than a stream of Node's reads ahead.
+            const texts = Array.from({ length: 100 }, (_, i) => `text ${i};`.padEnd(500, '.'))
             await writer.order({ do: 'write', texts })
             const ended = event(writer.child, 'exit')
-            if (ending === 'exit') writer.child.send({ do: 'exit' })
-            else await writer.order({ do: ending })
+            await writer.order({ do: ending })
             await reader.order({ do: 'resume' })
             const { bytes, digest: got, events } = await reader.until((state) => state.events.includes('close'))
             assert.deepEqual([bytes, got], [texts.join('').length, digest(Buffer.from(texts.join('')))])
@@ -350,8 +350,9 @@ describe('two processes', { skip, concurrency: false }, () => {
       const path = newPath()
       await peer!.order({ do: 'listen', path })
       assert(existsSync(path))
-      peer!.child.send({ do: 'exit' })
-      await event(peer!.child, 'exit')
+      const ended = event(peer!.child, 'exit')
+      await peer!.order({ do: 'exit' })
+      await ended
       assert.equal(peer!.child.exitCode, 0)
       assert(!existsSync(path))
     })

@@ -103,6 +103,9 @@ function state(): State {
   return { descriptors, open: sockets.size, bytes, digest: hash.copy().digest('hex'), events, traces, statistics }
 }
 
+// Before there is a socket, whose own listener comes behind this one.
+process.on('exit', () => void process.send?.('done'))
+
 process.on('message', (order: Order) => {
   switch (order.do) {
     case 'reset':
