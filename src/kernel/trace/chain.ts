@@ -49,7 +49,7 @@ export interface Hop {
   readonly cpu: number
   /** To which port, by its name or else its number; or to what else. Empty where there is no such thing. */
   readonly to: string
-  /** When, by its machine's clock, µs. */
+  /** When, by its machine's clock, µs; 0 where it was not timed. */
   readonly atUs: number
   /** Its number on its machine; 0 where it has none. */
   readonly id: number
@@ -113,8 +113,8 @@ export function chainText(chain: Chain, nowUs: number): string {
   let later = nowUs
   let process: number | undefined
   for (const hop of chain.hops) {
-    // Clocks of two processes are not compared.
-    const isComparable = hop.process?.pid === process || lines.length === 0
+    // Clocks of two processes are not compared, and what has no time was not timed.
+    const isComparable = hop.atUs !== 0 && (hop.process?.pid === process || lines.length === 0)
     process = hop.process?.pid
     lines.push(hopLine(hop, isComparable ? later - hop.atUs : undefined))
     lines.push(...hop.frames.map(frameLine))

@@ -2,7 +2,7 @@
 // sources, where there are source maps; frames of the kernel's own, at both ends of a stack, are left out.
 import type { Memory } from '../memory.ts'
 import { NameKind, Names } from '../name.ts'
-import { packageFiles } from './callsite.ts'
+import { framesOf, packageFiles } from './callsite.ts'
 import { type Chain, type ChainEnd, EMPTY_CHAIN, type Frame, HOP_KINDS, type Hop, type HopKind } from './chain.ts'
 import { type TraceId, TraceRecord, TraceRings, UNTRACED } from './record.ts'
 import { type SourcePositions, sourcePositions } from './sourcemap.ts'
@@ -108,11 +108,7 @@ export class ChainReader {
   #frames(cpu: number, stack: number): Frame[] {
     const text = stack === 0 ? undefined : textOf(this.#memory, cpu, stack)
     if (text === undefined) return []
-    const frames = text.split('\n').flatMap((line) => {
-      const [name, file, lineNumber, column] = line.split('\t')
-      if (file === undefined || column === undefined) return []
-      return [{ function: name ?? '', file, line: Number(lineNumber), column: Number(column) }]
-    })
+    const frames = framesOf(text)
     const program = frames.findIndex(({ file }) => !STACK.test(file))
     const first = program >= 0 ? program : frames.findIndex(({ file }) => !KERNEL.test(file))
     const last = frames.findLastIndex(({ file }) => !KERNEL.test(file))

@@ -14,6 +14,7 @@ import { type Chain, chainText } from './chain.ts'
 import { setPortTraceMode, setTraceMode, traceMode } from './mode.ts'
 import { ChainReader } from './reader.ts'
 import { TraceCounters } from './tracer.ts'
+import { decodeChain, encodeChain } from './wire.ts'
 
 const Ask = message('ask for a trace', { value: f64 })
 
@@ -373,6 +374,34 @@ test('with 1/N one origin of N is taken, with all that follows from it', async (
   await machine.stop()
   assert.equal(asked, 100)
   assert.ok(traced >= 4 && traced <= 25, `${traced} of ${asked}`)
+})
+
+test('what another process is told begins with the own stack, and goes on with the chain', async () => {
+  let chain: Chain | undefined
+  const machine = run(2, (cpu) => {
+    if (cpu.index === 1) {
+      const write = () => {
+        chain = cpu.tracer.here(write, 77, 'shop')
+      }
+      cpu.ports.create({
+        name: 'there',
+        handler: function serve() {
+          write()
+          return 0
+        },
+      })
+      return
+    }
+    cpu.threads.start('asker', function* (thread) {
+      yield* thread.until(() => cpu.ports.find('there') !== undefined)
+      sendAsk(cpu, 'there')
+    })
+  })
+  await machine.stop()
+  assert.deepEqual(kinds(chain!), ['process 1', 'send 0', 'thread 0'])
+  assert.match(functions(chain!)[0]!, /serve/)
+  assert.ok(chain!.hops.every(({ process }) => process?.pid === 77))
+  assert.deepEqual(decodeChain(encodeChain(chain!))?.hops.length, 3)
 })
 
 test('a full table gives up its oldest records, says so, and counts them', async () => {

@@ -15,7 +15,7 @@ import { counterSet } from '../counters.ts'
 import type { Cpu } from '../cpu.ts'
 import { type FunctionId, functionName } from '../function.ts'
 import { MessageHeader, messageTypeName, STORES_IN_ORDER } from '../message.ts'
-import { type CallSite, callSites, hasProgram, sitesHash, sitesText } from './callsite.ts'
+import { type CallSite, callSites, framesOf, hasProgram, sitesHash, sitesText } from './callsite.ts'
 import { type Chain, chainText, HOP_KINDS, type HopKind } from './chain.ts'
 import { modeWord, portEvery, portsWord } from './mode.ts'
 import { ChainReader } from './reader.ts'
@@ -262,6 +262,19 @@ export class Tracer {
    */
   where(): Chain {
     return this.chainOf(this.current)
+  }
+
+  /**
+   * As `where`, behind a hop that is the stack of whoever has called `below`: what another process is told of what this one sends it.
+   * `title` names this process.
+   */
+  here(below: Entry, pid: number, title: string): Chain {
+    const frames = framesOf(sitesText(callSites(FRAMES_DEEP, below)))
+    const process = { pid, title }
+    const { hops, end } = this.where()
+    const atUs = this.#cpu.clock.now()
+    const own = { kind: 'process', cpu: this.#cpu.index, to: '', atUs, id: 0, process, frames } as const
+    return { hops: [own, ...hops.map((hop) => ({ ...hop, process }))], end }
   }
 
   /** The chain of a message that its owner asks about. */

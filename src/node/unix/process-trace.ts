@@ -1,5 +1,6 @@
 // The trace of a write where nobody gives a better one: one hop, this process and the stack of the call. The same stack gives the same
 // chain, so that it is encoded and put into a file only once. One object for each thread.
+import { callSites, framesOf, sitesText } from '../../kernel/trace/callsite.ts'
 import type { Chain, Frame } from '../../kernel/trace/chain.ts'
 
 /** The function that was called: its own frame, and those that it has called, say nothing of the program. */
@@ -18,14 +19,14 @@ export class ProcessTraces {
 
   /** The stack of whoever has called `below`, as long as `Error.stackTraceLimit` says. */
   take(below: Below): Chain {
-    const sites = callSites(below)
+    const sites = callSites(Error.stackTraceLimit, below)
     const title = printable(process.title).slice(0, TITLE_CHARACTERS)
     let key = title
     // A position tells a place by itself, and is not looked up as line and column are.
-    for (const site of sites) key += `\n${site.getScriptNameOrSourceURL()}:${site.getPosition()}`
+    for (const site of sites) key += `\n${site.getFileName()}:${site.getPosition()}`
     const known = this.#known.get(key)
     if (known !== undefined) return known
-    const chain = chainOf(programOf(sites.map(frameOf)), title)
+    const chain = chainOf(programOf(framesOf(sitesText(sites)).map(frameOf)), title)
     this.#known.set(key, chain)
     if (this.#known.size > KNOWN_MAX) this.#known.delete(this.#known.keys().next().value!)
     return chain
@@ -46,32 +47,8 @@ function programOf(frames: readonly Frame[]): readonly Frame[] {
   return frames.slice(0, isScope ? end - 1 : end)
 }
 
-function callSites(below: Below): NodeJS.CallSite[] {
-  const { prepareStackTrace } = Error
-  Error.prepareStackTrace = (_error, sites) => sites
-  try {
-    const holder: { stack?: unknown } = {}
-    Error.captureStackTrace(holder, below)
-    // Made when it is first asked for: before the program's own function is back.
-    return Array.isArray(holder.stack) ? holder.stack : []
-  } finally {
-    if (prepareStackTrace === undefined) Reflect.deleteProperty(Error, 'prepareStackTrace')
-    else Error.prepareStackTrace = prepareStackTrace
-  }
-}
-
-function frameOf(site: NodeJS.CallSite): Frame {
-  const file = site.getScriptNameOrSourceURL() ?? site.getEvalOrigin() ?? '<anonymous>'
-  const text = String(site)
-  // V8 writes `name (place)`, or the place alone.
-  const place = text.lastIndexOf(` (${file}`)
-  const name = place > 0 ? text.slice(0, place) : ''
-  return {
-    function: printable(name).slice(0, NAME_CHARACTERS),
-    file: printable(file),
-    line: site.getLineNumber() ?? 0,
-    column: site.getColumnNumber() ?? 0,
-  }
+function frameOf({ function: name, file, line, column }: Frame): Frame {
+  return { function: printable(name).slice(0, NAME_CHARACTERS), file: printable(file), line, column }
 }
 
 /** Without the control characters that no reader of a trace takes. */

@@ -1,0 +1,167 @@
+// The checker of lock orders (FreeBSD's witness(4)): while it is on it notes, for each pair of lock classes, that one was taken while the other was
+// held. Two orders that contradict each other can deadlock some day, whether they do today or not; the second to be met is a
+// failure, which tells the stacks of both. Locks of one class are not held two at a time.
+//
+// The orders are the machine's, and not a CPU's: they stand in its directory of names, each with the address of a text that says from where.
+// Whoever only tries takes what it gets and waits for nobody: that is no order. Tokens are given up by who waits, and have none.
+import { AssertionFailure } from '../base/assert.ts'
+import { readText, writeText } from '../base/bytes.ts'
+import { KernelError } from '../base/errno.ts'
+import type { Address } from '../base/struct.ts'
+import type { Cpu } from './cpu.ts'
+import { lockClassName, lockSiteName } from './lock.ts'
+import { NameKind, type Names } from './name.ts'
+import type { Thread } from './thread.ts'
+import { callSites, framesOf, sitesText } from './trace/callsite.ts'
+import { frameLine } from './trace/chain.ts'
+import { sourcePositions } from './trace/sourcemap.ts'
+import type { Entry } from './trace/tracer.ts'
+
+/** A lock that is held, and from where it was taken. */
+interface Held {
+  readonly lock: Address
+  readonly lockClass: number
+  readonly site: number
+  readonly stack: string
+}
+
+const FRAMES = 10
+const PREFIX = 'order/'
+const BETWEEN = '>'
+/** Of the text of an order; a longer one is cut. In front of it, where the slab's own words are, stands nothing. */
+const TEXT_AT = 16
+const TEXT_BYTES_MAX = 2048 - TEXT_AT
+
+export class Witness {
+  readonly #cpu: Cpu
+  readonly #names: Names
+  /** Locks that are held, by the thread that holds them, or the CPU outside of any. */
+  readonly #held = new Map<Thread | Cpu, Held[]>()
+  /** Orders that are known to be there. */
+  readonly #known = new Set<string>()
+  readonly #texts: Address[] = []
+
+  constructor(cpu: Cpu) {
+    this.#cpu = cpu
+    this.#names = cpu.names
+  }
+
+  /**
+   * A lock is about to be taken, and waited for if need be. `entry` is the function that was called for it.
+   * @throws AssertionFailure where that is against an order that was seen before, with the stacks of both
+   */
+  wants(lockClass: number, site: number, entry: Entry): void {
+    const held = this.#held.get(this.#holder)
+    if (held === undefined || held.length === 0) return
+    for (const other of held) this.#order(other, lockClass, site, entry)
+  }
+
+  /** It was taken, by whatever way. */
+  acquired(lock: Address, lockClass: number, site: number, entry: Entry): void {
+    const holder = this.#holder
+    const held = this.#held.get(holder)
+    const taken = { lock, lockClass, site, stack: stackText(entry) }
+    if (held === undefined) this.#held.set(holder, [taken])
+    else held.push(taken)
+  }
+
+  released(lock: Address): void {
+    // A thread may have moved on by then: whoever has it.
+    for (const [holder, held] of this.#held) {
+      const at = held.findIndex((each) => each.lock === lock)
+      if (at < 0) continue
+      held.splice(at, 1)
+      if (held.length === 0) this.#held.delete(holder)
+      return
+    }
+  }
+
+  /** Gives back what it has noted. For the machine's stop. */
+  close(): void {
+    for (const text of this.#texts.splice(0)) this.#cpu.slab.free(text)
+  }
+
+  get #holder(): Thread | Cpu {
+    return this.#cpu.threads.current ?? this.#cpu
+  }
+
+  #order(first: Held, lockClass: number, site: number, entry: Entry): void {
+    const before = lockClassName(first.lockClass)
+    const after = lockClassName(lockClass)
+    const name = `${PREFIX}${before}${BETWEEN}${after}`
+    if (this.#known.has(name)) return
+    const against = this.#pathBetween(after, before)
+    if (against !== undefined) this.#reversed(first, lockClass, site, entry, against)
+    this.#note(name, first, lockClass, site, entry)
+    this.#known.add(name)
+  }
+
+  /** The orders that lead from one class to another; none for a class and itself. */
+  #pathBetween(from: string, to: string): string[] | undefined {
+    if (from === to) return []
+    const next = new Map<string, string[]>()
+    for (const { name } of this.#names.list(NameKind.other)) {
+      if (!name.startsWith(PREFIX)) continue
+      const [before = '', after = ''] = name.slice(PREFIX.length).split(BETWEEN)
+      next.set(before, [...(next.get(before) ?? []), after])
+    }
+    const cameBy = new Map<string, string>()
+    const open = [from]
+    for (const at of open) {
+      for (const each of next.get(at) ?? []) {
+        if (cameBy.has(each)) continue
+        cameBy.set(each, at)
+        open.push(each)
+      }
+    }
+    if (!cameBy.has(to)) return undefined
+    const path: string[] = []
+    for (let at = to; at !== from; at = cameBy.get(at)!) path.unshift(`${PREFIX}${cameBy.get(at)!}${BETWEEN}${at}`)
+    return path
+  }
+
+  #note(name: string, first: Held, lockClass: number, site: number, entry: Entry): void {
+    const text = this.#cpu.slab.tryAllocate(TEXT_AT + TEXT_BYTES_MAX)
+    if (text === 0) return
+    const { u8, i32 } = this.#cpu.memory
+    const words = `${heldText(first)}\n${takenText(lockClass, site, stackText(entry))}`
+    i32[(text + 8) >> 2] = writeText(u8, text + TEXT_AT, words, TEXT_BYTES_MAX)
+    try {
+      this.#names.add(name, text)
+      this.#texts.push(text)
+    } catch (error) {
+      this.#cpu.slab.free(text)
+      // Another CPU has met the same order, or there is no room for more names.
+      if (!(error instanceof KernelError)) throw error
+    }
+  }
+
+  #reversed(first: Held, lockClass: number, site: number, entry: Entry, against: readonly string[]): never {
+    const now = `${heldText(first)}\n${takenText(lockClass, site, stackText(entry))}`
+    const { u8, i32 } = this.#cpu.memory
+    const before = against.map((name) => {
+      const text = this.#names.find(name)
+      return `before that, ${name.slice(PREFIX.length).replace(BETWEEN, ' before ')}:\n${readText(u8, text + TEXT_AT, i32[(text + 8) >> 2]!)}`
+    })
+    const classes = `"${lockClassName(lockClass)}" while "${lockClassName(first.lockClass)}" is held`
+    const why = against.length === 0 ? ', which is of the same class' : ', against the order of before'
+    throw new AssertionFailure([`a lock is taken against its order: ${classes}${why}`, now, ...before].join('\n'))
+  }
+}
+
+function heldText({ lockClass, site, stack }: Held): string {
+  return `"${lockClassName(lockClass)}" was taken${siteText(site)}:\n${stack}`
+}
+
+function takenText(lockClass: number, site: number, stack: string): string {
+  return `then "${lockClassName(lockClass)}"${siteText(site)}:\n${stack}`
+}
+
+function siteText(site: number): string {
+  return site === 0 ? '' : ` at "${lockSiteName(site)}"`
+}
+
+function stackText(entry: Entry): string {
+  const frames = framesOf(sitesText(callSites(FRAMES, entry)))
+  return frames.map((frame) => frameLine(sourcePositions.original(frame))).join('\n')
+}
