@@ -23,14 +23,17 @@ import { type Counts, sum } from '../src/metrics/counts.ts'
 import { takeCounts } from '../src/metrics/take.ts'
 import { DISCIPLINES } from '../src/net/discipline.ts'
 import { LAYERS } from '../src/net/policy.ts'
+import { LocalCounters } from '../src/socket/local/counters.ts'
 import { ConversationCounters, type ConversationData, wireOf } from './discipline-program.ts'
 import { REST_US, ROUNDS, STREAM_BYTES, Talk } from './talk.ts'
 
 const NOTHING = define('test.balance.nothing', () => {})
 
-/** Counters of a device that these hosts do not have, and of what connp-t has no use for. */
+/** Counters of a device and of sockets that these hosts do not have, and of what connp-t has no use for. */
 const ELSEWHERE = new Set(
-  [LoadQueueCounters, SharedTimerCounters].flatMap(({ name, counters }) => counters.map((each) => `${name}.${each}`)),
+  [LoadQueueCounters, SharedTimerCounters, LocalCounters].flatMap(({ name, counters }) =>
+    counters.map((each) => `${name}.${each}`),
+  ),
 )
 
 /** The same counts, but for one that is wrong by one. `term` as in an Identity. */

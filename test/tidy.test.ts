@@ -24,6 +24,7 @@ const LAYERS = [
   'net/udp',
   'net/tcp',
   'socket',
+  'local.ts',
   'stack.ts',
   'node',
   'service',

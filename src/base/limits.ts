@@ -47,6 +47,24 @@ export const Limits = {
   tcpOrphanProbes: 8,
   /** The round trip, in µs, of a receiver that has measured none. */
   tcpRoundUs: 10_000,
+  /** Local sockets (unix(7)) of one CPU, their listeners included, and names that one CPU keeps for all. */
+  localSockets: 4096,
+  localNames: 1024,
+  /** Bytes of such a name: what sun_path has. */
+  localNameBytes: 108,
+  /** Connections that wait to be accepted by one listener (somaxconn). */
+  localBacklog: 4096,
+  /** What a local socket's buffers can be set to. */
+  localBufferBytes: 4 * 1024 * 1024,
+  localBufferMessages: 4096,
+  /** Names to which one datagram socket has something under way. */
+  localLanes: 64,
+  /** Rights in one message (SCM_MAX_FD), rights of ports that one CPU has given out, and sockets of one CPU that are in messages. */
+  localRightsPerMessage: 253,
+  localPortRights: 1024,
+  localInFlight: 1024,
+  /** Sockets in messages in the queues of sockets in messages … (MAX_RECURSION_LEVEL of Linux's unix_attach_fds). */
+  localNesting: 4,
   /** Smallest and largest machine memory. An address must stay a 31-bit number. */
   memoryMin: 4 * 1024 * 1024,
   memoryMax: 2 * 1024 * 1024 * 1024 - 65536,

@@ -69,7 +69,11 @@ export const IDENTITIES: readonly Identity[] = [
     right: ['dequeued', 'dropped'],
     each: ['accept'],
   },
-  { name: 'accept queues: got what came for listeners', left: ['tcp socket.accepted'], right: ['accept:enqueued'] },
+  {
+    name: 'accept queues: got what came for listeners',
+    left: ['tcp socket.accepted', 'local.accepted'],
+    right: ['accept:enqueued'],
+  },
   {
     name: 'a ring, a device queue, freed memory: each service has seen a depth',
     left: ['depth#'],
@@ -330,6 +334,29 @@ export const IDENTITIES: readonly Identity[] = [
     right: ['tcp socket.received', 'tcp socket.receiveDropped'],
   },
   { name: 'tcp: opened = closed', left: ['tcp.opened'], right: ['tcp.closed'], drained: true },
+
+  // Local sockets.
+  {
+    name: 'local: submitted = sent + refused + waiting',
+    left: ['local.submitted'],
+    right: ['local.sent', 'local.droppedRefused', 'local.waiting'],
+    each: 'cpu',
+  },
+  { name: 'local: sent = arrived', left: ['local.sent'], right: ['local.arrived'], unless: ['ring:length'] },
+  {
+    name: 'local: arrived and moved in = delivered + merged + moved out + dropped + queued',
+    left: ['local.arrived', 'local.movedIn'],
+    right: ['local.delivered', 'local.merged', 'local.movedOut', 'local.droppedClosed', 'local.queued'],
+    each: 'cpu',
+  },
+  { name: 'local: moved out = moved in', left: ['local.movedOut'], right: ['local.movedIn'], unless: ['ring:length'] },
+  {
+    name: 'local: rights sent = taken + dropped + in messages',
+    left: ['local.rightsSent'],
+    right: ['local.rightsTaken', 'local.rightsDropped', 'local.rightsWaiting', 'local.rightsQueued'],
+    unless: ['ring:length'],
+  },
+  { name: 'local: opened = closed', left: ['local.opened'], right: ['local.closed'], drained: true },
 
   // The network, downwards.
   {

@@ -13,6 +13,7 @@ import '../net/counters.ts'
 import '../net/hostcache/hostcache.ts'
 import '../service/echo.ts'
 import '../service/load.ts'
+import '../socket/local/counters.ts'
 import type { Counts, HandoffRow } from './counts.ts'
 
 /** Where a port's record (kernel/port.ts) has the number of messages in its queue. */
