@@ -6,6 +6,7 @@
 //   network           the ancillary data, or 0      sourcePort         the sender's CPU
 //   target            rank of its rights            targetPort         PacketFlag
 //   hash              the sender's lane             interfaceIndex     how many rights
+import { assert } from '../../base/assert.ts'
 import type { Address } from '../../base/struct.ts'
 import { CLUSTER_BYTES_MAX, Mbuf, Mbufs } from '../../device/mbuf.ts'
 import type { Cpu } from '../../kernel/cpu.ts'
@@ -40,7 +41,7 @@ export const PacketFlag = {
 export const PART_BYTES_MAX = Math.min(65536 - Mbuf.size, CLUSTER_BYTES_MAX)
 /** Pieces of a stream that are smaller than this are copied together: who writes byte by byte does not fill the receiver's queue. */
 const MERGE_BYTES_MAX = 256
-const ROOM_BYTES = 512
+const ROOM_BYTES = 512 - Mbuf.size
 
 /** One CPU's way to such packets. */
 export class Packets {
@@ -79,9 +80,10 @@ export class Packets {
 
   #part(bytes: Uint8Array, from: number, count: number): Address {
     // A small one has room for those behind it.
-    const part = this.mbufs.allocateCluster(count < ROOM_BYTES ? ROOM_BYTES - Mbuf.size : count)
+    const part = this.mbufs.allocateCluster(Math.max(count, ROOM_BYTES))
     if (part === 0) return 0
     const w = part >> 2
+    assert(this.mbufs.tailroom(part) >= count, 'a part has room for its bytes')
     if (count > 0) this.#cpu.memory.transfer.toMachine(bytes, from, count, this.words[w + DATA]!)
     for (const field of [SOCKET, SOURCE, ANCILLARY, RANK, LANE, LINK]) this.words[w + field] = 0
     this.words[w + LENGTH] = count
