@@ -298,6 +298,8 @@ describe('connecting', () => {
         local.connect({ name: '/a', kind: 'stream', from: '/b' }).close()
         local.connect({ name: '/nobody', kind: 'stream' }).close()
       })
+      // Also where its name is kept on another CPU, and its peer is on its own.
+      m.on(1, (local) => local.connect({ name: '/a', kind: 'stream' }).close())
       const server = m.on(1, () => listener.accept())
       assert.equal(server?.ended, true)
       assert.equal(m.locals[0]!.size, 0)

@@ -514,9 +514,10 @@ export class LocalSockets {
     const buffers = buffersOf(options, 'accept')
     const socket = this.#add(new LocalSocket(this, this.#freeId(), options.kind, buffers, wantsOf(options), Phase.open))
     socket.bound(options.name)
-    // Before anything that it sends.
-    this.write(info.cpu, { op: 'connected', id: info.id, info: { ...socket.info, ...socket.address, credentials } })
+    const own: EndInfo = { ...socket.info, ...socket.address, credentials }
+    // It knows its peer before the peer knows it, and can close it at once.
     socket.connected(info)
+    this.write(info.cpu, { op: 'connected', id: info.id, info: own })
     listener.enqueue(socket)
   }
 
