@@ -82,6 +82,7 @@ export class Parcels {
         rank = Math.max(rank, each.nextRank)
         rights.push({ type: 'socket', kind: each.kind, ...each.address })
       } else {
+        if (!(each instanceof LocalPort)) return Errno.EINVAL
         if (!each.isOpen) return Errno.EBADF
         if (!this.ports.has(each)) return Errno.EINVAL
         rights.push({ type: 'port', port: each.port, ...each.address })

@@ -48,6 +48,23 @@ for (const to of [0, 1]) {
       m.finish()
     })
 
+    test('carries what its new program has set and shut before it has come', () => {
+      const m = new LocalMachine(3, 1, { chainOf: () => EMPTY_CHAIN })
+      const way = m.connect(0, to)
+      const { client, server } = m.connect(2, 0)
+      give(m, 0, way.client, server)
+      const got = m.on(to, () => {
+        const socket = way.server.receive(new Uint8Array(10))!.rights[0] as LocalSocket
+        socket.set({ stackTrace: true })
+        socket.shutdown('write')
+        return socket
+      })
+      assert.equal(client.ended, true)
+      m.on(2, () => client.send(text('x')))
+      assert.deepEqual(m.on(to, () => got.receive(new Uint8Array(10)))?.stackTrace, EMPTY_CHAIN)
+      m.finish()
+    })
+
     test('is no more its giver’s', () => {
       const m = new LocalMachine(3)
       const way = m.connect(0, to)
@@ -278,6 +295,8 @@ test('rights that cannot be sent are refused, and nothing is given away', () => 
   )
   m.on(0, () => b.close())
   assert.equal(give(m, 0, client, a, b), -Errno.EBADF)
+  const listener = m.on(0, (local) => local.listen({ name: '/listener', kind: 'stream' }))
+  assert.equal(give(m, 0, client, a, listener as unknown as LocalSocket), -Errno.EINVAL)
   m.on(0, (local) => {
     const many = Array.from({ length: 254 }, () => local.pair('stream')[0])
     assert.equal(client.send(text('.'), { rights: many }), -Errno.EINVAL)

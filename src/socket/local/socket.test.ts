@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Errno } from '../../base/errno.ts'
+import type { LocalSocket } from './socket.ts'
 import { LocalMachine, receive, text } from './testing/machine.ts'
 
 /** Both ends on one CPU, and on two, the name being kept by one or the other. */
@@ -355,6 +356,46 @@ test('a pair for datagrams keeps boundaries, has no end, and says ECONNREFUSED w
     -Errno.ECONNREFUSED,
   )
   m.finish()
+})
+
+test('a program that ends closes all that it has, in the middle of what others send; what it has given away lives on', () => {
+  for (let seed = 1; seed <= 10; seed++) {
+    const m = new LocalMachine(3, seed)
+    const busy = m.connect(0, 1)
+    const idle = m.connect(0, 1)
+    const way = m.connect(1, 2)
+    const given = m.connect(0, 1)
+    const errors: number[] = []
+    busy.client.onError = (errno) => errors.push(errno)
+    busy.client.onWritable = () => {
+      while (busy.client.send(new Uint8Array(5000)) > 0);
+    }
+    m.post(0, () => busy.client.onWritable())
+    m.on(1, (local) => {
+      local.datagram({ name: '/datagram' })
+      local.listen({ name: '/listener', kind: 'stream' })
+      way.client.send(text('.'), { rights: [given.server] })
+    })
+    m.on(1, (local) => local.closeAll())
+    assert.deepEqual([...errors], [Errno.ECONNRESET])
+    assert.deepEqual(
+      m.on(0, () => [busy.client, idle.client].map((socket) => socket.send(text('x')))),
+      [-Errno.EPIPE, -Errno.EPIPE],
+    )
+    assert.deepEqual([busy.client.ended, idle.client.ended], [true, true])
+    assert.equal(
+      m.on(1, (local) => local.size),
+      1,
+    )
+    const [socket] = m.on(2, () => way.server.receive(new Uint8Array(1)))!.rights as LocalSocket[]
+    m.on(2, () => socket!.send(text('alive')))
+    assert.equal(
+      m.on(0, () => receive(given.client)),
+      'alive',
+    )
+    assert.equal(m.locals[1]!.size, 0)
+    m.finish()
+  }
 })
 
 test('without memory a sender is told to wait, and hears when there is some; nothing is lost', () => {

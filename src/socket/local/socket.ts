@@ -236,8 +236,14 @@ export class LocalSocket {
   }
 
   /** Whether each message is to carry who sent it, and the stack: of those that the peer sends once it knows. */
-  set({ passCredentials, stackTrace }: Pick<LocalOptions, 'passCredentials' | 'stackTrace'>): void {
+  set(options: Pick<LocalOptions, 'passCredentials' | 'stackTrace'>): void {
     if (!this.#isMine()) return
+    // It comes with what was set where it was.
+    if (this.phase === Phase.arriving) {
+      this.held.push({ isPacket: false, run: () => this.set(options) })
+      return
+    }
+    const { passCredentials, stackTrace } = options
     const set = (bit: number, on: boolean | undefined) => {
       if (on !== undefined) this.#wants = on ? this.#wants | bit : this.#wants & ~bit
     }

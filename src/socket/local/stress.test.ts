@@ -120,7 +120,7 @@ describe('local sockets under all that can be done at once', () => {
         cpus: 2,
         host,
         program: new URL(`./testing/stress-program${SUFFIX}`, import.meta.url),
-        data: { rounds: 20_000 } satisfies StressData,
+        data: { rounds: 8000 } satisfies StressData,
         regions: { 'local stress': STRESS_BYTES },
         memoryBytes: 64 * 1024 * 1024,
         ringEntries: 64,
