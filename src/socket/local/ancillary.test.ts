@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Chain } from '../../kernel/trace/chain.ts'
+import { ChainReader } from '../../kernel/trace/reader.ts'
 import { LocalMachine, text } from './testing/machine.ts'
 
 const CHAIN: Chain = {
   hops: [
     {
-      kind: 'notice',
+      kind: 'send',
       cpu: 0,
       to: 'client',
       atUs: 12,
@@ -131,5 +132,19 @@ test('a program outside of threads is called by the CPU’s name for it', () => 
   m.on(0, (local) => local.call(() => a.send(text('x'), { credentials: true })))
   const { credentials } = m.on(0, () => b.receive(new Uint8Array(1)))!
   assert.deepEqual(credentials, { cpu: 0, thread: -1, name: 'the program' })
+  m.finish()
+})
+
+test('what a program is told goes back to who sent it, where messages are traced; and that can be the stack that goes along', () => {
+  const chains = new Map<number, () => Chain>()
+  const m = new LocalMachine(2, 1, { trace: 'all', chainOf: () => chains.get(1)!() })
+  const reader = new ChainReader(m.machine.memory)
+  chains.set(1, () => reader.chain(m.machine.cpus[1]!.tracer.current))
+  const there = m.connect(0, 1)
+  const back = m.connect(1, 0, 'stream', { stackTrace: true })
+  there.server.onReadable = () => back.client.send(text('answer'))
+  m.on(0, () => there.client.send(text('question')))
+  const chain = m.on(0, () => back.server.receive(new Uint8Array(10)))?.stackTrace
+  assert.deepEqual([chain?.hops[0]?.kind, chain?.hops[0]?.cpu, chain?.hops[0]?.to], ['send', 0, 'local sockets 1'])
   m.finish()
 })

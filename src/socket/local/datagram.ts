@@ -49,6 +49,8 @@ export class LocalDatagram {
   readonly id: number
   /** @internal */
   pending = 0
+  /** @internal What has caused the first of what is pending (kernel/trace). */
+  trace = 0
   closed = false
   #name = ''
   readonly #buffers: Buffers

@@ -30,6 +30,8 @@ export class LocalListener {
   readonly credentials: LocalCredentials
   /** @internal The program is to be told in this turn. */
   isTold = false
+  /** @internal What has caused that (kernel/trace). */
+  trace = 0
   readonly #backlog: number
   readonly #sockets: LocalSockets
   readonly #waiting: { readonly socket: LocalSocket; readonly at: number }[] = []

@@ -55,6 +55,8 @@ export class LocalSocket {
   readonly id: number
   /** @internal Events that the program is to be told of in this turn. */
   pending = 0
+  /** @internal What has caused the first of them (kernel/trace). */
+  trace = 0
   /** @internal */
   phase: Phase
   /** @internal It is in a message, and no program's. */

@@ -92,7 +92,7 @@ export class LocalSockets {
   #telling: (LocalSocket | LocalDatagram)[] = []
   readonly #listeners: LocalListener[] = []
   readonly #reports: LocalSocket[] = []
-  readonly #calls: (() => void)[] = []
+  readonly #calls: { readonly run: () => void; readonly trace: number }[] = []
   /** What could not be sent for want of memory, in order: nothing overtakes it. */
   readonly #unsent: { readonly packet: Address; readonly send: () => boolean }[] = []
   /** Sockets that want to send, and had no memory. */
@@ -288,19 +288,24 @@ export class LocalSockets {
   /** @internal The program is to be told at the end of the turn. */
   tell(socket: LocalSocket | LocalDatagram, events: number): void {
     if (events === 0) return
-    if (socket.pending === 0) this.#told.push(socket)
+    if (socket.pending === 0) {
+      this.#told.push(socket)
+      socket.trace = this.cpu.tracer.current
+    }
     socket.pending |= events
   }
 
   /** @internal */
   tellListener(listener: LocalListener): void {
-    if (!listener.isTold) this.#listeners.push(listener)
+    if (listener.isTold) return
     listener.isTold = true
+    listener.trace = this.cpu.tracer.current
+    this.#listeners.push(listener)
   }
 
   /** @internal Calls the program at the end of the turn. */
   call(run: () => void): void {
-    this.#calls.push(run)
+    this.#calls.push({ run, trace: this.cpu.tracer.current })
   }
 
   /** @internal */
@@ -585,18 +590,27 @@ export class LocalSockets {
 
   /** The end of the turn: programs are told what is new, each socket once; then peers how much was read. */
   #tellAll(): void {
-    for (let call = this.#calls.shift(); call !== undefined; call = this.#calls.shift()) call()
+    const { tracer } = this.cpu
+    for (let call = this.#calls.shift(); call !== undefined; call = this.#calls.shift()) {
+      tracer.current = call.trace
+      call.run()
+    }
     for (const listener of this.#listeners.splice(0)) {
       listener.isTold = false
+      tracer.current = listener.trace
       if (!listener.closed && listener.length > 0) listener.onConnection()
     }
     if (this.#told.length > 0) {
       const told = this.#told
       this.#told = this.#telling
       this.#telling = told
-      for (let i = 0; i < told.length; i++) told[i]!.run()
+      for (let i = 0; i < told.length; i++) {
+        tracer.current = told[i]!.trace
+        told[i]!.run()
+      }
       told.length = 0
     }
+    tracer.current = 0
     for (let i = 0; i < this.#reports.length; i++) this.#reports[i]!.report()
     this.#reports.length = 0
   }

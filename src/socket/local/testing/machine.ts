@@ -1,7 +1,7 @@
 // A machine whose CPUs have local sockets, in virtual time. A test does things on one CPU or another, and when it ends everything that was counted
 // has to add up, and all memory has to be free again.
 import assert from 'node:assert/strict'
-import { type SimMachine, simulate } from '../../../machine/sim.ts'
+import { type SimMachine, type SimOptions, simulate } from '../../../machine/sim.ts'
 import { nudge, sumOf } from '../../../machine/testing/sim.ts'
 import { imbalances } from '../../../metrics/balance.ts'
 import { takeCounts } from '../../../metrics/take.ts'
@@ -18,9 +18,9 @@ export class LocalMachine {
   readonly machine: SimMachine
   readonly locals: readonly LocalSockets[]
 
-  constructor(cpus: number, seed = 1, options: LocalSocketsOptions & { readonly memoryBytes?: number } = {}) {
-    const { memoryBytes = 32 * 1024 * 1024 } = options
-    this.machine = simulate({ cpus, seed, memoryBytes, ringEntries: 64, checkOrder: true })
+  constructor(cpus: number, seed = 1, options: LocalSocketsOptions & Pick<SimOptions, 'memoryBytes' | 'trace'> = {}) {
+    const { memoryBytes = 32 * 1024 * 1024, trace = 'off' } = options
+    this.machine = simulate({ cpus, seed, memoryBytes, trace, ringEntries: 64, checkOrder: true })
     this.locals = this.machine.cpus.map((cpu) => new LocalSockets(cpu, options))
     let up = 0
     for (const [i, local] of this.locals.entries()) {

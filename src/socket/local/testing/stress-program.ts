@@ -21,7 +21,7 @@ export const WORD = { finished: 0, checkedBytes: 1, taken: 2, traces: 3 } as con
 export const STRESS_BYTES = 64
 
 const CHAIN: Chain = {
-  hops: [{ kind: 'write', cpu: 0, to: 'stress', atUs: 1, id: 1, frames: [] }],
+  hops: [{ kind: 'send', cpu: 0, to: 'stress', atUs: 1, id: 1, frames: [] }],
   end: 'origin',
 }
 const SOCKETS_MAX = 40
