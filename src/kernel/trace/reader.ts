@@ -108,7 +108,11 @@ export class ChainReader {
   #frames(cpu: number, stack: number): Frame[] {
     const text = stack === 0 ? undefined : textOf(this.#memory, cpu, stack)
     if (text === undefined) return []
-    const frames = framesOf(text)
+    return this.program(framesOf(text))
+  }
+
+  /** The frames that are a program's, as its sources have them; where there are none, those of the stack above the kernel. */
+  program(frames: readonly Frame[]): Frame[] {
     const program = frames.findIndex(({ file }) => !STACK.test(file))
     const first = program >= 0 ? program : frames.findIndex(({ file }) => !KERNEL.test(file))
     const last = frames.findLastIndex(({ file }) => !KERNEL.test(file))

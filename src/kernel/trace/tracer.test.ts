@@ -381,7 +381,7 @@ test('what another process is told begins with the own stack, and goes on with t
   const machine = run(2, (cpu) => {
     if (cpu.index === 1) {
       const write = () => {
-        chain = cpu.tracer.here(write, 77, 'shop')
+        chain = cpu.tracer.here(write, { pid: 77, title: 'shop' })
       }
       cpu.ports.create({
         name: 'there',

@@ -16,7 +16,7 @@ import type { Cpu } from '../cpu.ts'
 import { type FunctionId, functionName } from '../function.ts'
 import { MessageHeader, messageTypeName, STORES_IN_ORDER } from '../message.ts'
 import { type CallSite, callSites, framesOf, hasProgram, sitesHash, sitesText } from './callsite.ts'
-import { type Chain, chainText, HOP_KINDS, type HopKind } from './chain.ts'
+import { type Chain, chainText, HOP_KINDS, type Hop, type HopKind } from './chain.ts'
 import { modeWord, portEvery, portsWord } from './mode.ts'
 import { ChainReader } from './reader.ts'
 import { type TraceId, TraceRecord, TraceRings, UNTRACED } from './record.ts'
@@ -24,7 +24,6 @@ import { type TextId, TextTable } from './text.ts'
 
 /** Number of each kind of hop. */
 export const HOP = Object.fromEntries(HOP_KINDS.map((kind, i) => [kind, i])) as { [K in HopKind]: number }
-export type Hop = (typeof HOP)[HopKind]
 
 export const TraceCounters = counterSet('trace', [
   'recorded',
@@ -266,15 +265,15 @@ export class Tracer {
 
   /**
    * As `where`, behind a hop that is the stack of whoever has called `below`: what another process is told of what this one sends it.
-   * `title` names this process.
+   * `process` names this one, where it is another than the reader's.
    */
-  here(below: Entry, pid: number, title: string): Chain {
-    const frames = framesOf(sitesText(callSites(FRAMES_DEEP, below)))
-    const process = { pid, title }
-    const { hops, end } = this.where()
-    const atUs = this.#cpu.clock.now()
-    const own = { kind: 'process', cpu: this.#cpu.index, to: '', atUs, id: 0, process, frames } as const
-    return { hops: [own, ...hops.map((hop) => ({ ...hop, process }))], end }
+  here(below: Entry, process?: Hop['process']): Chain {
+    const reader = new ChainReader(this.#cpu.memory)
+    const frames = reader.program(framesOf(sitesText(callSites(FRAMES_DEEP, below))))
+    const { hops, end } = reader.chain(this.current)
+    const own = { kind: 'process', cpu: this.#cpu.index, to: '', atUs: this.#cpu.clock.now(), id: 0, frames } as const
+    const all = [own, ...hops]
+    return { hops: process === undefined ? all : all.map((hop) => ({ ...hop, process })), end }
   }
 
   /** The chain of a message that its owner asks about. */

@@ -56,9 +56,12 @@ for (const to of [0, 1]) {
       const { client, server } = m.connect(0, to)
       m.on(0, () => client.send(text('x'), { stackTrace: CHAIN }))
       assert.deepEqual(m.on(to, () => server.receive(new Uint8Array(10)))?.stackTrace, CHAIN)
-      // No stack is known here: nothing goes along.
-      m.on(0, () => client.send(text('x'), { stackTrace: true }))
-      assert.equal(m.on(to, () => server.receive(new Uint8Array(10)))?.stackTrace, undefined)
+      // Unchosen, it is that of whoever sends.
+      m.on(0, function sender() {
+        client.send(text('x'), { stackTrace: true })
+      })
+      const [own, ...rest] = m.on(to, () => server.receive(new Uint8Array(10)))!.stackTrace!.hops
+      assert.deepEqual([own?.kind, own?.cpu, own?.frames[0]?.function, rest], ['process', 0, 'sender', []])
       m.finish()
     })
 

@@ -27,7 +27,7 @@ export class Parcels {
   readonly #sockets: LocalSockets
   readonly #packets: Packets
   readonly #count: Float64Array
-  readonly #chainOf: (() => Chain) | undefined
+  readonly #chainOf: () => Chain
   readonly #program: string
   /** Rights of ports that were made here, and who is told when they are over. */
   readonly #made = new Map<number, () => void>()
@@ -39,7 +39,7 @@ export class Parcels {
     this.#packets = sockets.packets
     this.#count = sockets.count
     this.#program = program.slice(0, NAME_CHARACTERS_MAX)
-    this.#chainOf = chainOf
+    this.#chainOf = chainOf ?? (() => cpu.tracer.here(this.trace))
   }
 
   /** Who it is that runs here now. */
@@ -55,8 +55,7 @@ export class Parcels {
   /** The sender's stack, in at most so many bytes. */
   trace(asked: LocalSendOptions['stackTrace'], isWanted: boolean, bytesMax: number): Uint8Array | undefined {
     if (asked === undefined || asked === false ? !isWanted : false) return undefined
-    const chain = typeof asked === 'object' ? asked : this.#chainOf?.()
-    if (chain === undefined) return undefined
+    const chain = typeof asked === 'object' ? asked : this.#chainOf()
     this.#count[C.traces]!++
     return encodeChain(chain, Math.min(TRACE_BYTES_MAX, bytesMax))
   }

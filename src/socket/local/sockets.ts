@@ -51,7 +51,7 @@ const RETRY_US = 10_000
 export interface LocalSocketsOptions {
   /** What programs of this CPU are called in credentials where no thread runs. Default `cpu 0` and so on. */
   readonly program?: string
-  /** How the program that runs now came to be where it is: what goes along as its stack (SCM_STACKTRACE). Default: no stack is known. */
+  /** What goes along as the stack of the program that runs now (SCM_STACKTRACE). Default: its own, and how it came to be there, where that is traced. */
   readonly chainOf?: () => Chain
 }
 
