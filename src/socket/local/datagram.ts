@@ -17,7 +17,6 @@ import { Event } from './socket.ts'
 import type { LocalSockets } from './sockets.ts'
 
 const C = LocalCounters.index
-const ALL = Want.CREDENTIALS | Want.TRACE
 /** Datagrams of one socket that may wait. */
 const WAITING_MAX = 1024
 
@@ -117,7 +116,12 @@ export class LocalDatagram {
     const lane = target === undefined ? this.#remote : this.#lane(checkName(target, 'send'))
     if (target === undefined && lane === undefined) return -Errno.EDESTADDRREQ
     if (lane === undefined) return this.#full(0)
-    const prepared = this.#sockets.parcels.prepare(options, ALL, this.#name || undefined, this.#buffers.sendBytes >> 1)
+    const prepared = this.#sockets.parcels.prepare(
+      options,
+      this.#sockets.parcels.wantedByAny,
+      this.#name || undefined,
+      this.#buffers.sendBytes >> 1,
+    )
     if (typeof prepared === 'number') return -prepared
     assert(prepared !== undefined, 'who sends is always known')
     const charge = bytes.length + prepared.bytes.length

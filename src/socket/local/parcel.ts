@@ -19,6 +19,7 @@ import type { LocalSockets } from './sockets.ts'
 
 const C = LocalCounters.index
 const NAME_CHARACTERS_MAX = 64
+const ALL = Want.CREDENTIALS | Want.TRACE
 
 export class Parcels {
   /** Rights of ports that this CPU's programs have. */
@@ -28,6 +29,8 @@ export class Parcels {
   readonly #packets: Packets
   readonly #count: Float64Array
   readonly #chainOf: () => Chain
+  /** Somebody has said what the stack is. */
+  readonly #isGiven: boolean
   readonly #program: string
   /** Rights of ports that were made here, and who is told when they are over. */
   readonly #made = new Map<number, () => void>()
@@ -40,6 +43,7 @@ export class Parcels {
     this.#count = sockets.count
     this.#program = program.slice(0, NAME_CHARACTERS_MAX)
     this.#chainOf = chainOf ?? (() => cpu.tracer.here(this.trace))
+    this.#isGiven = chainOf !== undefined
   }
 
   /** Who it is that runs here now. */
@@ -50,6 +54,14 @@ export class Parcels {
       thread: thread?.id ?? -1,
       name: (thread?.name ?? this.#program).slice(0, NAME_CHARACTERS_MAX),
     }
+  }
+
+  /**
+   * What a datagram takes along whose receiver has not said yet what it wants: a stack costs some µs and the room of many small
+   * datagrams, and is taken where one was given, or where what is sent is traced.
+   */
+  get wantedByAny(): number {
+    return this.#isGiven || this.#cpu.tracer.on ? ALL : ALL & ~Want.TRACE
   }
 
   /** The sender's stack, in at most so many bytes. */
