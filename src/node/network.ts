@@ -3,6 +3,7 @@
 import { Errno, KernelError } from '../base/errno.ts'
 import type { FaultOptions } from '../device/fault.ts'
 import type { DeviceSpec } from '../device/spec.ts'
+import type { TraceMode } from '../kernel/trace/mode.ts'
 import { boot } from '../machine/boot.ts'
 import type { InlineMachine } from '../machine/inline.ts'
 import type { HostConfig, RouteConfig } from '../net/config.ts'
@@ -26,6 +27,8 @@ export interface NetworkOptions {
   readonly mtu?: number
   /** How many hosts there may be, 1 to 256. Default 16. */
   readonly hosts?: number
+  /** How much of what is sent is traced to its origin, across all hosts: `off`, `all`, or N for one of N. Default `off`. */
+  readonly trace?: TraceMode
 }
 
 /** What a network needs to know of a host. */
@@ -101,11 +104,12 @@ export class Network {
   }
 
   async #boot(): Promise<InlineMachine> {
-    const { seed } = this.#options
+    const { seed, trace = 'off' } = this.#options
     const machine = await boot({
       host: 'inline',
       cpus: Math.ceil(this.#hosts / HOSTS_PER_CPU),
       memoryBytes: MEMORY_BYTES,
+      trace,
       signals: false,
       ...(seed === undefined ? {} : { seed }),
     })
