@@ -154,7 +154,7 @@ test('what one host of a machine sends another is one chain across the wire', ()
 })
 
 test('a chain goes through TCP on the wrong CPU and back to a program on a third', () => {
-  withHost({ cpus: 2, programs: 1, seed: 3, steer: 'first' }, (host) => {
+  withHost({ cpus: 2, programs: 1, seed: 3, steer: 'first', discipline: 'connp-t' }, (host) => {
     traced(host)
     let chain: Chain | undefined
     host.listen({ port: 7 }, 2, {

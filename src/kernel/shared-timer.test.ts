@@ -15,6 +15,7 @@ import { Mutex } from './mutex.ts'
 import { SharedTimers } from './shared-timer.ts'
 import type { Thread } from './thread.ts'
 import { putTimer, Timer, takeTimer } from './timer.ts'
+import { setTraceMode } from './trace/mode.ts'
 
 const TICK_US = 128
 const SET = 'shared timer'
@@ -212,6 +213,25 @@ export default function* load(thread: Thread): Generator<void, void, void> {
 
 if (isMainThread) {
   describe('shared timers', () => {
+    test('tell who armed them last, on whatever CPU that was', () => {
+      const bench = new Bench(2)
+      setTraceMode(bench.memory, 'all')
+      bench.settle()
+      const object = bench.object()
+      const told: (string | undefined)[] = []
+      bench.onFire = (cpu) => {
+        const [hop] = cpu.tracer.where().hops
+        told.push(hop?.kind, hop?.to, hop?.frames[0]?.function)
+      }
+      const armFirst = (cpu: Cpu) => bench.parts[cpu.index]!.arm(object + 8, 1000, FIRED, object)
+      const armAgain = (cpu: Cpu) => bench.parts[cpu.index]!.arm(object + 8, 1000, FIRED, object)
+      bench.as(0, armFirst)
+      bench.as(1, armAgain)
+      bench.clock.advanceTo(bench.clock.now() + 5000)
+      bench.settle()
+      assert.deepEqual(told, ['timer', 'test.shared.fired', 'armAgain'])
+    })
+
     test('a timer fires on the CPU that armed it last, once, within two ticks of its deadline', () => {
       const bench = new Bench(3)
       const object = bench.object()
