@@ -29,6 +29,7 @@ import { createMemory, MachineView } from './machine.ts'
 import type { CpuProgram, MachineOptions } from './options.ts'
 import { startProgram } from './program.ts'
 import { Publications } from './publication.ts'
+import { serveOther, shown } from './tracing.ts'
 
 export interface CostedOptions extends MachineOptions {
   readonly program?: CpuProgram
@@ -94,7 +95,7 @@ export class CostedMachine extends MachineView implements LockTimes {
         relax: () => this.#relax(this.#seats[index]!),
         locks: this,
       }
-      const cpu = new Cpu(index, this.memory, host, time, random.fork(index), cpuOptions)
+      const cpu = shown(new Cpu(index, this.memory, host, time, random.fork(index), cpuOptions))
       const account = new Account(this.memory, index, options.costs)
       time.pay = () => account.due()
       const idleSince = Number.POSITIVE_INFINITY
@@ -291,7 +292,7 @@ export class CostedMachine extends MachineView implements LockTimes {
     for (const other of this.#seats) {
       if (other.asleep || other === seat || other === this.#running) continue
       this.#publications.showAll(other.cpu.index)
-      other.cpu.ipi.drain()
+      serveOther(seat.cpu, other.cpu)
       this.#settle(other)
     }
     this.#publications.showAll(seat.cpu.index)

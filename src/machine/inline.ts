@@ -11,6 +11,7 @@ import { createMemory, type Machine, MachineView } from './machine.ts'
 import type { CpuProgram, MachineOptions } from './options.ts'
 import { startProgram } from './program.ts'
 import { put, Questions } from './question.ts'
+import { serveOther, shown } from './tracing.ts'
 
 export class InlineMachine extends MachineView implements Machine {
   readonly cpus: readonly Cpu[]
@@ -27,12 +28,11 @@ export class InlineMachine extends MachineView implements Machine {
     const host = {
       ring: () => this.#driver.schedule(true),
       relax: (cpu: Cpu) => {
-        for (const other of this.cpus) if (other !== cpu) other.ipi.drain()
+        for (const other of this.cpus) if (other !== cpu) serveOther(cpu, other)
       },
     }
-    this.cpus = Array.from(
-      { length: this.layout.cpus },
-      (_, i) => new Cpu(i, this.memory, host, this.clock, random.fork(i), options),
+    this.cpus = Array.from({ length: this.layout.cpus }, (_, i) =>
+      shown(new Cpu(i, this.memory, host, this.clock, random.fork(i), options)),
     )
     this.#driver = new EventLoopDriver(this.cpus, this.clock, 1, (cpu, error) => this.#fail(CpuFailure.of(cpu, error)))
     for (const cpu of this.cpus) {

@@ -13,6 +13,7 @@ import { EventLoopDriver } from './eventloop.ts'
 import { CpuFailure } from './failure.ts'
 import { createMemory, MachineView } from './machine.ts'
 import type { MachineOptions } from './options.ts'
+import { shown } from './tracing.ts'
 import { relaxation, ringThread, wakeThread } from './worker.ts'
 
 /** What a thread is handed to be a CPU: plain data. */
@@ -77,7 +78,7 @@ export class Instance {
     this.#memory = new Memory(start.memory, options, true)
     const clock: Clock = monotonicClock(start.epoch)
     const host = { ring: (target: number) => ringThread(this.#memory, target), relax: relaxation() }
-    this.cpu = new Cpu(index, this.#memory, host, clock, randomOf(options.seed).fork(index), options)
+    this.cpu = shown(new Cpu(index, this.#memory, host, clock, randomOf(options.seed).fork(index), options))
     this.driver = new EventLoopDriver([this.cpu], clock, options.cpus, (cpu, error) =>
       this.#fail(CpuFailure.of(cpu, error)),
     )

@@ -12,6 +12,7 @@ import { createMemory, type Machine, MachineView } from './machine.ts'
 import type { CpuProgram, MachineOptions } from './options.ts'
 import { startProgram } from './program.ts'
 import { put, Questions } from './question.ts'
+import { serveOther, shown } from './tracing.ts'
 
 export interface SimOptions extends MachineOptions {
   readonly program?: CpuProgram
@@ -64,9 +65,8 @@ export class SimMachine extends MachineView implements Machine {
     // A caller that never looks at `done` gets the error from `run`.
     this.done.catch(() => {})
     const host = { ring: (target: number) => this.#wake(target, true), relax: (cpu: Cpu) => this.#relax(cpu) }
-    this.cpus = Array.from(
-      { length: count },
-      (_, i) => new Cpu(i, this.memory, host, this.clock, this.#random.fork(i), options),
+    this.cpus = Array.from({ length: count }, (_, i) =>
+      shown(new Cpu(i, this.memory, host, this.clock, this.#random.fork(i), options)),
     )
     for (const cpu of this.cpus) {
       this.#awake.push(cpu.index)
@@ -222,7 +222,7 @@ export class SimMachine extends MachineView implements Machine {
     this.clock.advanceTo(this.clock.now() + this.#turnUs)
     const other = this.cpus[this.#random.below(this.cpus.length)]!
     // One that sleeps has nothing to serve but passive IPIs, which must not set it to work in its sleep.
-    if (other !== cpu && this.#state[other.index] === Awake.yes) other.ipi.drain()
+    if (other !== cpu && this.#state[other.index] === Awake.yes) serveOther(cpu, other)
   }
 }
 

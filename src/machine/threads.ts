@@ -11,6 +11,7 @@ import { CpuFailure, unpack } from './failure.ts'
 import { createMemory, type Machine, MachineView } from './machine.ts'
 import type { BootOptions, MachineOptions } from './options.ts'
 import { put, Questions } from './question.ts'
+import { shown } from './tracing.ts'
 import { relaxation, ringThread, type WorkerReport, type WorkerStart, wakeThread } from './worker.ts'
 
 const WORKER = new URL(`./worker${import.meta.url.slice(import.meta.url.lastIndexOf('.'))}`, import.meta.url)
@@ -41,7 +42,7 @@ export class ThreadsMachine extends MachineView implements Machine {
     if (joined >= 0) {
       const { clock } = this
       const host = { ring: (target: number) => ringThread(this.memory, target), relax: relaxation() }
-      this.cpu = new Cpu(joined, this.memory, host, clock, randomOf(seed).fork(joined), options)
+      this.cpu = shown(new Cpu(joined, this.memory, host, clock, randomOf(seed).fork(joined), options))
       this.#driver = new EventLoopDriver([this.cpu], clock, this.layout.cpus, (cpu, error) =>
         this.#fail(CpuFailure.of(cpu, error)),
       )

@@ -14,6 +14,7 @@ import type { MachineOptions } from './options.ts'
 import { loadProgram, startProgram } from './program.ts'
 import { type Answer, put, type Question } from './question.ts'
 import { AdaptiveSpin } from './spin.ts'
+import { shown } from './tracing.ts'
 
 /** What threads.ts hands to each worker. */
 export interface WorkerStart {
@@ -101,7 +102,7 @@ class WorkerCpu {
       relax: relaxation(),
     }
     const random = randomOf(start.seed).fork(start.index)
-    this.#cpu = new Cpu(start.index, memory, host, monotonicClock(start.epoch), random, start.options)
+    this.#cpu = shown(new Cpu(start.index, memory, host, monotonicClock(start.epoch), random, start.options))
     this.#parent = parent
     this.#spin = new AdaptiveSpin(start.spinTurns)
   }

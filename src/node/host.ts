@@ -8,6 +8,8 @@ import { Duplex } from 'node:stream'
 import type { ReadableStream, WritableStream } from 'node:stream/web'
 import * as tls from 'node:tls'
 import { Errno, KernelError } from '../base/errno.ts'
+import type { Chain } from '../kernel/trace/chain.ts'
+import { setTraceMode, type TraceMode } from '../kernel/trace/mode.ts'
 import { parsePrefix } from '../net/address.ts'
 import type { RouteConfig } from '../net/config.ts'
 import { type Discipline, groupCount } from '../net/discipline.ts'
@@ -203,6 +205,21 @@ export class Host {
    */
   setDiscipline(discipline: Discipline, groups?: number): Promise<void> {
     return this.#host.setDiscipline(discipline, groups)
+  }
+
+  /**
+   * How much is traced to its origin from now on, of all that the host's machine does, which is that of its network: `off`, `all`, or N for
+   * one of N. What a program does in its callbacks then knows what led to it, and so do the stacks of errors there.
+   */
+  setTraceMode(mode: TraceMode): void {
+    const { driver, cpu } = this.#host.loop
+    setTraceMode(cpu.memory, mode)
+    driver.schedule()
+  }
+
+  /** How what the program does now came about: to the packet, and on a network of the process to the write on another host. */
+  where(): Chain {
+    return this.#host.loop.cpu.tracer.where()
   }
 
   /** Closes all of the host's sockets and servers, and resolves when they are closed. */

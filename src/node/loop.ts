@@ -6,6 +6,8 @@
 import type { AsyncResource } from 'node:async_hooks'
 import { assert } from '../base/assert.ts'
 import type { Cpu } from '../kernel/cpu.ts'
+import type { TraceId } from '../kernel/trace/record.ts'
+import type { Tracer } from '../kernel/trace/tracer.ts'
 import { EventLoopDriver } from '../machine/eventloop.ts'
 import { runTicks } from './binding.ts'
 import { NativeCallbacks } from './native-callbacks.ts'
@@ -15,6 +17,8 @@ import { ReadSlab } from './slab.ts'
 export interface Deliverable {
   /** On the list of those. For NodeLoop alone. */
   queued: boolean
+  /** What the first thing that it has to tell was caused by, where that is traced. For NodeLoop alone. */
+  trace: TraceId
   /** Calls the program, outside of turns. What the program throws passes through; the rest is told later. */
   deliver(): void
 }
@@ -48,6 +52,9 @@ export class NodeLoop {
   readonly readScratch = Buffer.allocUnsafeSlow(READ_BYTES)
   /** Strings are encoded here. */
   readonly writeScratch = Buffer.allocUnsafeSlow(READ_BYTES)
+  readonly #tracer: Tracer
+  /** What each connection that waits to be told was caused by: a server is told of several at once. */
+  readonly #causes = new WeakMap<object, TraceId>()
   readonly #open = new Set<Open>()
   /** What was given to the stack, and may not have left. */
   readonly #lingering = new Set<{ readonly unsentBytes: number }>()
@@ -59,6 +66,7 @@ export class NodeLoop {
   private constructor(cpu: Cpu, driver: EventLoopDriver) {
     this.cpu = cpu
     this.driver = driver
+    this.#tracer = cpu.tracer
     this.#alive = setInterval(() => {}, NEVER_MS).unref()
     driver.addProgram(() => this.#deliver())
     // What keeps the process alive are the handles that somebody has; not the stack's timers, nor its devices.
@@ -82,8 +90,19 @@ export class NodeLoop {
   queue(handle: Deliverable): void {
     if (handle.queued) return
     handle.queued = true
+    if (this.#tracer.on) handle.trace = this.#tracer.current
     this.#ready.push(handle)
     this.driver.schedule()
+  }
+
+  /** A connection has come, which a handle will tell of: what runs now has caused that. */
+  came(connection: object): void {
+    if (this.#tracer.on) this.#causes.set(connection, this.#tracer.current)
+  }
+
+  /** From here on the program is told of a connection. */
+  toldOf(connection: object): void {
+    if (this.#tracer.on) this.#tracer.current = this.#causes.get(connection) ?? this.#tracer.current
   }
 
   /** Calls a function of the program in the scope of `resource`, and then what that has put off. */
@@ -105,7 +124,14 @@ export class NodeLoop {
 
   /** Waits for an answer of the own host, as for a system call. Returns whether it came. */
   wait(answered: () => boolean): boolean {
-    return answered() || this.driver.wait(answered, ANSWER_MS)
+    if (answered()) return true
+    // The turns meanwhile do what others have caused.
+    const tracer = this.#tracer
+    const { current } = tracer
+    tracer.current = 0
+    const isAnswered = this.driver.wait(answered, ANSWER_MS)
+    if (tracer.on) tracer.current = current
+    return isAnswered
   }
 
   /** The process stays while anybody holds it. */
@@ -169,7 +195,8 @@ export class NodeLoop {
       while (told < ready.length) {
         const handle = ready[told++]!
         handle.queued = false
-        handle.deliver()
+        if (this.#tracer.on) this.#deliverTraced(handle)
+        else handle.deliver()
       }
       return told
     } finally {
@@ -182,6 +209,38 @@ export class NodeLoop {
         this.#spare = ready
       }
     }
+  }
+
+  /** What the program does, also behind its callbacks, it does because of what its handle has to tell. */
+  #deliverTraced(handle: Deliverable): void {
+    const tracer = this.#tracer
+    const { trace } = handle
+    tracer.current = trace
+    handle.trace = 0
+    let isThrown = true
+    try {
+      handle.deliver()
+      isThrown = false
+    } finally {
+      tracer.current = 0
+      if (isThrown) this.#explainNext(trace)
+    }
+  }
+
+  /**
+   * A program has thrown because of `trace`: Node tells the error in a moment. It is explained then, and not caught here, since whoever catches and
+   * throws it again takes its place in the source from what Node prints.
+   */
+  #explainNext(trace: TraceId): void {
+    const tracer = this.#tracer
+    const explain = (error: unknown) => {
+      const { current } = tracer
+      tracer.current = trace
+      tracer.explain(error)
+      tracer.current = current
+    }
+    process.prependOnceListener('uncaughtExceptionMonitor', explain)
+    setImmediate(() => process.off('uncaughtExceptionMonitor', explain))
   }
 }
 

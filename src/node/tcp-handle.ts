@@ -53,6 +53,7 @@ type OnComplete = (this: Request, ...results: unknown[]) => void
 
 export class TcpHandle extends JSStream implements Deliverable, Open {
   queued = false
+  trace = 0
   /** Set by http, whose parser then reads from the handle. */
   _consumed = false
   /** Set by net.js. */
@@ -252,6 +253,7 @@ export class TcpHandle extends JSStream implements Deliverable, Open {
     listener.onConnection = (socket) => {
       if (this.#isClosing) return socket.abort()
       this.#accepted.push(socket)
+      this.#loop.came(socket)
       this.#loop.queue(this)
     }
   }
@@ -265,6 +267,7 @@ export class TcpHandle extends JSStream implements Deliverable, Open {
 
   /** In the server's scope, which the new handle's scope is made in. */
   #acceptOne(socket: TcpSocket): void {
+    this.#loop.toldOf(socket)
     this.onconnection?.(0, new TcpHandle(this.#host, SOCKET, socket))
   }
 

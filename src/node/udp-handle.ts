@@ -30,6 +30,7 @@ type OnMessage = (bytes: number, handle: unknown, buffer: Buffer | undefined, fr
 
 export class UdpHandle implements Deliverable, Open {
   queued = false
+  trace = 0
   /** Set by dgram. */
   onmessage: OnMessage | undefined = undefined
   readonly #host: HandleHost

@@ -74,6 +74,8 @@ export class Tracer {
   on = false
   /** What the code that runs now was caused by; 0 where that is not known. */
   current: TraceId = 0
+  /** Told whenever `on` changes. For the host: what its thread shows of traces depends on it (machine/tracing.ts). */
+  onSwitch: (on: boolean) => void = () => {}
   readonly #cpu: Cpu
   readonly #i32: Int32Array
   readonly #f64: Float64Array
@@ -128,6 +130,7 @@ export class Tracer {
       this.current = 0
       this.#timers.clear()
     }
+    if (this.on !== wasOn) this.onSwitch(this.on)
   }
 
   // What the kernel tells of.
@@ -285,12 +288,24 @@ export class Tracer {
     return new ChainReader(this.#cpu.memory).chain(id)
   }
 
-  /** An error that was thrown by what runs now: its stack goes on through the queues. Once for each error. */
+  /** An error that was thrown by what runs now: its stack goes on through the queues. Once for each error. Never throws. */
   explain(error: unknown): void {
     if (!this.isKnown || !(error instanceof Error) || explained.has(error)) return
+    try {
+      // Read for the first time it may go on by itself: machine/stackhook.ts.
+      const stack = error.stack ?? `${error.name}: ${error.message}`
+      const rest = this.continuation(error)
+      if (rest !== '') Reflect.set(error, 'stack', `${stack}\n${rest}`)
+    } catch {
+      // An error that cannot be read, or not be written to, stays as it is: it is the one that is told.
+    }
+  }
+
+  /** What the stack of `error` goes on with, which is told once: empty from then on, and where nothing is known. */
+  continuation(error: object): string {
+    if (!this.isKnown || explained.has(error)) return ''
     explained.add(error)
-    const text = this.text()
-    if (text !== '') error.stack = `${error.stack ?? `${error.name}: ${error.message}`}\n${text}`
+    return this.text()
   }
 
   /** The lines that a stack goes on with; empty where nothing is known. */
@@ -427,4 +442,4 @@ export class Tracer {
 }
 
 /** Errors whose stack goes on already. */
-const explained = new WeakSet<Error>()
+const explained = new WeakSet<object>()
