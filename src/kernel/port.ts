@@ -866,8 +866,14 @@ export class Ports {
     return served
   }
 
-  #handle(port: Port, message: Address): void {
-    if (this.#tracer.on) this.#tracer.enter(message)
+  #handle(port: Port, message: Address, isShown = false): void {
+    if (this.#tracer.on && !isShown) {
+      this.#tracer.enter(message)
+      if (this.#tracer.tasks !== undefined) {
+        this.#tracer.run(this.#tracer.current, () => this.#handle(port, message, true))
+        return
+      }
+    }
     if ((this.#flags(message) & REPLY) !== 0 && port.onReply !== undefined) {
       port.onReply(message)
       return

@@ -18,6 +18,7 @@ import type { Port, PortId } from './port.ts'
 import { PortKind } from './port.ts'
 import { isPending } from './signal.ts'
 import type { Token } from './token.ts'
+import type { TraceId } from './trace/record.ts'
 import { HOP } from './trace/tracer.ts'
 
 /** A thread's number: the same on every CPU, kept when it moves, and used again when it has ended. */
@@ -578,7 +579,10 @@ export class Threads {
     if (this.#local.get(thread.id) === thread) this.#i32[this.#word(thread.id, AT.switches)]!++
     const { tracer } = this.#cpu
     if (tracer.on) tracer.resume(thread.trace)
-    const { done } = generator.next()
+    const { done } =
+      tracer.tasks === undefined || !tracer.on
+        ? generator.next()
+        : tracer.run(this.#wakerOf(thread), () => generator.next())
     thread.trace = tracer.current
     tracer.current = 0
     this.#current = undefined
@@ -587,6 +591,15 @@ export class Threads {
     if (done === true && thread.generator === generator) this.#end(thread)
     // The record of a thread that has moved is its new CPU's.
     if (this.#local.get(thread.id) === thread) this.#i32[this.#word(thread.id, AT.state)] = thread.state
+  }
+
+  /** The hop by which a thread runs again: the answer or the message that it waited for, or what it was last given. For a debugger. */
+  #wakerOf(thread: Thread): TraceId {
+    const { ports, tracer } = this.#cpu
+    const answered = this.#i32[this.#word(thread.id, AT.waitsFor)]!
+    if (answered !== 0) return ports.isDone(answered) ? tracer.of(answered) : thread.trace
+    const [message] = ports.queued(thread.port.id, 1)
+    return message === undefined ? thread.trace : tracer.of(message)
   }
 
   /** Tokens were given up when the thread waited: it runs again only with all of them. */

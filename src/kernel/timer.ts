@@ -12,7 +12,7 @@ import { Limits } from '../base/limits.ts'
 import { type Address, f64, struct, u16, u32, type Views } from '../base/struct.ts'
 import { K } from './counters.ts'
 import type { Cpu } from './cpu.ts'
-import { define, type FunctionId, functionOf } from './function.ts'
+import { define, type FunctionId, functionOf, type RemoteFunction } from './function.ts'
 import { WHEEL_BYTES } from './layout.ts'
 import type { Memory } from './memory.ts'
 import type { Tracer } from './trace/tracer.ts'
@@ -421,11 +421,17 @@ export class Timers implements TimerSet {
       fired++
       this.#cpu.count[K.timersFired]!++
       const run = functionOf(this.#u16[(timer + RUN) >> 1]!)
-      if (this.#tracer.on) this.#tracer.fired(timer)
-      run(this.#cpu, words[(timer + ARGUMENT) >> 2]!, timer, 0, this.#cpu.index)
+      const argument = words[(timer + ARGUMENT) >> 2]!
+      if (this.#tracer.on) this.#fireTraced(timer, run, argument)
+      else run(this.#cpu, argument, timer, 0, this.#cpu.index)
     }
     if (this.#tracer.on) this.#tracer.current = 0
     return fired
+  }
+
+  #fireTraced(timer: Address, run: RemoteFunction, argument: number): void {
+    this.#tracer.fired(timer)
+    this.#tracer.run(this.#tracer.current, () => run(this.#cpu, argument, timer, 0, this.#cpu.index))
   }
 }
 

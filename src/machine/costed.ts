@@ -95,7 +95,7 @@ export class CostedMachine extends MachineView implements LockTimes {
         relax: () => this.#relax(this.#seats[index]!),
         locks: this,
       }
-      const cpu = shown(new Cpu(index, this.memory, host, time, random.fork(index), cpuOptions))
+      const cpu = shown(new Cpu(index, this.memory, host, time, random.fork(index), cpuOptions), options)
       const account = new Account(this.memory, index, options.costs)
       time.pay = () => account.due()
       const idleSince = Number.POSITIVE_INFINITY

@@ -32,7 +32,7 @@ export class InlineMachine extends MachineView implements Machine {
       },
     }
     this.cpus = Array.from({ length: this.layout.cpus }, (_, i) =>
-      shown(new Cpu(i, this.memory, host, this.clock, random.fork(i), options)),
+      shown(new Cpu(i, this.memory, host, this.clock, random.fork(i), options), options),
     )
     this.#driver = new EventLoopDriver(this.cpus, this.clock, 1, (cpu, error) => this.#fail(CpuFailure.of(cpu, error)))
     for (const cpu of this.cpus) {

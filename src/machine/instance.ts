@@ -11,6 +11,7 @@ import { MachineHeader } from '../kernel/layout.ts'
 import { Memory } from '../kernel/memory.ts'
 import { EventLoopDriver } from './eventloop.ts'
 import { CpuFailure } from './failure.ts'
+import { isInspected } from './inspector.ts'
 import { createMemory, MachineView } from './machine.ts'
 import type { MachineOptions } from './options.ts'
 import { shown } from './tracing.ts'
@@ -41,10 +42,12 @@ export class InstanceMachine extends MachineView {
     super(createMemory(options, true))
     const since = epoch()
     const { wasm } = this.memory
+    // A worker cannot tell whether its process has an inspector.
+    const inspect = options.inspect ?? isInspected()
     this.starts = Array.from({ length: this.layout.cpus }, (_, index) => ({
       index,
       memory: wasm,
-      options,
+      options: { ...options, inspect },
       epoch: since,
     }))
   }
@@ -78,7 +81,7 @@ export class Instance {
     this.#memory = new Memory(start.memory, options, true)
     const clock: Clock = monotonicClock(start.epoch)
     const host = { ring: (target: number) => ringThread(this.#memory, target), relax: relaxation() }
-    this.cpu = shown(new Cpu(index, this.#memory, host, clock, randomOf(options.seed).fork(index), options))
+    this.cpu = shown(new Cpu(index, this.#memory, host, clock, randomOf(options.seed).fork(index), options), options)
     this.driver = new EventLoopDriver([this.cpu], clock, options.cpus, (cpu, error) =>
       this.#fail(CpuFailure.of(cpu, error)),
     )

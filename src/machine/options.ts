@@ -17,6 +17,8 @@ export interface MachineOptions extends LayoutOptions, CpuOptions {
   readonly seed?: number
   /** How much of what is sent is traced to its origin, until `setTraceMode` says otherwise. Default `off`. */
   readonly trace?: TraceMode
+  /** Show what is traced to a debugger as asynchronous stacks. Default: where this process listens for one when tracing begins (`--inspect`). */
+  readonly inspect?: boolean
   /** Handed to the program on every CPU; on `threads` it is cloned. */
   readonly data?: unknown
 }

@@ -66,7 +66,7 @@ export class SimMachine extends MachineView implements Machine {
     this.done.catch(() => {})
     const host = { ring: (target: number) => this.#wake(target, true), relax: (cpu: Cpu) => this.#relax(cpu) }
     this.cpus = Array.from({ length: count }, (_, i) =>
-      shown(new Cpu(i, this.memory, host, this.clock, this.#random.fork(i), options)),
+      shown(new Cpu(i, this.memory, host, this.clock, this.#random.fork(i), options), options),
     )
     for (const cpu of this.cpus) {
       this.#awake.push(cpu.index)

@@ -8,6 +8,7 @@ import { MachineHeader } from '../kernel/layout.ts'
 import { Ending } from './ending.ts'
 import { EventLoopDriver } from './eventloop.ts'
 import { CpuFailure, unpack } from './failure.ts'
+import { isInspected } from './inspector.ts'
 import { createMemory, type Machine, MachineView } from './machine.ts'
 import type { BootOptions, MachineOptions } from './options.ts'
 import { put, Questions } from './question.ts'
@@ -42,7 +43,7 @@ export class ThreadsMachine extends MachineView implements Machine {
     if (joined >= 0) {
       const { clock } = this
       const host = { ring: (target: number) => ringThread(this.memory, target), relax: relaxation() }
-      this.cpu = shown(new Cpu(joined, this.memory, host, clock, randomOf(seed).fork(joined), options))
+      this.cpu = shown(new Cpu(joined, this.memory, host, clock, randomOf(seed).fork(joined), options), options)
       this.#driver = new EventLoopDriver([this.cpu], clock, this.layout.cpus, (cpu, error) =>
         this.#fail(CpuFailure.of(cpu, error)),
       )
@@ -192,5 +193,6 @@ export class ThreadsMachine extends MachineView implements Machine {
 /** What a worker needs of the options: functions and URLs do not travel. */
 function cloneableOptions(options: BootOptions): MachineOptions {
   const { program: _program, ...rest } = options
-  return rest
+  // A worker cannot tell whether its process has an inspector.
+  return { ...rest, inspect: options.inspect ?? isInspected() }
 }

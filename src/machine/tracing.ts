@@ -1,12 +1,15 @@
 // What a thread shows of the traces of the CPUs that it runs. For the hosts, which know what runs where.
 import type { Cpu } from '../kernel/cpu.ts'
+import { isInspected, tasksOf } from './inspector.ts'
+import type { MachineOptions } from './options.ts'
 import { stackHook } from './stackhook.ts'
 
 /** A CPU of this thread: as long as it traces, and until it is shut down, what it runs is told as caused by what it was. */
-export function shown(cpu: Cpu): Cpu {
+export function shown(cpu: Cpu, { inspect }: Pick<MachineOptions, 'inspect'>): Cpu {
   const show = (on: boolean) => {
     if (on) stackHook.add(cpu)
     else stackHook.remove(cpu)
+    cpu.tracer.tasks = on && (inspect ?? isInspected()) ? tasksOf(cpu.memory) : undefined
   }
   cpu.tracer.onSwitch = show
   if (cpu.tracer.on) show(true)

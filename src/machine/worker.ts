@@ -102,7 +102,10 @@ class WorkerCpu {
       relax: relaxation(),
     }
     const random = randomOf(start.seed).fork(start.index)
-    this.#cpu = shown(new Cpu(start.index, memory, host, monotonicClock(start.epoch), random, start.options))
+    this.#cpu = shown(
+      new Cpu(start.index, memory, host, monotonicClock(start.epoch), random, start.options),
+      start.options,
+    )
     this.#parent = parent
     this.#spin = new AdaptiveSpin(start.spinTurns)
   }

@@ -112,9 +112,17 @@ export class NodeLoop {
     self: This,
     ...parameters: Parameters
   ): Result {
-    const result = resource.runInAsyncScope(callback, self, ...parameters)
+    const result =
+      this.#tracer.on && this.#tracer.tasks !== undefined
+        ? this.#callShown(resource, () => Reflect.apply(callback, self, parameters) as Result)
+        : resource.runInAsyncScope(callback, self, ...parameters)
     runTicks()
     return result
+  }
+
+  /** For a debugger the callback comes from what it tells, and not from where its handle was made. */
+  #callShown<Result>(resource: AsyncResource, call: () => Result): Result {
+    return resource.runInAsyncScope(() => this.#tracer.run(this.#tracer.current, call))
   }
 
   /** After a call of C++, which may have called the program: what that has put off. */
@@ -219,7 +227,7 @@ export class NodeLoop {
     handle.trace = 0
     let isThrown = true
     try {
-      handle.deliver()
+      tracer.run(trace, () => handle.deliver())
       isThrown = false
     } finally {
       tracer.current = 0

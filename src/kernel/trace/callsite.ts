@@ -55,7 +55,7 @@ const OWN = packageFiles('kernel|machine|device|net|socket|node|stack')
 /** Whether a compiled file is of one of these layers, and no test. */
 export function packageFiles(layers: string): RegExp {
   const folder = new URL('../../', import.meta.url).pathname.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
-  return new RegExp(`${folder}(?:${layers})[/.](?!.*(?:\\.test\\.|/testing/))`)
+  return new RegExp(`${folder}(?:${layers})(?!.*(?:\\.test\\.|/testing/))[/.]`)
 }
 
 /** The same number for the same places. Positions of all frames and the innermost script tell two stacks apart. */

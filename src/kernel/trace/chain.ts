@@ -131,10 +131,22 @@ export function frameLine({ function: name, file, line, column }: Frame): string
   return name === '' ? `    at ${place}` : `    at ${name} (${place})`
 }
 
-function hopLine({ kind, cpu, to, process }: Hop, agoUs: number | undefined): string {
+/** A hop in short: `sent by cpu 0 on port tcp: ask (program.ts:12)`. */
+export function hopTitle(hop: Hop): string {
+  const [frame] = hop.frames
+  if (frame === undefined) return hopText(hop)
+  const place = `${frame.file.slice(frame.file.lastIndexOf('/') + 1)}:${frame.line}`
+  return `${hopText(hop)}: ${frame.function === '' ? place : `${frame.function} (${place})`}`
+}
+
+function hopLine(hop: Hop, agoUs: number | undefined): string {
+  return `${hopText(hop)}${agoUs === undefined ? '' : `, ${durationText(agoUs)} earlier`}:`
+}
+
+function hopText({ kind, cpu, to, process }: Hop): string {
   const where = to === '' ? '' : ` ${PREPOSITION[kind] ?? 'on port'} ${to}`
   const who = process === undefined ? `cpu ${cpu}` : `cpu ${cpu} of process ${process.pid} (${process.title})`
-  return `${VERBS[kind]} by ${who}${where}${agoUs === undefined ? '' : `, ${durationText(agoUs)} earlier`}:`
+  return `${VERBS[kind]} by ${who}${where}`
 }
 
 function durationText(us: number): string {

@@ -20,6 +20,7 @@ import { type Chain, chainText, HOP_KINDS, type Hop, type HopKind } from './chai
 import { modeWord, portEvery, portsWord } from './mode.ts'
 import { ChainReader } from './reader.ts'
 import { type TraceId, TraceRecord, TraceRings, UNTRACED } from './record.ts'
+import type { HopTasks } from './task.ts'
 import { type TextId, TextTable } from './text.ts'
 
 /** Number of each kind of hop. */
@@ -76,6 +77,8 @@ export class Tracer {
   current: TraceId = 0
   /** Told whenever `on` changes. For the host: what its thread shows of traces depends on it (machine/tracing.ts). */
   onSwitch: (on: boolean) => void = () => {}
+  /** What shows hops to a debugger, where there is one. The host's, and looked at only while `on`. */
+  tasks: HopTasks | undefined = undefined
   readonly #cpu: Cpu
   readonly #i32: Int32Array
   readonly #f64: Float64Array
@@ -185,6 +188,11 @@ export class Tracer {
   /** A function is sent to another CPU. */
   sentFunction(run: FunctionId, below: Entry): TraceId {
     return this.#noteFunction(HOP.ipi, run, below)
+  }
+
+  /** Runs what `id` has led to, in sight of a debugger. */
+  run<T>(id: TraceId, call: () => T): T {
+    return this.tasks === undefined ? call() : this.tasks.run(id, call)
   }
 
   /** A hop that is no message: `target` and `subject` as the kind has it. 0 where it is not recorded. */
@@ -393,6 +401,7 @@ export class Tracer {
     // Last: whoever reads it from another thread looks at this first and again at the end.
     if (STORES_IN_ORDER) words[w] = this.#sequence
     else Atomics.store(words, w, this.#sequence)
+    if (this.tasks !== undefined) this.tasks.made(id)
     return id
   }
 
