@@ -52,7 +52,16 @@ export { channel } from './kernel/sleep.ts'
 export { type Program, program, Thread, type ThreadId, type WaitOptions } from './kernel/thread.ts'
 export { putTimer, type TakenTimer, Timer, type TimerSet, takeTimer } from './kernel/timer.ts'
 export { Token } from './kernel/token.ts'
-export { type Chain, type ChainEnd, chainText, type Frame, type Hop, type HopKind } from './kernel/trace/chain.ts'
+export {
+  type Chain,
+  type ChainEnd,
+  chainText,
+  type Frame,
+  type Hop,
+  type HopKind,
+  hopTitle,
+} from './kernel/trace/chain.ts'
+export { parseTraceparent, type TraceContext, traceparentText } from './kernel/trace/context.ts'
 export {
   parseTraceMode,
   portTraceMode,

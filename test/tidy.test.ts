@@ -12,6 +12,7 @@ const LAYERS = [
   'kernel',
   'machine',
   'kernel.ts',
+  'otel',
   'device',
   'net',
   'net/dispatch',

@@ -14,7 +14,12 @@ export interface Epoch {
 }
 
 export function epoch(): Epoch {
-  return { monotonicUs: monotonicUs(), wallUs: Date.now() * 1000 }
+  return { monotonicUs: monotonicUs(), wallUs: wallClockUs() }
+}
+
+/** The wall clock, in µs since 1970: for what is told to others. */
+export function wallClockUs(): number {
+  return Date.now() * 1000
 }
 
 /**

@@ -209,7 +209,7 @@ export const THREAD_BYTES = 64
 export const NAME_BYTES = 64
 export const WHEEL_BYTES = 2048
 /** Of trace/record.ts. */
-export const TRACE_BYTES = 40
+export const TRACE_BYTES = 48
 /** Where a port's record says how much of what is sent to it is traced: 0, or 1 + one of how many (trace/mode.ts). */
 export const PORT_TRACE_EVERY = 28
 

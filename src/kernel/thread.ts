@@ -580,7 +580,7 @@ export class Threads {
     const { tracer } = this.#cpu
     if (tracer.on) tracer.resume(thread.trace)
     const { done } =
-      tracer.tasks === undefined || !tracer.on
+      !tracer.on || tracer.tasks === undefined
         ? generator.next()
         : tracer.run(this.#wakerOf(thread), () => generator.next())
     thread.trace = tracer.current

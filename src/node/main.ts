@@ -1,5 +1,7 @@
 // What `import … from 'damselfly'` gives: hosts and networks for programs, and below them the stack itself.
 
+export { type Chain, chainText, type Frame, type Hop, type HopKind } from '../kernel/trace/chain.ts'
+export type { TraceMode } from '../kernel/trace/mode.ts'
 export { DISCIPLINES, type Discipline } from '../net/discipline.ts'
 export {
   type Endpoint,

@@ -40,6 +40,8 @@ export const HOP_KINDS = [
   'retransmit',
   /** Something was sent to another process, or over a UNIX-domain socket. */
   'process',
+  /** A trace that began elsewhere goes on here: a request that told its context (context.ts), or a span. */
+  'remote',
 ] as const
 export type HopKind = (typeof HOP_KINDS)[number]
 
@@ -87,6 +89,7 @@ const VERBS: Readonly<Record<HopKind, string>> = {
   segment: 'segment sent',
   retransmit: 'segment sent again',
   process: 'sent by UNIX socket',
+  remote: 'continued',
 }
 const PREPOSITION: Partial<Record<HopKind, string>> = {
   thread: 'as',
@@ -98,6 +101,7 @@ const PREPOSITION: Partial<Record<HopKind, string>> = {
   timer: 'for',
   ipi: 'for',
   wakeup: 'on',
+  remote: 'from trace',
 }
 
 /**

@@ -4,7 +4,8 @@ import type { Memory } from '../memory.ts'
 import { NameKind, Names } from '../name.ts'
 import { framesOf, packageFiles } from './callsite.ts'
 import { type Chain, type ChainEnd, EMPTY_CHAIN, type Frame, HOP_KINDS, type Hop, type HopKind } from './chain.ts'
-import { type TraceId, TraceRecord, TraceRings, UNTRACED } from './record.ts'
+import { traceparentText } from './context.ts'
+import { RemoteRecord, type TraceId, TraceRecord, TraceRings, UNTRACED } from './record.ts'
 import { type SourcePositions, sourcePositions } from './sourcemap.ts'
 import { textOf } from './text.ts'
 
@@ -73,11 +74,17 @@ export class ChainReader {
     const type = word(AT.subject)
     const atUs = view.getFloat64(place + AT.time, true)
     const bytes = word(AT.extra)
+    const span = [word(REMOTE.span0), word(REMOTE.span1)]
+    const isSampled = word(REMOTE.isSampled) !== 0
     // Written over while it was read?
     if (!this.#rings.isKept(id)) return undefined
     const kind = HOP_KINDS[kindNumber]
     if (kind === undefined) return undefined
     const cpu = this.#rings.cpuOf(id)
+    if (kind === 'remote') {
+      const to = traceparentText({ traceId: hex([stack, target, type, bytes]), spanId: hex(span), isSampled })
+      return { kind, cpu, to, atUs, id, frames: [], parent, subject: '', bytes: 0 }
+    }
     const isMessage = MESSAGES.has(kind)
     return {
       kind,
@@ -120,4 +127,10 @@ export class ChainReader {
   }
 }
 
+/** 32 bits each, the uppermost first. */
+function hex(words: readonly number[]): string {
+  return words.map((word) => word.toString(16).padStart(8, '0')).join('')
+}
+
+const REMOTE = RemoteRecord.offset
 const MESSAGES: ReadonlySet<HopKind> = new Set(['send', 'call', 'forward', 'reply', 'abort'])

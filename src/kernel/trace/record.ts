@@ -1,7 +1,7 @@
 // One hop as a record in the machine's memory. Each CPU has a ring of them and writes it alone; any thread that has the memory
 // reads them, also when the CPU that wrote them is gone. A record that was written over is told by its sequence number.
 import { assert } from '../../base/assert.ts'
-import { type Address, f64, struct, u16, u32 } from '../../base/struct.ts'
+import { type Address, bytes, f64, struct, u16, u32 } from '../../base/struct.ts'
 import { TRACE_BYTES } from '../layout.ts'
 import type { Memory } from '../memory.ts'
 
@@ -20,9 +20,32 @@ export const TraceRecord = struct({
   subject: u32, //  20  of messages the TextId of their type; of segments and datagrams both ports
   time: f64, //     24  µs
   extra: u32, //    32  packets: their length
-  padding: u32, //  36
+  padding: bytes(12), // 36
 })
-assert(TraceRecord.size === TRACE_BYTES, 'a trace record is 40 bytes')
+assert(TraceRecord.size === TRACE_BYTES, 'a trace record is 48 bytes')
+
+/** The same record of a hop of kind `remote`: whose trace it belongs to, in the place of what that kind has not. */
+export const RemoteRecord = struct({
+  sequence: u32, //  0
+  parent: u32, //    4
+  trace0: u32, //    8  128 bits, the first the uppermost
+  trace1: u32, //   12
+  kind: u16, //     16
+  depth: u16, //    18
+  trace2: u32, //   20
+  time: f64, //     24
+  trace3: u32, //   32
+  span0: u32, //    36  64 bits
+  span1: u32, //    40
+  isSampled: u32, // 44
+})
+assert(RemoteRecord.size === TRACE_BYTES, 'both forms of a trace record are alike long')
+assert(
+  (['sequence', 'parent', 'kind', 'depth', 'time'] as const).every(
+    (field) => RemoteRecord.offset[field] === TraceRecord.offset[field],
+  ),
+  'both forms of a trace record begin a chain alike',
+)
 
 /** Where the CPUs' records lie, and how their numbers are made. */
 export class TraceRings {

@@ -17,9 +17,10 @@ import { type FunctionId, functionName } from '../function.ts'
 import { MessageHeader, messageTypeName, STORES_IN_ORDER } from '../message.ts'
 import { type CallSite, callSites, framesOf, hasProgram, sitesHash, sitesText } from './callsite.ts'
 import { type Chain, chainText, HOP_KINDS, type Hop, type HopKind } from './chain.ts'
+import type { TraceContext } from './context.ts'
 import { modeWord, portEvery, portsWord } from './mode.ts'
 import { ChainReader } from './reader.ts'
-import { type TraceId, TraceRecord, TraceRings, UNTRACED } from './record.ts'
+import { RemoteRecord, type TraceId, TraceRecord, TraceRings, UNTRACED } from './record.ts'
 import type { HopTasks } from './task.ts'
 import { type TextId, TextTable } from './text.ts'
 
@@ -79,6 +80,10 @@ export class Tracer {
   onSwitch: (on: boolean) => void = () => {}
   /** What shows hops to a debugger, where there is one. The host's, and looked at only while `on`. */
   tasks: HopTasks | undefined = undefined
+  /** Whose trace of another kind is being worked on right now, where somebody knows (otel/span.ts). Looked at only while `on`. */
+  outside: (() => TraceContext | undefined) | undefined = undefined
+  /** What was last recorded of it. */
+  #remote: { readonly context: TraceContext; readonly parent: TraceId; readonly id: TraceId } | undefined = undefined
   readonly #cpu: Cpu
   readonly #i32: Int32Array
   readonly #f64: Float64Array
@@ -140,8 +145,9 @@ export class Tracer {
 
   /** A message is put at a port: its number is in it from here on. Without a stack as yet: see `stack`. */
   sent(kind: number, port: number, message: Address): void {
-    if (this.#isSampled && this.current === UNTRACED) this.#i32[(message >> 2) + TRACE] = UNTRACED
-    else this.#put(kind, port, message, this.current, this.#wants(this.current, this.#everyOf(port)))
+    const cause = this.#cause()
+    if (this.#isSampled && cause === UNTRACED) this.#i32[(message >> 2) + TRACE] = UNTRACED
+    else this.#put(kind, port, message, cause, this.#wants(cause, this.#everyOf(port)))
   }
 
   /** As `sent`, of one that has come a part of its way already: forwarded, or answered. It begins no chain, but where all is traced. */
@@ -190,6 +196,26 @@ export class Tracer {
     return this.#noteFunction(HOP.ipi, run, below)
   }
 
+  /**
+   * A trace of another process, or of another tool, goes on here: what the result is the cause of belongs to it. 0 where it is not recorded.
+   * One that its own side has sampled is, whatever chance says here.
+   */
+  remote(context: TraceContext, parent: TraceId = this.current): TraceId {
+    if (this.#every === 0 || (this.#every > 1 && !context.isSampled)) return 0
+    const id = this.#record(HOP.remote, 0, 0, parent)
+    const { offset } = RemoteRecord
+    const words = this.#i32
+    const w = this.#rings.place(id) >> 2
+    const { traceId, spanId } = context
+    const fields = ['trace0', 'trace1', 'trace2', 'trace3', 'span0', 'span1'] as const
+    const digits = traceId + spanId
+    for (const [i, field] of fields.entries()) {
+      words[w + (offset[field] >> 2)] = Number.parseInt(digits.slice(8 * i, 8 * i + 8), 16)
+    }
+    words[w + (offset.isSampled >> 2)] = context.isSampled ? 1 : 0
+    return id
+  }
+
   /** Runs what `id` has led to, in sight of a debugger. */
   run<T>(id: TraceId, call: () => T): T {
     return this.tasks === undefined ? call() : this.tasks.run(id, call)
@@ -201,7 +227,7 @@ export class Tracer {
     target: number,
     subject: number,
     below: Entry | undefined,
-    parent: TraceId = this.current,
+    parent: TraceId = this.#cause(),
   ): TraceId {
     if (!this.#wants(parent, this.#every)) return this.#refusal
     const id = this.#record(kind, target, subject, parent)
@@ -326,6 +352,23 @@ export class Tracer {
     return this.current !== 0 && this.current !== UNTRACED
   }
 
+  /** What is done now is caused by what runs; and, in it, by what `outside` knows of. */
+  #cause(): TraceId {
+    const context = this.outside?.()
+    if (context === undefined) return this.current
+    const last = this.#remote
+    const isSame =
+      last?.parent === this.current &&
+      last.context.spanId === context.spanId &&
+      last.context.traceId === context.traceId &&
+      this.#rings.isKept(last.id)
+    if (isSame) return last.id
+    const id = this.remote(context)
+    if (id === 0) return this.current
+    this.#remote = { context, parent: this.current, id }
+    return id
+  }
+
   #put(kind: number, port: number, message: Address, parent: TraceId, isWanted: boolean): void {
     const word = message >> 2
     if (isWanted) this.#i32[word + TRACE] = this.#record(kind, port, this.#typeLabel(this.#i32[word + TYPE]!), parent)
@@ -344,8 +387,9 @@ export class Tracer {
   }
 
   #noteFunction(kind: number, run: FunctionId, below: Entry): TraceId {
-    if (!this.#wants(this.current, this.#every)) return this.#refusal
-    const id = this.#record(kind, this.#texts.intern(functionName(run)), 0, this.current)
+    const cause = this.#cause()
+    if (!this.#wants(cause, this.#every)) return this.#refusal
+    const id = this.#record(kind, this.#texts.intern(functionName(run)), 0, cause)
     this.stackOf(id, below)
     return id
   }

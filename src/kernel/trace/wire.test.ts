@@ -53,7 +53,7 @@ test('every kind of hop has its words', () => {
     const text = chainText({ hops: [{ ...hop, kind }], end: 'origin' }, 112)
     assert.match(
       text,
-      /^[a-zA-Z ]+ by cpu 0 (on port|on|as|to|from|for) tcp, 12\.0 µs earlier:\n {4}at ask \(program\.ts:12:8\)$/,
+      /^[a-zA-Z ]+ by cpu 0 (on port|on|as|to|from trace|from|for) tcp, 12\.0 µs earlier:\n {4}at ask \(program\.ts:12:8\)$/,
     )
   }
 })
