@@ -100,6 +100,20 @@ test('in a simulated machine a handler is shown behind its sender, and that one 
   assertRelayed(shown)
 })
 
+test('where a handler is stopped by a debugger its sender is shown as well', async () => {
+  let paused: Runtime.StackTrace | undefined
+  session.once('Debugger.paused', ({ params }) => {
+    paused = params.asyncStackTrace
+  })
+  const program = relayingTo(() => session.post('Debugger.pause'))
+  const machine = simulate({ ...COMMON, cpus: 3, seed: 1, program })
+  machine.run({ untilUs: 100_000 })
+  await machine.stop()
+  const shown: Shown[] = []
+  for (let stack = paused; stack !== undefined; stack = stack.parent) shown.push(level(stack))
+  assertRelayed(shown)
+})
+
 test('so it is on an event loop', async () => {
   const [shown] = await watched(async (probe) => {
     let machine: InlineMachine | undefined
