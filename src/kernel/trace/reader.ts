@@ -120,7 +120,7 @@ export class ChainReader {
 
   /** The frames that are a program's, as its sources have them; where there are none, those of the stack above the kernel. */
   program(frames: readonly Frame[]): Frame[] {
-    const program = frames.findIndex(({ file }) => !STACK.test(file))
+    const program = frames.findIndex(({ file }) => !file.startsWith('node:') && !STACK.test(file))
     const first = program >= 0 ? program : frames.findIndex(({ file }) => !KERNEL.test(file))
     const last = frames.findLastIndex(({ file }) => !KERNEL.test(file))
     return first < 0 ? [] : frames.slice(first, last + 1).map((frame) => this.#positions.original(frame))
