@@ -2,6 +2,8 @@
 // statement that counts is taken out of the JavaScript that tsc has made, found in its syntax tree:
 //
 //   count[C.received]++                    an update of a counter, by its name or by whoever is given one
+//   this.#tally.received++                 of one that is tallied
+//   this.counterPage.fold()                which writes down what was tallied
 //   this.#handoffs.waited(record, …)       everything that is told to a hand-off's record
 //   this.#profile.taken(cpu, site)         everything that is told to a lock's profile
 //   f64[(message >> 3) + QUEUED_AT] = now  the time at which something was queued, which nobody else wants
@@ -15,15 +17,10 @@ import { type AnyNode, type CallExpression, type MemberExpression, type Node, pa
 import { ancestor, simple } from 'acorn-walk'
 
 /**
- * Counts that the stack decides by: whether a batch has sent anything, how many fragments are held, of a link with faults the number of
- * a packet, and for whoever watches a CPU its turns.
+ * Counts that the stack decides by: how many fragments are held, of a link with faults the number of a packet, and for whoever watches
+ * a CPU its turns.
  */
-export const STATE: readonly string[] = [
-  'TcpCounters.sent',
-  'ReassemblyCounters.held',
-  'CpuCounters.turns',
-  'FaultCounters.offered',
-]
+export const STATE: readonly string[] = ['ReassemblyCounters.held', 'CpuCounters.turns', 'FaultCounters.offered']
 /** Files that read counts for counts' sake. */
 const READERS = new Set(['kernel/counters.js', 'kernel/hardclock.js', 'kernel/lock.js', 'kernel/slab.js'])
 /** A TUN queue tries out by its counts which way of steering moves more. */
@@ -85,6 +82,7 @@ export function strip(text: string, name: string, parts: readonly Part[] = PARTS
     const isSteered = name === STEERED && named.length > 0 && named.every((each) => each.startsWith('DeviceCounters.'))
     return isSteered || named.some((each) => STATE.includes(each) || each.startsWith(LOAD))
   }
+  const isCounted = (place: MemberExpression) => isTallied(place) || (counters.has(place) && !isState(place))
   /** Takes out the statement that consists of `node`. What has to be done nevertheless stays. */
   const remove = (part: Part, node: Node, ancestors: readonly AnyNode[], stays: readonly Node[]) => {
     if (!parts.includes(part)) return
@@ -100,15 +98,15 @@ export function strip(text: string, name: string, parts: readonly Part[] = PARTS
       const place = placeOf(node.argument)
       if (place === undefined) return
       written.add(place)
-      if (counters.has(place) && !isState(place)) remove(counting, node, ancestors as AnyNode[], [])
+      if (isCounted(place)) remove(counting, node, ancestors as AnyNode[], [])
     },
     AssignmentExpression(node, _state, ancestors) {
       const place = placeOf(node.left)
       if (place === undefined) return
       written.add(place)
       const stays = doing([node.right])
-      if (counters.has(place) && !isState(place)) remove(counting, node, ancestors as AnyNode[], stays)
-      else if (mentions(place.property, times)) remove('handoffs', node, ancestors as AnyNode[], stays)
+      if (isCounted(place)) remove(counting, node, ancestors as AnyNode[], stays)
+      else if (place.computed && mentions(place.property, times)) remove('handoffs', node, ancestors as AnyNode[], stays)
     },
     CallExpression(node, _state, ancestors) {
       const told = toldBy(node)
@@ -118,7 +116,7 @@ export function strip(text: string, name: string, parts: readonly Part[] = PARTS
   simple<undefined>(program, {
     MemberExpression(node) {
       if (written.has(node) || READERS.has(name) || isState(node)) return
-      if (counters.has(node)) throw new Error(`${name}: a count is read: ${textOf(node)}`)
+      if (counters.has(node) || isTallied(node)) throw new Error(`${name}: a count is read: ${textOf(node)}`)
     },
   })
   edits.sort((a, b) => b.start - a.start)
@@ -178,9 +176,14 @@ function setOf({ object, property }: MemberExpression): string | undefined {
   return nameOf(property) === 'index' && nameOf(object).endsWith('Counters') ? nameOf(object) : undefined
 }
 
-/** The element of an array that is written to, if it is one. */
+/** The element of an array, or the field of an object, that is written to, if it is one. */
 function placeOf(target: AnyNode): MemberExpression | undefined {
-  return target.type === 'MemberExpression' && target.computed ? target : undefined
+  return target.type === 'MemberExpression' ? target : undefined
+}
+
+/** A field of a tally. */
+function isTallied({ computed, object }: MemberExpression): boolean {
+  return !computed && lastName(object).replace('#', '') === 'tally'
 }
 
 function toldBy({ callee }: CallExpression): Part | undefined {
@@ -188,6 +191,7 @@ function toldBy({ callee }: CallExpression): Part | undefined {
   const whom = lastName(callee.object)
   const method = nameOf(callee.property)
   if (whom.replace('#', '') === 'handoffs' && TOLD_TO_HANDOFF.has(method)) return 'handoffs'
+  if (whom === 'counterPage' && method === 'fold') return 'counters'
   return whom === '#profile' && TOLD_TO_PROFILE.has(method) ? 'locks' : undefined
 }
 

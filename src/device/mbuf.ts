@@ -11,7 +11,7 @@
 // is good until the flush of the turn it was made in. Whoever keeps one longer, or gives it away, calls `detach` first.
 import { assert } from '../base/assert.ts'
 import { type Address, bytes, f64, u8, u16, u32 } from '../base/struct.ts'
-import { counterSet } from '../kernel/counters.ts'
+import { counterSet, type TallyOf, tallyOf } from '../kernel/counters.ts'
 import type { Cpu } from '../kernel/cpu.ts'
 import { MessageFlag, MessageHeader, message, onFree } from '../kernel/message.ts'
 import { FREE_PORT, type PortId } from '../kernel/port.ts'
@@ -100,8 +100,7 @@ export const MbufCounters = counterSet('mbuf', [
   'detachedBytes',
 ] as const)
 const C = MbufCounters.index
-const ALLOCATED = C.allocated
-const FREED = C.freed
+const MbufTally = tallyOf(MbufCounters, ['allocated', 'freed'])
 const DONE = MessageFlag.DONE
 const HEADER = Mbuf.size
 const DATA = Mbuf.offset.data >> 2
@@ -128,6 +127,7 @@ export class Mbufs {
   readonly #i32: Int32Array
   readonly #u16: Uint16Array
   readonly #count: Float64Array
+  readonly #tally: TallyOf<typeof MbufTally>
 
   private constructor(cpu: Cpu) {
     this.#cpu = cpu
@@ -135,6 +135,7 @@ export class Mbufs {
     this.#i32 = cpu.memory.i32
     this.#u16 = cpu.memory.u16
     this.#count = cpu.counterPage.open(MbufCounters)
+    this.#tally = cpu.counterPage.tally(MbufTally)
   }
 
   static of(cpu: Cpu): Mbufs {
@@ -237,7 +238,7 @@ export class Mbufs {
     for (let m = packet; m !== 0; ) {
       const part = this.#u32[(m >> 2) + PART]!
       this.#cpu.slab.free(m)
-      this.#count[FREED]!++
+      this.#tally.freed++
       m = part
     }
   }
@@ -435,7 +436,7 @@ export class Mbufs {
     words[w + PART] = 0
     words[w + STORAGE] = (objectBytes - HEADER) >> UNIT_SHIFT
     this.#u16[(m >> 1) + FLAGS] = 0
-    this.#count[ALLOCATED]!++
+    this.#tally.allocated++
     return m
   }
 

@@ -1,10 +1,16 @@
 // Counters: pages of doubles, one page for each CPU, written only by their CPU and readable live by anyone.
 // A set of counters is declared once, by names; each CPU gives it a place in its page when it first uses it, and
 // writes the set's name there, so that a reader needs no agreement with the writers.
+//
+//   count[C.droppedTtl]++    in the page, at once
+//   tally.received++         in a field of an object, and in the page at the end of the turn
+//
+// What is counted for every packet is counted the second way: a double of the page costs eleven instructions, a field five
+// (bench/instrumentation.ts). It makes a count up to a turn old for other threads, and for those of the CPU's own not at all.
 import { assert } from '../base/assert.ts'
 import { hashName } from '../base/hash.ts'
 import { Limits } from '../base/limits.ts'
-import type { Memory } from './memory.ts'
+import type { Foldable, Memory } from './memory.ts'
 
 /** A declared set: `set.index.name` is the place of a counter in the array that `CounterPage.open(set)` gives. */
 export interface CounterSet<N extends string> {
@@ -24,6 +30,40 @@ export function counterSet<const N extends string>(name: string, counters: reado
   return set
 }
 
+/** Some counters of a set as fields: small whole numbers, which `fold` adds to the page. Nobody decides by them: they begin anew then. */
+export type Tally<N extends string> = Foldable & { [K in N]: number }
+
+/** The tally of a kind: `TallyOf<typeof TcpTally>`. */
+export type TallyOf<K> = K extends TallyKind<infer N> ? Tally<N> : never
+
+/** A declared tally: `TcpTally.names` are those of the counters of `set` that it has. */
+export interface TallyKind<N extends string> {
+  readonly set: CounterSet<string>
+  readonly names: readonly N[]
+  create(counts: Float64Array): Tally<N>
+}
+
+/** Declares which counters of a set are tallied. At module level. */
+export function tallyOf<N extends string, const T extends N>(set: CounterSet<N>, names: readonly T[]): TallyKind<T> {
+  assert(
+    names.every((name) => /^[a-zA-Z]+$/.test(name) && name in set.index),
+    'a set has what is tallied of it',
+  )
+  // As code of its own, the fields of each kind of tally lie at known places; the set's name keeps equal texts apart (base/struct.ts).
+  const source = `return class Tally { // ${set.name}
+    constructor(counts) {
+      this.counts = counts
+      ${names.map((name) => `this.${name} = 0`).join('\n')}
+    }
+    fold() {
+      const counts = this.counts
+      ${names.map((name) => `counts[${set.index[name]}] += this.${name}; this.${name} = 0`).join('\n')}
+    }
+  }`
+  const Kind = new Function(source)() as new (counts: Float64Array) => Tally<T>
+  return { set, names, create: (counts) => new Kind(counts) }
+}
+
 /** Each page begins with a directory of pairs {hash of the set's name, instance << 16 | place}, ended by a zero. */
 const DIRECTORY_ENTRIES = 128
 const FIRST_PLACE = DIRECTORY_ENTRIES
@@ -35,10 +75,12 @@ export class CounterPage {
   #next = FIRST_PLACE
   #entries = 0
   readonly #open = new Map<string, Float64Array>()
+  readonly #tallies: Foldable[] = []
 
   constructor(memory: Memory, cpu: number) {
     this.#memory = memory
     this.#page = memory.layout.counters + cpu * Limits.counterBytes
+    memory.unfolded.push(this)
   }
 
   /**
@@ -61,6 +103,23 @@ export class CounterPage {
     const array = f64.subarray(at, at + count)
     this.#open.set(key, array)
     return array
+  }
+
+  /** A new tally of this CPU's counts: there may be several of the same. */
+  tally<N extends string>(kind: TallyKind<N>, instance = 0): Tally<N> {
+    const tally = kind.create(this.open(kind.set, instance))
+    this.addTally(tally)
+    return tally
+  }
+
+  /** Has something folded that keeps counts in another way. */
+  addTally(tally: Foldable): void {
+    this.#tallies.push(tally)
+  }
+
+  /** Adds to the page what was tallied since the last time. At the end of each turn, and before this thread reads. */
+  fold(): void {
+    for (let i = 0; i < this.#tallies.length; i++) this.#tallies[i]!.fold()
   }
 }
 
@@ -91,8 +150,12 @@ export interface CounterReading {
   readonly values: { readonly [counter: string]: number }
 }
 
-/** Reads all pages of a machine, live: each count is whole, but they are not all of one instant. */
+/**
+ * Reads all pages of a machine, live: each count is whole, but they are not all of one instant. Those that are tallied are at most
+ * a turn old; of CPUs of this thread they are up to date.
+ */
 export function readCounters(memory: Memory): CounterReading[] {
+  memory.fold()
   const readings: CounterReading[] = []
   for (let cpu = 0; cpu < memory.layout.cpus; cpu++) {
     const page = memory.layout.counters + cpu * Limits.counterBytes

@@ -5,7 +5,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
 import type { Address } from '../base/struct.ts'
 import { type Batches, batchesOf } from './batch.ts'
-import { CounterPage, CpuCounters, K } from './counters.ts'
+import { CounterPage, CpuCounters, K, type TallyOf, tallyOf } from './counters.ts'
 import { CpuState } from './cpustate.ts'
 import { Cpusync } from './cpusync.ts'
 import { Handoffs } from './handoff.ts'
@@ -73,6 +73,9 @@ export interface CpuOptions {
   readonly batches?: Partial<Batches>
 }
 
+/** What is counted of each message. */
+const CpuTally = tallyOf(CpuCounters, ['messagesSent', 'messagesDirect', 'messagesReplied'])
+
 export class Cpu {
   readonly index: number
   readonly memory: Memory
@@ -84,6 +87,7 @@ export class Cpu {
   readonly counterPage: CounterPage
   /** Counts of the kernel itself: `count[K.name]`. */
   readonly count: Float64Array
+  readonly tally: TallyOf<typeof CpuTally>
   readonly handoffs: Handoffs
   /** Who sent this? (provenance) */
   readonly tracer: Tracer
@@ -126,6 +130,7 @@ export class Cpu {
     this.block = memory.layout.cpuBlock(index)
     this.counterPage = new CounterPage(memory, index)
     this.count = this.counterPage.open(CpuCounters)
+    this.tally = this.counterPage.tally(CpuTally)
     this.handoffs = new Handoffs(memory, index)
     this.tracer = new Tracer(this)
     this.order = options.checkOrder === true ? new OrderChecker(this) : undefined
@@ -225,6 +230,8 @@ export class Cpu {
     Atomics.store(this.memory.i32, word, CpuState.sleeping)
     if (!this.busy() && !this.stopping()) {
       this.count[K.sleeps]!++
+      // Programs of an event loop have their time between turns.
+      this.counterPage.fold()
       return true
     }
     Atomics.store(this.memory.i32, word, CpuState.running)
@@ -303,6 +310,7 @@ export class Cpu {
         errors.push(error)
       }
     }
+    this.counterPage.fold()
     Atomics.store(this.memory.i32, this.stateWord, CpuState.stopped)
     if (errors.length > 0) throw errors[0]
   }
@@ -347,6 +355,7 @@ export class Cpu {
     // One that was just let go begins anew: others may have come further than the time at which this turn has begun.
     if (!this.cpusync.held && !wasHeld) return false
     this.ipi.flush()
+    this.counterPage.fold()
     this.#wasBusy = true
     return true
   }
@@ -358,6 +367,7 @@ export class Cpu {
     this.tracer.current = 0
     this.#wasBusy = work > 0
     if (work > 0) this.count[K.busyTurns]!++
+    this.counterPage.fold()
   }
 
   #runRollups(): void {

@@ -8,6 +8,11 @@ import { Layout, type LayoutOptions } from './layout.ts'
 
 const PAGE_BYTES = 65536
 
+/** Something that has counted what is not in the memory yet. */
+export interface Foldable {
+  fold(): void
+}
+
 export class Memory implements Views {
   readonly wasm: WebAssembly.Memory
   readonly shared: boolean
@@ -21,6 +26,8 @@ export class Memory implements Views {
   readonly u32: Uint32Array
   readonly f64: Float64Array
   readonly view: DataView
+  /** What CPUs of this thread have counted and not yet written down (counters.ts). */
+  readonly unfolded: Foldable[] = []
 
   /** Over memory that exists already: another CPU's view of the same machine. */
   constructor(wasm: WebAssembly.Memory, options: LayoutOptions, shared: boolean) {
@@ -36,6 +43,11 @@ export class Memory implements Views {
     this.view = new DataView(buffer)
     this.routines = routines(wasm, this, shared)
     this.transfer = new Transfer(this.u8, shared)
+  }
+
+  /** Has all counts written down that are this thread's: for whoever reads them here. */
+  fold(): void {
+    for (const each of this.unfolded) each.fold()
   }
 
   /**

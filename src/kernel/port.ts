@@ -96,10 +96,7 @@ const DEPTH = AT.depth >> 2
 const { DONE, REPLY, QUEUED, SYNC, DROPABLE, ABORTABLE, PRIORITY, RECEIPT } = MessageFlag
 const THREAD = PortKind.thread
 const PUT_ONLY = PortKind.putOnly
-const SENT = K.messagesSent
-const DIRECT = K.messagesDirect
 const RECEIVED = K.messagesReceived
-const REPLIED = K.messagesReplied
 const REPLIES_QUEUED = K.repliesQueued
 const TYPE = M.type >> 2
 const { send: SEND, call: CALL, forward: FORWARD, reply: ANSWER, abort: ABORT } = HOP
@@ -166,6 +163,7 @@ export class Ports {
   readonly #cpu: Cpu
   readonly #index: number
   readonly #count: Float64Array
+  readonly #tally: Cpu['tally']
   readonly #handoffs: Handoffs
   readonly #tracer: Tracer
   readonly #i32: Int32Array
@@ -191,6 +189,7 @@ export class Ports {
     this.#cpu = cpu
     this.#index = cpu.index
     this.#count = cpu.count
+    this.#tally = cpu.tally
     this.#handoffs = cpu.handoffs
     this.#tracer = cpu.tracer
     const { layout, i32, u16, f64 } = cpu.memory
@@ -596,7 +595,7 @@ export class Ports {
     assert((flags & (DONE | QUEUED)) === DONE, 'only a message that is done and not queued is sent')
     this.#i32[message >> 2] = (flags & ~(DONE | REPLY | SYNC)) | QUEUED | sync
     this.#i32[(message >> 2) + ORIGIN_AND_FROM] = this.#index * 0x10001
-    this.#count[SENT]!++
+    this.#tally.messagesSent++
     if (!this.#tracer.on) return this.#put(id, message, undefined)
     this.#tracer.sent(sync === 0 ? SEND : CALL, id, message)
     return this.#put(id, message, entry)
@@ -652,7 +651,7 @@ export class Ports {
   #call(port: Port, message: Address): number {
     if (this.#cpu.order !== undefined) this.#cpu.order.received(port.id, message)
     if ((this.#flags(message) & RECEIPT) !== 0) this.#receipt(message)
-    this.#count[DIRECT]!++
+    this.#tally.messagesDirect++
     this.#i32[message >> 2]! &= ~QUEUED
     port.running = true
     const code = port.handler!(message)
@@ -678,7 +677,7 @@ export class Ports {
   #finish(message: Address, error: number, entry?: Entry): void {
     const words = this.#i32
     const flags = this.#flags(message)
-    this.#count[REPLIED]!++
+    this.#tally.messagesReplied++
     const replyPort = words[(message >> 2) + REPLY_PORT]!
     if (replyPort === FREE_PORT && (flags & SYNC) === 0) {
       words[message >> 2] = DONE

@@ -62,9 +62,6 @@ const SlabCounters = counterSet('slab', [
   'exhausted',
 ] as const)
 const S = SlabCounters.index
-const ALLOCATED = S.allocated
-const FREED_HERE = S.freed
-const FREED_REMOTE = S.freedRemote
 
 /** Live objects of one size on one CPU. */
 export interface SlabReading {
@@ -96,25 +93,41 @@ interface Batch {
  */
 class Magazine {
   readonly #items = new Int32Array(MAGAZINE)
+  /** Places of the first address, and behind the last: both go on without end, as 32-bit numbers. */
   #top = 0
-  count = 0
+  #bottom = 0
+  /** What `#top` was when `taken` was asked last. */
+  #topTaken = 0
+
+  get count(): number {
+    return (this.#bottom - this.#top) | 0
+  }
+
+  get isEmpty(): boolean {
+    return this.#bottom === this.#top
+  }
 
   pop(): Address {
-    const address = this.#items[this.#top]!
-    this.#top = (this.#top + 1) & (MAGAZINE - 1)
-    this.count--
+    const address = this.#items[this.#top & (MAGAZINE - 1)]!
+    this.#top = (this.#top + 1) | 0
     return address
   }
 
   pushTop(address: Address): void {
-    this.#top = (this.#top - 1) & (MAGAZINE - 1)
-    this.#items[this.#top] = address
-    this.count++
+    this.#top = (this.#top - 1) | 0
+    this.#items[this.#top & (MAGAZINE - 1)] = address
   }
 
   pushBottom(address: Address): void {
-    this.#items[(this.#top + this.count) & (MAGAZINE - 1)] = address
-    this.count++
+    this.#items[this.#bottom & (MAGAZINE - 1)] = address
+    this.#bottom = (this.#bottom + 1) | 0
+  }
+
+  /** How many more were taken from the top than put there, since this was asked last. */
+  taken(): number {
+    const taken = (this.#top - this.#topTaken) | 0
+    this.#topTaken = this.#top
+    return taken
   }
 }
 
@@ -123,6 +136,8 @@ export class Slab {
   readonly #index: number
   readonly #i32: Int32Array
   readonly #count: Float64Array
+  /** Since the last fold: what was freed, and how much of that did not go to the top of a magazine, or was taken from there but not allocated. */
+  readonly #tally = { freed: 0, aside: 0 }
   readonly #magazines = SLAB_SIZES.map(() => new Magazine())
   /** Per size: the first zone with free objects. */
   readonly #partial = new Int32Array(SLAB_SIZES.length)
@@ -139,6 +154,7 @@ export class Slab {
     this.#index = cpu.index
     this.#i32 = cpu.memory.i32
     this.#count = cpu.counterPage.open(SlabCounters)
+    cpu.counterPage.addTally(this)
     this.#staged = new Int32Array(cpu.memory.layout.cpus)
     for (let i = 0; i < cpu.memory.layout.cpus; i++) this.#batches.push({ first: 0, listed: 0, onList: false })
     let slabClass = 0
@@ -165,15 +181,28 @@ export class Slab {
     assert(bytes > 0 && bytes <= 81920, 'a slab object has 1 to 81920 bytes')
     const slabClass = this.#classOf[(bytes + 63) >> 6]!
     const magazine = this.#magazines[slabClass]!
-    if (magazine.count === 0 && !this.#fill(magazine, slabClass)) {
+    if (magazine.isEmpty && !this.#fill(magazine, slabClass)) {
       this.#count[S.exhausted]!++
       this.#cpu.recycler.shortage()
       return 0
     }
     const address = magazine.pop()
     this.#i32[(address >> 2) + 1] = 0
-    this.#count[ALLOCATED]!++
     return address
+  }
+
+  /**
+   * Writes down what was counted. What was allocated follows from where the magazines' tops are now, and from what was put
+   * there meanwhile: it is not counted by itself.
+   */
+  fold(): void {
+    const tally = this.#tally
+    let taken = 0
+    for (let i = 0; i < this.#magazines.length; i++) taken += this.#magazines[i]!.taken()
+    this.#count[S.allocated]! += taken + tally.freed - tally.aside
+    this.#count[S.freed]! += tally.freed
+    tally.freed = 0
+    tally.aside = 0
   }
 
   /** Gives an object back, on any CPU. */
@@ -184,7 +213,7 @@ export class Slab {
     const zone = address & ZONE_MASK
     const owner = words[zone >> 2]!
     if (owner === this.#index) {
-      this.#count[FREED_HERE]!++
+      this.#tally.freed++
       this.#put(address, words[(zone >> 2) + SLAB_CLASS]!)
     } else this.#stage(owner, address)
   }
@@ -245,6 +274,7 @@ export class Slab {
 
   /** Objects of this CPU's zones that are in use somewhere, or on their way back. Exact after `flush` on every CPU. */
   get live(): number {
+    this.#cpu.counterPage.fold()
     const count = this.#count
     return count[S.allocated]! - count[S.freedElsewhere]! - (count[S.freed]! - count[S.freedRemote]!)
   }
@@ -255,7 +285,8 @@ export class Slab {
     const words = this.#i32
     const detached: Address[] = []
     for (const magazine of this.#magazines) {
-      while (magazine.count > 0) this.#putInZone(magazine.pop())
+      this.#tally.aside += magazine.count
+      while (!magazine.isEmpty) this.#putInZone(magazine.pop())
     }
     this.#zones.forEach((zones, slabClass) => {
       for (let i = zones.length - 1; i > 0; i--) {
@@ -286,7 +317,10 @@ export class Slab {
   #put(address: Address, slabClass: number): void {
     const magazine = this.#magazines[slabClass]!
     if (magazine.count < MAGAZINE) magazine.pushTop(address)
-    else this.#putInZone(address)
+    else {
+      this.#tally.aside++
+      this.#putInZone(address)
+    }
   }
 
   /** An object that another CPU freed is back. */
@@ -351,8 +385,9 @@ export class Slab {
     const { first: address, listed } = batch
     if (address === 0) return
     batch.first = 0
-    this.#count[FREED_HERE]! += listed + 1
-    this.#count[FREED_REMOTE]! += listed + 1
+    this.#tally.freed += listed + 1
+    this.#tally.aside += listed + 1
+    this.#count[S.freedRemote]! += listed + 1
     const words = this.#i32
     const word = (this.#cpu.memory.layout.cpuBlock(owner) + CpuBlock.offset.remoteFree) >> 2
     words[(address >> 2) + 2] = listed

@@ -36,6 +36,7 @@ export class Account {
 
   /** What has been counted since the last call, in µs. */
   due(): number {
+    this.#memory.fold()
     let us = 0
     for (let i = 0; i < this.#places.length; i++) {
       const place = this.#places[i]!

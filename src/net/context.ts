@@ -2,7 +2,7 @@
 import type { Routines } from '../base/routines.ts'
 import type { Address } from '../base/struct.ts'
 import { Mbuf, type MbufCursor, Mbufs } from '../device/mbuf.ts'
-import type { CounterSet } from '../kernel/counters.ts'
+import type { CounterSet, Tally, TallyKind } from '../kernel/counters.ts'
 import type { Cpu } from '../kernel/cpu.ts'
 import type { Memory } from '../kernel/memory.ts'
 import type { HostConfig } from './config.ts'
@@ -48,6 +48,11 @@ export class NetContext {
   /** This host's counts of a set on this CPU. */
   count<N extends string>(set: CounterSet<N>): Float64Array {
     return this.cpu.counterPage.open(set, this.config.index)
+  }
+
+  /** A tally of this host's counts on this CPU. */
+  tally<N extends string>(kind: TallyKind<N>): Tally<N> {
+    return this.cpu.counterPage.tally(kind, this.config.index)
   }
 
   /** The CPU that owns what has this flow hash. */

@@ -1,6 +1,6 @@
 // What the network layers count. Every packet that comes in is delivered, dropped under a name, or still held:
 // the identities beside the sets are checked by tests.
-import { counterSet } from '../kernel/counters.ts'
+import { counterSet, tallyOf } from '../kernel/counters.ts'
 
 /** `ready` counts the CPUs on which the host's part stands, with its devices polled and its services open. */
 export const HostCounters = counterSet('host', ['ready'] as const)
@@ -77,6 +77,9 @@ export const IpCounters = counterSet('ip', [
   'sendDeviceFull',
   'sendNotAllowed',
 ] as const)
+/** Here and below: those of each packet that finds its way. */
+export const IpInputTally = tallyOf(IpCounters, ['received', 'delivered'])
+export const IpOutputTally = tallyOf(IpCounters, ['sent', 'sentUnframed'])
 
 /** fragments = reassembledFragments + dropped… + held */
 export const ReassemblyCounters = counterSet('reassembly', [
@@ -124,6 +127,7 @@ export const UdpCounters = counterSet('udp', [
   'droppedChecksum',
   'sent',
 ] as const)
+export const UdpTally = tallyOf(UdpCounters, ['received', 'delivered', 'sent'])
 
 /** received = toConnection + toEmbryo + toTimeWait + toListener + noPort + droppedShort + droppedOffset + droppedChecksum + droppedBroadcast + droppedPort */
 export const TcpCounters = counterSet('tcp', [
@@ -198,6 +202,16 @@ export const TcpCounters = counterSet('tcp', [
   'timeWaitsEvicted',
   'timeWaitsSkipped',
 ] as const)
+export const TcpTally = tallyOf(TcpCounters, [
+  'received',
+  'toConnection',
+  'coalesced',
+  'delivered',
+  'deliveredBytes',
+  'sent',
+  'copiedSmall',
+  'acksSent',
+])
 
 /** tcp delivered = received + receiveDropped + on the way */
 export const TcpSocketCounters = counterSet('tcp socket', [
@@ -209,6 +223,7 @@ export const TcpSocketCounters = counterSet('tcp socket', [
   'copiedOut',
   'notifications',
 ] as const)
+export const TcpSocketTally = tallyOf(TcpSocketCounters, ['received', 'sent', 'copiedIn', 'copiedOut', 'notifications'])
 
 /** udp delivered = queued + droppedFull + droppedGone (to a closed socket); queued = received (by the program) + droppedClosed + still queued */
 export const SocketCounters = counterSet('socket', [
@@ -221,6 +236,7 @@ export const SocketCounters = counterSet('socket', [
   'sent',
   'sendErrors',
 ] as const)
+export const SocketTally = tallyOf(SocketCounters, ['queued', 'received', 'notifications'])
 
 /** steered + redirected = direct + handedOff + netisr droppedIp + droppedReassembled */
 export const DispatchCounters = counterSet('dispatch', [
@@ -230,6 +246,7 @@ export const DispatchCounters = counterSet('dispatch', [
   'rehashed',
   'redirected', // of those handed off: on to another CPU, for the discipline has changed meanwhile
 ] as const)
+export const DispatchTally = tallyOf(DispatchCounters, ['steered', 'direct'])
 
 /**
  * Queues in front of protocols (policy.ts): what was a call all the same, what was queued, and what found the queue full. Of IP

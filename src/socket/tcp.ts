@@ -7,6 +7,7 @@ import { Errno, errnoName, KernelError } from '../base/errno.ts'
 import type { Address } from '../base/struct.ts'
 import type { Transfer } from '../base/transfer.ts'
 import { Mbuf, type Mbufs } from '../device/mbuf.ts'
+import type { TallyOf } from '../kernel/counters.ts'
 import { define } from '../kernel/function.ts'
 import { POINT } from '../kernel/handoff.ts'
 import { EASYNC, MessageHeader } from '../kernel/message.ts'
@@ -23,7 +24,7 @@ import {
 } from '../net/address.ts'
 import type { NetContext } from '../net/context.ts'
 import { type RoundFields, RoundKind, type Rounds } from '../net/control/round.ts'
-import { TcpSocketCounters } from '../net/counters.ts'
+import { TcpSocketCounters, TcpSocketTally } from '../net/counters.ts'
 import { type Endpoint, endpoint } from '../net/endpoint.ts'
 import type { IpOutput } from '../net/ip/output.ts'
 import { vanishAll } from '../net/tcp/embryo.ts'
@@ -67,6 +68,8 @@ export class TcpSockets {
   readonly mbufs: Mbufs
   /** @internal */
   readonly count: Float64Array
+  /** @internal */
+  readonly tally: TallyOf<typeof TcpSocketTally>
   readonly #context: NetContext
   readonly #tcp: Tcp
   readonly #ip: IpOutput
@@ -106,6 +109,7 @@ export class TcpSockets {
     this.transfer = memory.transfer
     this.mbufs = context.mbufs
     this.count = context.count(TcpSocketCounters)
+    this.tally = context.tally(TcpSocketTally)
     this.#accept = cpu.handoffs.record(POINT.accept, cpu.index)
     this.#request = TcpRequest.cursor(memory)
     this.#notice = TcpNotice.cursor(memory)
@@ -545,7 +549,7 @@ export class TcpSockets {
         const socket = told[i]!
         // What there is stays pending.
         if (socket.isEarly) continue
-        this.count[C.notifications]!++
+        this.tally.notifications++
         const connected = (socket.pending & CONNECTED) !== 0
         tracer.current = socket.trace
         socket.run()

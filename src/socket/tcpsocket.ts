@@ -328,7 +328,7 @@ export class TcpSocket {
       this.#mbufs.free(packet)
       return
     }
-    this.#sockets.count[C.received]!++
+    this.#sockets.tally.received++
     this.#readable += bytes
     const last = this.#last
     if (
@@ -436,7 +436,7 @@ export class TcpSocket {
     this.#outstanding += bytes
     this.#bytesSent += bytes
     this.#words[(packet >> 2) + SOCKET] = this.pcb
-    this.#sockets.count[C.sent]!++
+    this.#sockets.tally.sent++
     this.#mbufs.handOff(this.requests, packet, entry)
   }
 
@@ -448,7 +448,7 @@ export class TcpSocket {
     this.#sockets.transfer.toMachine(bytes, from, count, this.#words[w + DATA]!)
     this.#words[w + LENGTH] = count
     this.#words[w + TOTAL] = count
-    this.#sockets.count[C.copiedIn]! += count
+    this.#sockets.tally.copiedIn += count
     return packet
   }
 
@@ -475,7 +475,7 @@ export class TcpSocket {
     if (bytes === 0) return
     this.#readable -= bytes
     this.#consumed += bytes
-    this.#sockets.count[C.copiedOut]! += bytes
+    this.#sockets.tally.copiedOut += bytes
     if ((this.#consumed >= this.#reportBytes || this.#readable === 0) && this.phase === Phase.open)
       this.#sockets.report(this)
   }

@@ -7,6 +7,7 @@ import { assert } from '../base/assert.ts'
 import { Errno, errnoName, KernelError } from '../base/errno.ts'
 import type { Address } from '../base/struct.ts'
 import { MBUF_BYTES, type MbufCursor, MbufFlag } from '../device/mbuf.ts'
+import type { TallyOf } from '../kernel/counters.ts'
 import { define } from '../kernel/function.ts'
 import { EASYNC } from '../kernel/message.ts'
 import type { Port } from '../kernel/port.ts'
@@ -15,7 +16,7 @@ import { addressBytes, Family, isBroadcast, isMulticast, isUnspecified, parseAdd
 import type { NetContext } from '../net/context.ts'
 import type { GroupRounds } from '../net/control/group.ts'
 import { type RoundFields, RoundKind, type Rounds } from '../net/control/round.ts'
-import { GroupCounters, SocketCounters } from '../net/counters.ts'
+import { GroupCounters, SocketCounters, SocketTally } from '../net/counters.ts'
 import { type Endpoint, endpoint } from '../net/endpoint.ts'
 import { IcmpType, IcmpUnreachable } from '../net/icmp/header.ts'
 import type { Interface } from '../net/interface.ts'
@@ -133,7 +134,7 @@ export class UdpSocket {
     if (this.#first === 0) this.#last = 0
     this.#held -= this.#sockets.charge(packet)
     this.#packets--
-    this.#sockets.count[C.received]!++
+    this.#sockets.tally.received++
     this.#sockets.taken(packet)
     return packet
   }
@@ -284,7 +285,7 @@ export class UdpSocket {
     this.#last = packet
     this.#held += bytes
     this.#packets++
-    this.#sockets.count[C.queued]!++
+    this.#sockets.tally.queued++
     if (!this.#notified) {
       this.#notified = true
       this.#sockets.notify(this)
@@ -294,7 +295,7 @@ export class UdpSocket {
   /** Drops what was not received. For UdpSockets. */
   discard(): void {
     for (let packet = this.receive(); packet !== 0; packet = this.receive()) {
-      this.#sockets.count[C.received]!--
+      this.#sockets.tally.received--
       this.#sockets.drop(packet, C.droppedClosed)
     }
   }
@@ -337,6 +338,7 @@ const UNICAST = {} as const
 export class UdpSockets {
   readonly m: MbufCursor
   readonly count: Float64Array
+  readonly tally: TallyOf<typeof SocketTally>
   /** Set by stack.ts where the boundary to UDP is a queue: takes a datagram for a socket of this CPU, which comes back by `arrived`. */
   defer: ((packet: Address) => void) | undefined = undefined
   /** Where other CPUs send what is for sockets of this one. */
@@ -372,6 +374,7 @@ export class UdpSockets {
     this.m = context.mbuf()
     this.#pcb = UdpPcb.cursor(context.memory)
     this.count = context.count(SocketCounters)
+    this.tally = context.tally(SocketTally)
     this.port = context.cpu.ports.create({
       name: context.portName('udp', context.cpu.index),
       point: 'rcv',
@@ -631,7 +634,7 @@ export class UdpSockets {
     for (let i = 0; i < readable.length; i++) {
       const socket = readable[i]!
       if (socket.closed) continue
-      this.count[C.notifications]!++
+      this.tally.notifications++
       socket.options.onReadable?.(socket)
     }
     this.#context.cpu.tracer.current = 0

@@ -3,11 +3,12 @@
 // netisr port.
 import type { Address } from '../../base/struct.ts'
 import { type MbufCursor, MbufFlag } from '../../device/mbuf.ts'
+import type { TallyOf } from '../../kernel/counters.ts'
 import { EASYNC } from '../../kernel/message.ts'
 import type { Port, PortId } from '../../kernel/port.ts'
 import { Family } from '../address.ts'
 import type { NetContext } from '../context.ts'
-import { DispatchCounters, NetisrCounters } from '../counters.ts'
+import { DispatchCounters, DispatchTally, NetisrCounters } from '../counters.ts'
 import { isIcmpError } from '../icmp/header.ts'
 import type { DispatchPlan } from '../policy.ts'
 import { addressHash, flowHash } from '../toeplitz.ts'
@@ -29,6 +30,7 @@ export class Dispatch {
   readonly #context: NetContext
   readonly #m: MbufCursor
   readonly #count: Float64Array
+  readonly #tally: TallyOf<typeof DispatchTally>
   readonly #u8: Uint8Array
   readonly #input: NetisrHandler
   /** Any CPU may work on any connection. */
@@ -47,6 +49,7 @@ export class Dispatch {
     this.#m = context.mbuf()
     this.#u8 = context.u8
     this.#count = context.count(DispatchCounters)
+    this.#tally = context.tally(DispatchTally)
     this.#input = input
     this.isAnywhere = (context.config.discipline ?? 'connp-t') !== 'connp-t'
     this.#isDirect = policies.ip === 'direct'
@@ -81,10 +84,10 @@ export class Dispatch {
       m.hash = this.hash(m.data, m.length)
       m.flags |= HASHED
     }
-    this.#count[C.steered]!++
+    this.#tally.steered++
     const owner = this.#owner(packet)
     if (owner === this.#context.cpu.index && (this.#isDirect || this.#isIdle())) {
-      this.#count[C.direct]!++
+      this.#tally.direct++
       this.#input(packet)
     } else this.#handOff(owner, packet)
   }
@@ -95,7 +98,7 @@ export class Dispatch {
     m.at = packet
     m.hash = this.hash(m.data, m.length)
     m.flags |= HASHED
-    this.#count[C.steered]!++
+    this.#tally.steered++
     this.#handOff(this.#owner(packet), packet)
   }
 

@@ -16,9 +16,10 @@
 // @rfc-not 1122 3.1/log not done: what is discarded is counted under a name, and a capture of the device has the packet
 import type { Address } from '../../base/struct.ts'
 import { type MbufCursor, MbufFlag } from '../../device/mbuf.ts'
+import type { TallyOf } from '../../kernel/counters.ts'
 import { Family, isBroadcast, isLoopback, isMulticast, isUnspecified } from '../address.ts'
 import type { NetContext } from '../context.ts'
-import { IpCounters } from '../counters.ts'
+import { IpCounters, IpInputTally } from '../counters.ts'
 import type { Groups } from '../group.ts'
 import { checkIpHeader, IpDrop, IpFragment, IpHeader, IpProtocol, ipHeaderBytes, walkOptions } from './header.ts'
 import type { Reassembly } from './reassembly.ts'
@@ -39,6 +40,7 @@ export class IpInput {
   readonly #context: NetContext
   readonly #m: MbufCursor
   readonly #count: Float64Array
+  readonly #tally: TallyOf<typeof IpInputTally>
   readonly #reassembly: Reassembly
   readonly #groups: Groups
   /** The last pair of addresses that was good and ours, and how it came. -1: none yet. */
@@ -57,6 +59,7 @@ export class IpInput {
     this.#context = context
     this.#m = context.mbuf()
     this.#count = context.count(IpCounters)
+    this.#tally = context.tally(IpInputTally)
     this.#reassembly = reassembly
     this.#groups = groups
   }
@@ -67,7 +70,7 @@ export class IpInput {
     const m = this.#m
     m.at = packet
     const reassembled = (m.flags & MbufFlag.REASSEMBLED) !== 0
-    if (!reassembled) this.#count[C.received]!++
+    if (!reassembled) this.#tally.received++
     const header = m.data
     const drop = checkIpHeader(u8, header, m.total)
     if (drop !== IpDrop.none) return this.#drop(packet, REASONS[drop]!)
@@ -122,19 +125,19 @@ export class IpInput {
     m.protocol = protocol
     if (reassembled) this.#count[C.reassembled]!++
     if (protocol === TCP) {
-      this.#count[C.delivered]!++
+      this.#tally.delivered++
       mbufs.trimFront(packet, headerBytes)
       this.onTcp(packet, broadcast > 0)
     } else if (protocol === UDP) {
-      this.#count[C.delivered]!++
+      this.#tally.delivered++
       mbufs.trimFront(packet, headerBytes)
       this.onUdp(packet, broadcast > 0)
     } else if (protocol === ICMP) {
-      this.#count[C.delivered]!++
+      this.#tally.delivered++
       mbufs.trimFront(packet, headerBytes)
       this.onIcmp(packet, broadcast > 0)
     } else if (protocol === IGMP) {
-      this.#count[C.delivered]!++
+      this.#tally.delivered++
       mbufs.trimFront(packet, headerBytes)
       this.onIgmp(packet, broadcast > 0)
     } else {

@@ -16,11 +16,12 @@ import { assert } from '../../base/assert.ts'
 import { Errno } from '../../base/errno.ts'
 import type { Address } from '../../base/struct.ts'
 import { HEADROOM, Mbuf, type MbufCursor, MbufFlag } from '../../device/mbuf.ts'
+import type { TallyOf } from '../../kernel/counters.ts'
 import { EASYNC } from '../../kernel/message.ts'
 import type { PortId } from '../../kernel/port.ts'
 import { Family, isBroadcast, isLoopback, isMulticast } from '../address.ts'
 import type { NetContext } from '../context.ts'
-import { IpCounters } from '../counters.ts'
+import { IpCounters, IpOutputTally } from '../counters.ts'
 import type { EtherOutput } from '../ether/output.ts'
 import type { Interface } from '../interface.ts'
 import { IpFragment, IpHeader, ipHeaderSum } from './header.ts'
@@ -54,6 +55,7 @@ export class IpOutput {
   readonly #context: NetContext
   readonly #m: MbufCursor
   readonly #count: Float64Array
+  readonly #tally: TallyOf<typeof IpOutputTally>
   readonly #ether: EtherOutput
   /** CPUs count on, interleaved, from a place nobody knows: no two packets under way have the same (RFC 6864 only asks that of fragments). */
   #identification: number
@@ -73,6 +75,7 @@ export class IpOutput {
     this.#context = context
     this.#m = context.mbuf()
     this.#count = context.count(IpCounters)
+    this.#tally = context.tally(IpOutputTally)
     this.#ether = ether
     this.#identification = context.cpu.random.below(256) * context.cpu.cpus + context.cpu.index
     this.#nextHop = context.cpu.slab.allocate(64) + 16
@@ -121,7 +124,7 @@ export class IpOutput {
       return this.#fragment(iface, packet, toBroadcast)
     }
     this.#writeHeader(packet, options.dontFragment === true ? IpFragment.dontFragment : 0, this.#nextIdentification())
-    this.#count[C.sent]!++
+    this.#tally.sent++
     if (this.#transmit(iface, packet, toBroadcast)) return 0
     this.#count[C.sendDeviceFull]!++
     return Errno.ENOBUFS
@@ -231,7 +234,7 @@ export class IpOutput {
   #transmit(iface: Interface, packet: Address, toBroadcast: boolean): boolean {
     if (iface.queue === undefined) return this.#transmitElsewhere(iface, packet, toBroadcast)
     if (iface.info.framing === 'ip') {
-      this.#count[C.sentUnframed]!++
+      this.#tally.sentUnframed++
       return iface.queue.transmit(packet)
     }
     return this.#ether.output(iface, packet, INET, this.#nextHop, toBroadcast)
@@ -277,7 +280,7 @@ export class IpOutput {
     // Nothing happens to it on the way: there is nothing to verify.
     m.flags = MbufFlag.LOOPBACK | ((m.flags & MbufFlag.PARTIAL_CHECKSUM) !== 0 ? MbufFlag.CHECKED : 0)
     m.interfaceIndex = 0
-    this.#count[C.sent]!++
+    this.#tally.sent++
     this.#count[C.sentLocal]!++
     this.onLocal(own)
     return 0

@@ -180,7 +180,8 @@ export function sendSyn(t: Tcp, p: Pcb): void {
   m.trafficClass = p.trafficClass
   m.source = p.local
   m.target = p.remote
-  t.count[C.sent]!++
+  t.tally.sent++
+  t.hasSent = true
   p.segmentsSent++
   p.lastSentAt = t.now
   const errno = t.ip.output(packet, NO_FRAGMENTS)

@@ -17,14 +17,13 @@ import type { Tcp } from './tcp.ts'
 import { input as timeWaitInput } from './timewait.ts'
 
 const C = TcpCounters.index
-const RECEIVED = C.received
 const { fin: FIN } = TcpFlag
 const CONGESTION_EXPERIENCED = 3
 
 /** A packet came; its data begins with the TCP header, and its mbuf names the addresses. It owns the packet. */
 export function input(t: Tcp, packet: Address, isBroadcast: boolean): void {
   const { m, u8, view } = t
-  t.count[RECEIVED]!++
+  t.tally.received++
   m.at = packet
   const header = m.data
   const length = m.total
@@ -69,7 +68,7 @@ export function input(t: Tcp, packet: Address, isBroadcast: boolean): void {
     if (kind === TupleKind.connection) {
       const { p } = t
       p.at = record
-      t.count[C.toConnection]!++
+      t.tally.toConnection++
       if (t.cpu.tracer.on) p.trace = t.cpu.tracer.current
       segment(t, p)
       if (t.packet !== 0) t.mbufs.free(t.packet)

@@ -72,7 +72,7 @@ export function output(t: Tcp, p: Pcb): void {
 
 /** An acknowledgment and nothing else. */
 export function sendAck(t: Tcp, p: Pcb): void {
-  t.count[C.acksSent]!++
+  t.tally.acksSent++
   transmit(t, p, p.sndNxt, 0, ACK)
 }
 
@@ -205,7 +205,7 @@ export function transmit(
   }
   if (isSmall) {
     copy(t, p, mbufs.extend(packet, bytes), start, bytes)
-    t.count[C.copiedSmall]! += bytes
+    t.tally.copiedSmall += bytes
   }
   const hasTimestamp = (p.flags & TIMESTAMPS) !== 0
   // A full segment has no room for SACK blocks: they go in an acknowledgment of their own, right after it.
@@ -274,7 +274,8 @@ export function transmit(
   m.trafficClass = trafficClass
   m.source = p.local
   m.target = p.remote
-  t.count[C.sent]!++
+  t.tally.sent++
+  t.hasSent = true
   p.segmentsSent++
   if (t.cpu.tracer.on) trace(t, p, packet, start, bytes, again)
   const errno = t.ip.output(packet, (p.flags & PcbFlag.MAY_FRAGMENT) === 0 ? NO_FRAGMENTS : FRAGMENTS)

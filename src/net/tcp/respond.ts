@@ -62,7 +62,8 @@ function send(
   m.trafficClass = trafficClass
   m.source = local
   m.target = remote
-  t.count[C.sent]!++
+  t.tally.sent++
+  t.hasSent = true
   if (t.ip.output(packet, NO_FRAGMENTS) !== 0) t.count[C.sendErrors]!++
 }
 
@@ -105,7 +106,7 @@ export function acknowledge(
   const optionBytes = hasTimestamp ? 12 : 0
   const header = t.mbufs.prepend(packet, HEADER + optionBytes)
   if (hasTimestamp) writeSegment(t.view, header + HEADER, true, timestamp, echo, t.blocks, 0)
-  t.count[C.acksSent]!++
+  t.tally.acksSent++
   const bytes = HEADER + optionBytes
   send(t, packet, header, bytes, family, local, localPort, remote, remotePort, seq, ack, ACK, window, 0)
 }

@@ -22,12 +22,13 @@ import { Limits } from '../../base/limits.ts'
 import type { Routines } from '../../base/routines.ts'
 import type { Address } from '../../base/struct.ts'
 import type { MbufCursor, Mbufs } from '../../device/mbuf.ts'
+import type { TallyOf } from '../../kernel/counters.ts'
 import type { Cpu } from '../../kernel/cpu.ts'
 import { SharedTimers } from '../../kernel/shared-timer.ts'
 import type { Slab } from '../../kernel/slab.ts'
 import type { TimerSet } from '../../kernel/timer.ts'
 import type { NetContext } from '../context.ts'
-import { TcpCounters } from '../counters.ts'
+import { TcpCounters, TcpTally } from '../counters.ts'
 import type { HostCache } from '../hostcache/hostcache.ts'
 import type { IpOutput } from '../ip/output.ts'
 import { type CongestionControl, congestionControl } from './congestion/control.ts'
@@ -57,6 +58,7 @@ export class Tcp {
   readonly ip: IpOutput
   readonly hostCache: HostCache
   readonly count: Float64Array
+  readonly tally: TallyOf<typeof TcpTally>
   /** The host's index: what timers find this object by. */
   readonly host: number
   /** The connections of the group that this CPU is in. */
@@ -106,6 +108,8 @@ export class Tcp {
   /** What one group may have of each. */
   limits: { readonly connections: number; readonly embryos: number; readonly timeWaits: number }
   #sharedTimers: SharedTimers | undefined = undefined
+  /** A segment was given to IP: set by those that do, asked by who then wants it flushed. */
+  hasSent = false
   /** Another discipline is in use. */
   onUse: () => void = () => {}
 
@@ -123,6 +127,7 @@ export class Tcp {
     this.ip = ip
     this.hostCache = hostCache
     this.count = context.count(TcpCounters)
+    this.tally = context.tally(TcpTally)
     this.host = context.config.index
     this.groups = new Groups(context)
     this.groups.onEnter = () => {

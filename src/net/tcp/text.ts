@@ -77,7 +77,7 @@ function enqueue(t: Tcp, p: Pcb, packet: Address, bytes: number): void {
     // What comes in one batch is one packet to the program (receive coalescing): one message, whatever it came in.
     words[(p.rcvLast >> 2) + PART] = packet
     words[(p.rcvFirst >> 2) + TOTAL]! += bytes
-    t.count[C.coalesced]!++
+    t.tally.coalesced++
   }
   let last = packet
   while (words[(last >> 2) + PART]! !== 0) last = words[(last >> 2) + PART]!

@@ -91,11 +91,11 @@ export class TcpUser {
   /** Whether nothing is left to do in the group. */
   #sendAll(): boolean {
     const t = this.#t
-    const sent = t.count[C.sent]!
+    t.hasSent = false
     outputAll(t)
     freeDead(t)
     // Packets refer to bytes of the send buffer, which the next one who is inside may free.
-    if (t.groups.isLocked && t.count[C.sent] !== sent) for (const each of t.cpu.pollables) each.flush()
+    if (t.groups.isLocked && t.hasSent) for (const each of t.cpu.pollables) each.flush()
     return !t.hasWork
   }
 
@@ -405,8 +405,8 @@ export class TcpUser {
     p.rcvFirst = 0
     p.rcvLast = 0
     words[(packet >> 2) + SOCKET] = p.socket
-    t.count[C.delivered]!++
-    t.count[C.deliveredBytes]! += words[(packet >> 2) + TOTAL]!
+    t.tally.delivered++
+    t.tally.deliveredBytes += words[(packet >> 2) + TOTAL]!
     mbufs.handOff(p.port, packet)
     p.at = pcb
   }

@@ -2,9 +2,10 @@
 import { finish, pseudoHeaderSum } from '../../base/checksum.ts'
 import type { Address } from '../../base/struct.ts'
 import { HEADROOM, type MbufCursor, MbufFlag } from '../../device/mbuf.ts'
+import type { TallyOf } from '../../kernel/counters.ts'
 import { addressBytes, type Family } from '../address.ts'
 import type { NetContext } from '../context.ts'
-import { GroupCounters, UdpCounters } from '../counters.ts'
+import { GroupCounters, UdpCounters, UdpTally } from '../counters.ts'
 import type { IcmpErrors } from '../icmp/error.ts'
 import { IcmpType, IcmpUnreachable } from '../icmp/header.ts'
 import { IpHeader, IpProtocol, ipHeaderBytes } from '../ip/header.ts'
@@ -21,6 +22,7 @@ export class UdpInput {
   readonly #context: NetContext
   readonly #m: MbufCursor
   readonly #count: Float64Array
+  readonly #tally: TallyOf<typeof UdpTally>
   readonly #groupCount: Float64Array
   readonly #table: UdpTable
   readonly #errors: IcmpErrors
@@ -33,6 +35,7 @@ export class UdpInput {
     this.#context = context
     this.#m = context.mbuf()
     this.#count = context.count(UdpCounters)
+    this.#tally = context.tally(UdpTally)
     this.#groupCount = context.count(GroupCounters)
     this.#table = table
     this.#errors = errors
@@ -43,7 +46,7 @@ export class UdpInput {
     const { u8, view, routines, mbufs } = this.#context
     const m = this.#m
     m.at = packet
-    this.#count[C.received]!++
+    this.#tally.received++
     const header = m.data
     // The header lies in one piece: a first fragment is at least 16 bytes long.
     const drop = m.length < UdpHeader.size ? UdpDrop.short : checkUdpHeader(u8, header, m.total)
@@ -72,7 +75,7 @@ export class UdpInput {
       mbufs.free(packet)
       return
     }
-    this.#count[C.delivered]!++
+    this.#tally.delivered++
     this.#give(packet, pcb)
   }
 
@@ -90,7 +93,7 @@ export class UdpInput {
     }
     // Nobody answers from such an address: whoever sends the packet back has to know.
     m.flags |= MbufFlag.LINK_BROADCAST
-    this.#count[C.delivered]!++
+    this.#tally.delivered++
     for (;;) {
       const next = this.#table.next(pcb, family, target, targetPort, source, sourcePort)
       if (next === 0) break

@@ -5,9 +5,10 @@
 import { finishUdp, pseudoHeaderSum } from '../../base/checksum.ts'
 import type { Address } from '../../base/struct.ts'
 import type { MbufCursor } from '../../device/mbuf.ts'
+import type { TallyOf } from '../../kernel/counters.ts'
 import { addressBytes, Family } from '../address.ts'
 import type { NetContext } from '../context.ts'
-import { UdpCounters } from '../counters.ts'
+import { UdpTally } from '../counters.ts'
 import type { Interface } from '../interface.ts'
 import { IpProtocol } from '../ip/header.ts'
 import type { MulticastOutput } from '../ip/multicast.ts'
@@ -15,21 +16,20 @@ import type { IpOutput, IpSendOptions } from '../ip/output.ts'
 import { sumPacket } from '../ip/sum.ts'
 import { UdpHeader } from './header.ts'
 
-const C = UdpCounters.index
 const AT = UdpHeader.offset
 const UDP = IpProtocol.udp
 
 export class UdpOutput {
   readonly #context: NetContext
   readonly #m: MbufCursor
-  readonly #count: Float64Array
+  readonly #tally: TallyOf<typeof UdpTally>
   readonly #ip: IpOutput
   readonly #multicast: MulticastOutput
 
   constructor(context: NetContext, ip: IpOutput, multicast: MulticastOutput) {
     this.#context = context
     this.#m = context.mbuf()
-    this.#count = context.count(UdpCounters)
+    this.#tally = context.tally(UdpTally)
     this.#ip = ip
     this.#multicast = multicast
   }
@@ -71,6 +71,6 @@ export class UdpOutput {
     view.setUint16(header + AT.checksum, 0)
     // @rfc 768 checksum/as-ones
     if (this.#context.checksums) view.setUint16(header + AT.checksum, finishUdp(sumPacket(routines, m, packet, pseudo)))
-    this.#count[C.sent]!++
+    this.#tally.sent++
   }
 }
