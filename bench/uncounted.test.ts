@@ -10,7 +10,7 @@ const dist = fileURLToPath(new URL('../', import.meta.url))
 const tree = new URL('../../dist-uncounted-test/', import.meta.url)
 
 /** Those that stay because the stack decides by them, and what the load and its server count. */
-const STAYS = /^(load queue|lab server)\.|^(tcp\.sent|reassembly\.held|cpu\.turns)$/
+const STAYS = /^(load queue|lab server)\.|^(reassembly\.held|cpu\.turns)$/
 
 describe('the stack without its counting', () => {
   let removed = 0
@@ -62,32 +62,46 @@ describe('what is taken out of a file', () => {
       'other[isWhole ? C.received : C.fragments]++',
       'f64[at + SENT]++',
       'count[DeviceCounters.index.received]++',
+      'this.#tally.received++',
+      'this.#sockets.tally.copiedIn += bytes',
+      't.tally.sent--',
     ]) {
       assert.equal(body(`if (a) ${update}; else b()`), 'if (a) {} else b()', update)
     }
   })
 
+  test('is what writes down what was tallied', () => {
+    assert.equal(body('this.counterPage.fold()'), '{}')
+    assert.equal(body('this.slab.fold()'), 'this.slab.fold()')
+  })
+
   test('is what hand-offs and profiles of locks are told, but not what is done on the way', () => {
     assert.equal(body('this.#handoffs.served(this.#recordOf(a), count, true)'), '{}')
     assert.equal(body('cpu.handoffs.doorbell(record, ring(cpu))'), '{ring(cpu)}')
-    assert.equal(body('this.#profile.taken(cpu, site)'), '{}')
+    assert.equal(body('cpu.locks.taken(this.address, kind, site)'), '{}')
     assert.equal(body('f64[(message >> 3) + QUEUED_AT] = cpu.now'), '{}')
     assert.equal(body('words[head] = message'), 'words[head] = message')
     assert.equal(body('this.#other.served(a)'), 'this.#other.served(a)')
   })
 
   test('can be one part of it', () => {
-    const text = 'count[C.received]++;cpu.handoffs.dropped(a);this.#profile.taken(cpu, site)'
-    assert.equal(strip(text, 'a.js', ['handoffs']).text, 'count[C.received]++;{}this.#profile.taken(cpu, site)')
+    const text = 'count[C.received]++;t.tally.sent++;cpu.handoffs.dropped(a);cpu.locks.taken(a, kind, site)'
+    assert.equal(
+      strip(text, 'a.js', ['handoffs']).text,
+      'count[C.received]++;t.tally.sent++;{}cpu.locks.taken(a, kind, site)',
+    )
     assert.equal(strip(text, 'a.js', ['locks']).removed, 1)
+    assert.equal(strip(text, 'a.js', ['counters']).removed, 2)
     assert.equal(strip(text, 'a.js', []).text, text)
   })
 
   test('is not what the stack decides by; and whoever decides by another count is found', () => {
-    const head = 'const C = TcpCounters.index\n'
-    assert.equal(strip(`${head}t.count[C.sent]++`, 'a.js').removed, 0)
-    assert.equal(strip(`${head}if (t.count[C.sent] > 1) flush()`, 'a.js').removed, 0)
+    const head = 'const C = TcpCounters.index\nconst R = ReassemblyCounters.index\n'
+    assert.equal(strip(`${head}t.count[R.held]++`, 'a.js').removed, 0)
+    assert.equal(strip(`${head}if (t.count[R.held] > 1) evict()`, 'a.js').removed, 0)
     assert.throws(() => strip(`${head}if (t.count[C.opened] > 1) refuse()`, 'a.js'), /a count is read: t.count/)
+    assert.throws(() => strip(`${head}if (t.tally.sent > 1) flush()`, 'a.js'), /a count is read: t.tally.sent/)
+    assert.throws(() => strip(`${head}const number = t.tally.sent++`, 'a.js'), /within a larger expression/)
     assert.throws(() => strip(`${head}const number = t.count[C.opened]++`, 'a.js'), /within a larger expression/)
   })
 })

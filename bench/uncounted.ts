@@ -5,7 +5,7 @@
 //   this.#tally.received++                 of one that is tallied
 //   this.counterPage.fold()                which writes down what was tallied
 //   this.#handoffs.waited(record, …)       everything that is told to a hand-off's record
-//   this.#profile.taken(cpu, site)         everything that is told to a lock's profile
+//   cpu.locks.taken(lock, kind, site)      everything that is told to the profile of locks
 //   f64[(message >> 3) + QUEUED_AT] = now  the time at which something was queued, which nobody else wants
 //
 // What the stack itself reads is state and no count, and stays (STATE). A counter that is read anywhere else, or one whose
@@ -36,7 +36,7 @@ const QUEUED_AT_RING = new Set(['TIME'])
 /** Calls that only find the record which is to be told. */
 const FINDS_RECORD = new Set(['record', '#recordOf'])
 
-/** Of what counts: counters, what is told to hand-offs together with the times that it takes, and the profiles of locks. */
+/** Of what counts: counters, what is told to hand-offs together with the times that it takes, and the profile of locks. */
 export const PARTS = ['counters', 'handoffs', 'locks'] as const
 export type Part = (typeof PARTS)[number]
 
@@ -106,7 +106,8 @@ export function strip(text: string, name: string, parts: readonly Part[] = PARTS
       written.add(place)
       const stays = doing([node.right])
       if (isCounted(place)) remove(counting, node, ancestors as AnyNode[], stays)
-      else if (place.computed && mentions(place.property, times)) remove('handoffs', node, ancestors as AnyNode[], stays)
+      else if (place.computed && mentions(place.property, times))
+        remove('handoffs', node, ancestors as AnyNode[], stays)
     },
     CallExpression(node, _state, ancestors) {
       const told = toldBy(node)
@@ -192,7 +193,7 @@ function toldBy({ callee }: CallExpression): Part | undefined {
   const method = nameOf(callee.property)
   if (whom.replace('#', '') === 'handoffs' && TOLD_TO_HANDOFF.has(method)) return 'handoffs'
   if (whom === 'counterPage' && method === 'fold') return 'counters'
-  return whom === '#profile' && TOLD_TO_PROFILE.has(method) ? 'locks' : undefined
+  return whom === 'locks' && TOLD_TO_PROFILE.has(method) ? 'locks' : undefined
 }
 
 /** Those that do more than to find or compute what is told. */

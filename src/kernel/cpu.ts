@@ -12,6 +12,7 @@ import { Handoffs } from './handoff.ts'
 import { Hardclock } from './hardclock.ts'
 import { Ipi } from './ipi.ts'
 import { CpuBlock, MachineHeader } from './layout.ts'
+import { LockProfile } from './lock.ts'
 import type { Memory } from './memory.ts'
 import { Names } from './name.ts'
 import { OrderChecker } from './order.ts'
@@ -91,6 +92,7 @@ export class Cpu {
   readonly handoffs: Handoffs
   /** Who sent this? (provenance) */
   readonly tracer: Tracer
+  readonly locks: LockProfile
   readonly ipi: Ipi
   readonly slab: Slab
   readonly names: Names
@@ -133,6 +135,7 @@ export class Cpu {
     this.tally = this.counterPage.tally(CpuTally)
     this.handoffs = new Handoffs(memory, index)
     this.tracer = new Tracer(this)
+    this.locks = new LockProfile(this)
     this.order = options.checkOrder === true ? new OrderChecker(this) : undefined
     this.profileLocks = options.profileLocks ?? false
     this.batches = batchesOf(options.batches)

@@ -16,7 +16,7 @@ import type { Address } from '../base/struct.ts'
 import { counterSet, readCounters } from './counters.ts'
 import type { Cpu } from './cpu.ts'
 import { MachineStopping } from './ipi.ts'
-import type { Memory } from './memory.ts'
+import type { Foldable, Memory } from './memory.ts'
 import { Names } from './name.ts'
 
 /** Times are µs, and 0 unless the CPU measures them (`profileLocks`). */
@@ -42,6 +42,8 @@ const COUNT_LOCK = L.countLock
 /** Together with "lock/63=" and "@" they fit a name of the directory. */
 const CLASS_LENGTH = 20
 const SITE_LENGTH = 22
+/** There are fewer sites than this: what a lock keeps in mind of one is a byte. */
+export const LOCK_SITES = 256
 /** Places that sites leave to classes as such: a site that finds no other is counted for its class alone. */
 const RESERVED = 16
 
@@ -70,7 +72,9 @@ export function lockClass(name: string): number {
  */
 export function lockSite(name: string): number {
   assert(name.length > 0 && name.length <= SITE_LENGTH, 'the name of a lock site has 1 to 22 letters')
-  return declare(sites, name)
+  const site = declare(sites, name)
+  assert(site < LOCK_SITES, 'there are at most 255 lock sites')
+  return site
 }
 
 function declare(list: string[], name: string): number {
@@ -80,127 +84,130 @@ function declare(list: string[], name: string): number {
 }
 
 /**
- * The profile of one handle to a lock. It knows where this CPU's counts of its class are, for each site, and of which site
- * its holder is; no clock is read unless the CPU measures times. Places are numbers, because a handle that is taken at
- * several sites in turn would pay for each reference that it has to remember.
+ * The profile of the locks that a CPU takes. It is the CPU's, and not each lock's: what is written for an acquisition then lies in
+ * the CPU's cache already, whichever of many locks it is. An object for each lock made the exchanges of `connp-l` 4 % slower
+ * (bench/instrumentation.ts). Therefore a lock has to keep in mind itself at which site it was taken. No clock is read unless the CPU measures times.
  */
-export class LockProfile {
-  readonly #class: number
-  readonly #lock: Address
-  #cpu: Cpu | undefined = undefined
-  #f64: Float64Array = NOWHERE
-  /** Where the counts begin, among the doubles of the machine's memory, by site; 0 where they are not known yet. */
-  #places: number[] = []
-  /** Of the last site. */
-  #site = 0
-  #at = 0
-  #since = 0
+export class LockProfile implements Foldable {
+  readonly #cpu: Cpu
+  /** Acquisitions since the last fold, by class and site: small whole numbers. */
+  readonly #count: (number[] | undefined)[] = []
+  /** Where the counts begin, among the doubles of the machine's memory, by class and site; 0 where they are not known yet. */
+  readonly #places: number[][] = []
+  /** When locks that are held were taken, where times are measured. */
+  readonly #since = new Map<Address, number>()
 
-  constructor(lock: Address, lockClass: number) {
-    this.#lock = lock
-    this.#class = lockClass
+  constructor(cpu: Cpu) {
+    this.#cpu = cpu
+    cpu.counterPage.addTally(this)
   }
 
   /** Acquired at once; `shared`: by one of several readers. */
-  taken(cpu: Cpu, site: number, shared = false): void {
-    this.#f64At(cpu, site)[this.#at + COUNT]!++
-    if (cpu.profileLocks) this.#timed(cpu, shared)
+  taken(lock: Address, lockClass: number, site: number, shared = false): void {
+    const count = this.#count[lockClass] ?? this.#open(lockClass)
+    count[site]!++
+    if (this.#cpu.profileLocks) this.#timed(lock, lockClass, site, shared)
   }
 
   /** The lock was found held. Answers when that was, for `waited`. */
-  contested(cpu: Cpu): number {
-    return cpu.profileLocks ? cpu.clock.now() : 0
+  contested(): number {
+    return this.#cpu.profileLocks ? this.#cpu.clock.now() : 0
   }
 
   /** Acquired, after it was found held at `began`. */
-  waited(cpu: Cpu, site: number, began: number, shared = false): void {
-    const f64 = this.#f64At(cpu, site)
-    if (cpu.profileLocks) cpu.host.locks?.entered(cpu, this.#lock, this.#class, site, shared)
-    const now = cpu.profileLocks ? cpu.clock.now() : 0
-    f64[this.#at + COUNT]!++
-    this.#countWait(now - began)
-    this.#since = now
+  waited(lock: Address, lockClass: number, site: number, began: number, shared = false): void {
+    const { profileLocks, host, clock } = this.#cpu
+    const count = this.#count[lockClass] ?? this.#open(lockClass)
+    count[site]!++
+    if (profileLocks) host.locks?.entered(this.#cpu, lock, lockClass, site, shared)
+    const now = profileLocks ? clock.now() : 0
+    this.#countWait(lockClass, site, now - began)
+    if (profileLocks) this.#since.set(lock, now)
   }
 
   /** Released; `wanted` says that somebody waited for it meanwhile. */
-  released(cpu: Cpu, wanted: boolean, shared = false): void {
-    if (!wanted && !cpu.profileLocks) return
-    // One that others took since by the same handle (readers, in tests) is counted where it belongs all the same.
-    const f64 = cpu === this.#cpu ? this.#f64 : this.#f64At(cpu, this.#site)
-    const at = this.#at
-    if (cpu.profileLocks) {
-      cpu.host.locks?.left(cpu, this.#lock, this.#class, this.#site, shared)
-      const us = cpu.clock.now() - this.#since
-      f64[at + TOTAL]! += us
-      if (us > f64[at + MAX]!) f64[at + MAX] = us
-    }
-    if (wanted) f64[at + COUNT_HOLD]!++
+  released(lock: Address, lockClass: number, site: number, wanted: boolean, shared = false): void {
+    if (wanted || this.#cpu.profileLocks) this.#countHold(lock, lockClass, site, wanted, shared)
   }
 
   /** Held again by the same holder, after a wait for which it was released: an acquisition is counted once. */
-  resumed(cpu: Cpu): void {
-    if (cpu.profileLocks) this.#timed(cpu, false)
+  resumed(lock: Address, lockClass: number, site: number): void {
+    if (this.#cpu.profileLocks) this.#timed(lock, lockClass, site, false)
+  }
+
+  fold(): void {
+    const { f64 } = this.#cpu.memory
+    for (let lockClass = 0; lockClass < this.#count.length; lockClass++) {
+      const count = this.#count[lockClass]
+      if (count === undefined) continue
+      for (let site = 0; site < sites.length; site++) {
+        const taken = count[site]!
+        if (taken === 0) continue
+        f64[this.#placeOf(lockClass, site) + COUNT]! += taken
+        count[site] = 0
+      }
+    }
   }
 
   /** A host that keeps the time of locks itself may have had the CPU wait. */
-  #timed(cpu: Cpu, shared: boolean): void {
-    const us = cpu.host.locks?.entered(cpu, this.#lock, this.#class, this.#site, shared) ?? 0
-    if (us > 0) this.#countWait(us)
-    this.#since = cpu.clock.now()
+  #timed(lock: Address, lockClass: number, site: number, shared: boolean): void {
+    const us = this.#cpu.host.locks?.entered(this.#cpu, lock, lockClass, site, shared) ?? 0
+    if (us > 0) this.#countWait(lockClass, site, us)
+    this.#since.set(lock, this.#cpu.clock.now())
   }
 
-  #countWait(us: number): void {
-    const f64 = this.#f64
-    const at = this.#at
+  #countHold(lock: Address, lockClass: number, site: number, wanted: boolean, shared: boolean): void {
+    const { memory, profileLocks, host, clock } = this.#cpu
+    const { f64 } = memory
+    const at = this.#placeOf(lockClass, site)
+    if (wanted) f64[at + COUNT_HOLD]!++
+    if (!profileLocks) return
+    host.locks?.left(this.#cpu, lock, lockClass, site, shared)
+    const us = clock.now() - this.#since.get(lock)!
+    f64[at + TOTAL]! += us
+    if (us > f64[at + MAX]!) f64[at + MAX] = us
+  }
+
+  #countWait(lockClass: number, site: number, us: number): void {
+    const { f64 } = this.#cpu.memory
+    const at = this.#placeOf(lockClass, site)
     f64[at + COUNT_LOCK]!++
     f64[at + WAIT_TOTAL]! += us
     if (us > f64[at + WAIT_MAX]!) f64[at + WAIT_MAX] = us
   }
 
-  /** From now on `#at` is where the counts of this CPU and site begin. */
-  #f64At(cpu: Cpu, site: number): Float64Array {
-    if (cpu !== this.#cpu) {
-      this.#cpu = cpu
-      this.#f64 = cpu.memory.f64
-      this.#places = placesBySite(cpu, this.#class)
+  /** A lock of this class is taken for the first time. */
+  #open(lockClass: number): number[] {
+    while (this.#count.length <= lockClass) {
+      this.#count.push(undefined)
+      this.#places.push(new Array<number>(LOCK_SITES).fill(0))
     }
-    this.#site = site
-    this.#at = this.#places[site]! || placeOf(cpu, this.#class, site)
-    return this.#f64
+    this.#count[lockClass] = new Array<number>(LOCK_SITES).fill(0)
+    return this.#count[lockClass]
+  }
+
+  /** Where this CPU's counts of (class, site) begin, among doubles: those of the class alone where all numbers are taken. */
+  #placeOf(lockClass: number, site: number): number {
+    const places = this.#places[lockClass]!
+    places[site] ||= this.#publish(lockClass, site)
+    return places[site]
+  }
+
+  #publish(lockClass: number, site: number): number {
+    const { names, counterPage } = this.#cpu
+    const text = `${classes[lockClass]!}@${sites[site]!}`
+    const number = numberOf(names, text, site === 0 ? Limits.lockClasses : Limits.lockClasses - RESERVED)
+    if (number >= 0) return counterPage.open(LockCounters, number).byteOffset >> 3
+    assert(site !== 0, 'there are at most 64 lock classes')
+    return this.#placeOf(lockClass, 0)
   }
 }
-
-const NOWHERE = new Float64Array(0)
 
 /** One turn of a busy wait: a CPU that waits for a lock still serves IPIs, for the lock's holder may wait for that. */
 export function spin(cpu: Cpu): void {
   // The holder may have stopped with it.
   if (cpu.stopping()) throw new MachineStopping()
   if (cpu.ipi.serve() === 0) cpu.host.relax(cpu)
-}
-
-/** A CPU's places of counts, by class and site. */
-const PLACES = Symbol('lock counts')
-
-function placesBySite(cpu: Cpu, lockClass: number): number[] {
-  const byClass = cpu.slot<number[][]>(PLACES, () => [])
-  byClass[lockClass] ??= sites.map(() => 0)
-  return byClass[lockClass]
-}
-
-/** Where this CPU's counts of (class, site) begin, among doubles: those of the class alone where all numbers are taken. */
-function placeOf(cpu: Cpu, lockClass: number, site: number): number {
-  const places = placesBySite(cpu, lockClass)
-  places[site] ||= open(cpu, lockClass, site)
-  return places[site]
-}
-
-function open(cpu: Cpu, lockClass: number, site: number): number {
-  const text = `${classes[lockClass]!}@${sites[site]!}`
-  const number = numberOf(cpu.names, text, site === 0 ? Limits.lockClasses : Limits.lockClasses - RESERVED)
-  if (number >= 0) return cpu.counterPage.open(LockCounters, number).byteOffset >> 3
-  assert(site !== 0, 'there are at most 64 lock classes')
-  return placeOf(cpu, lockClass, 0)
 }
 
 /** The number of (class, site) on this machine, found or taken; -1 when all below `end` are others'. */

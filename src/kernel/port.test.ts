@@ -239,7 +239,7 @@ describe('port', () => {
 
   test('a send to an idle handler port of the same CPU is a call', () => {
     const { cpus } = new ByHand(1)
-    const { ports, count } = cpus[0]!
+    const { ports, count, counterPage } = cpus[0]!
     const seen: number[] = []
     const port = ports.create({ handler: (message) => seen.push(message) && Errno.EAGAIN })
     const replies = ports.create()
@@ -250,6 +250,7 @@ describe('port', () => {
     assert.equal(ports.error(letter), Errno.EAGAIN)
     assert.equal(ports.begin(port.id, letter), Errno.EAGAIN, 'and of a synchronous call at once')
     assert.equal(ports.depth(replies), 0)
+    counterPage.fold()
     assert.equal(count[K.messagesDirect], 2)
   })
 

@@ -67,6 +67,30 @@ describe('slab', () => {
     })
   }
 
+  test('allocations and frees are counted one by one, wherever an object comes from and goes to', () => {
+    const machine = new ByHand(2, { memoryBytes: 24 * 1024 * 1024 })
+    const [a, b] = [machine.cpus[0]!, machine.cpus[1]!]
+    const random = new Random(11)
+    const live: number[] = []
+    let [allocated, freed] = [0, 0]
+    // More than a magazine holds at a time, so that some go back to their zones.
+    for (let round = 0; round < 6; round++) {
+      for (; live.length < 5000; allocated++) live.push(a.slab.allocate(random.chance(0.9) ? 64 : 256))
+      for (; live.length > 100; freed++) (random.chance(0.2) ? b : a).slab.free(live.pop()!)
+      for (const { slab, ipi } of machine.cpus) {
+        slab.flush()
+        ipi.flush()
+      }
+      if (round % 2 === 1) a.slab.returnZones(a.slab.detachFreeZones())
+      assert.deepEqual(
+        ['allocated', 'freed'].map((counter) => sumOf(machine, 'slab', counter)),
+        [allocated, freed],
+      )
+    }
+    while (live.length > 0) a.slab.free(live.pop()!)
+    assertEmpty(machine)
+  })
+
   test('an allocation gets the smallest size that fits', () => {
     const machine = new ByHand(1)
     const { slab } = machine.cpus[0]!

@@ -4,31 +4,33 @@
 import { assert } from '../base/assert.ts'
 import type { Address } from '../base/struct.ts'
 import type { Cpu } from './cpu.ts'
-import { LockProfile } from './lock.ts'
 import type { Thread } from './thread.ts'
 
 /** A handle to the token whose word lies at `address`: 0, or 1 + the CPU whose running thread has it. */
 export class Token {
   readonly address: Address
-  readonly #profile: LockProfile
+  readonly #class: number
+  /** Where it was taken last by this handle. */
+  #site = 0
 
   constructor(address: Address, lockClass: number) {
     assert(address % 4 === 0, 'a token is a word')
     this.address = address
-    this.#profile = new LockProfile(address, lockClass)
+    this.#class = lockClass
   }
 
   /** Takes it; the thread lets others run until it has it. `site` says where in the code it is taken (`lockSite`), for the profile. */
   *acquire(thread: Thread, site = 0): Generator<void, void, void> {
     const { cpu } = thread
     assert(!thread.tokens.includes(this), 'a thread takes a token once')
-    if (this.#take(cpu)) this.#profile.taken(cpu, site)
+    if (this.#take(cpu)) cpu.locks.taken(this.address, this.#class, site)
     else {
-      const began = this.#profile.contested(cpu)
+      const began = cpu.locks.contested()
       do yield* thread.pause()
       while (!this.#take(cpu))
-      this.#profile.waited(cpu, site, began)
+      cpu.locks.waited(this.address, this.#class, site, began)
     }
+    this.#site = site
     thread.tokens.push(this)
   }
 
@@ -41,14 +43,14 @@ export class Token {
 
   /** The thread waits: others may have it. For the scheduler. */
   suspend(cpu: Cpu): void {
-    this.#profile.released(cpu, false)
+    cpu.locks.released(this.address, this.#class, this.#site, false)
     Atomics.store(cpu.memory.i32, this.address >> 2, 0)
   }
 
   /** The thread goes on: takes it if nobody else has it. For the scheduler. */
   resume(cpu: Cpu): boolean {
     if (!this.#take(cpu)) return false
-    this.#profile.resumed(cpu)
+    cpu.locks.resumed(this.address, this.#class, this.#site)
     return true
   }
 
