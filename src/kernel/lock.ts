@@ -16,7 +16,7 @@ import type { Address } from '../base/struct.ts'
 import { counterSet, readCounters } from './counters.ts'
 import type { Cpu } from './cpu.ts'
 import { MachineStopping } from './ipi.ts'
-import type { Foldable, Memory } from './memory.ts'
+import type { Memory } from './memory.ts'
 import { Names } from './name.ts'
 
 /** Times are µs, and 0 unless the CPU measures them (`profileLocks`). */
@@ -88,7 +88,7 @@ function declare(list: string[], name: string): number {
  * the CPU's cache already, whichever of many locks it is. An object for each lock made the exchanges of `connp-l` 4 % slower
  * (bench/instrumentation.ts). Therefore a lock has to keep in mind itself at which site it was taken. No clock is read unless the CPU measures times.
  */
-export class LockProfile implements Foldable {
+export class LockProfile {
   readonly #cpu: Cpu
   /** Acquisitions since the last fold, by class and site: small whole numbers. */
   readonly #count: (number[] | undefined)[] = []
@@ -99,7 +99,7 @@ export class LockProfile implements Foldable {
 
   constructor(cpu: Cpu) {
     this.#cpu = cpu
-    cpu.counterPage.addTally(this)
+    cpu.counterPage.addFold(() => this.#fold())
   }
 
   /** Acquired at once; `shared`: by one of several readers. */
@@ -135,7 +135,7 @@ export class LockProfile implements Foldable {
     if (this.#cpu.profileLocks) this.#timed(lock, lockClass, site, false)
   }
 
-  fold(): void {
+  #fold(): void {
     const { f64 } = this.#cpu.memory
     for (let lockClass = 0; lockClass < this.#count.length; lockClass++) {
       const count = this.#count[lockClass]

@@ -154,7 +154,7 @@ export class Slab {
     this.#index = cpu.index
     this.#i32 = cpu.memory.i32
     this.#count = cpu.counterPage.open(SlabCounters)
-    cpu.counterPage.addTally(this)
+    cpu.counterPage.addFold(() => this.#fold())
     this.#staged = new Int32Array(cpu.memory.layout.cpus)
     for (let i = 0; i < cpu.memory.layout.cpus; i++) this.#batches.push({ first: 0, listed: 0, onList: false })
     let slabClass = 0
@@ -195,7 +195,7 @@ export class Slab {
    * Writes down what was counted. What was allocated follows from where the magazines' tops are now, and from what was put
    * there meanwhile: it is not counted by itself.
    */
-  fold(): void {
+  #fold(): void {
     const tally = this.#tally
     let taken = 0
     for (let i = 0; i < this.#magazines.length; i++) taken += this.#magazines[i]!.taken()
