@@ -621,21 +621,20 @@ export class Ports {
     const kind = home >>> 16
     const index = this.#index
     words[(message >> 2) + TARGET] = id
-    this.#f64[(message >> 3) + QUEUED_AT] = this.#cpu.now
     if (kind !== THREAD) return this.#putSpecial(id, kind, message)
     const target = home & 0xffff
     if (this.#cpu.order !== undefined) this.#cpu.order.sent(id, message)
-    if (target === index) {
-      const port = this.#localPort(id)!
-      if (port.direct && port.handler !== undefined && !port.running && words[(port.record >> 2) + DEPTH] === 0) {
+    const port = target === index ? this.#localPort(id)! : undefined
+    if (port?.direct === true && port.handler !== undefined && !port.running) {
+      if (words[(port.record >> 2) + DEPTH] === 0) {
         return entry === undefined ? this.#call(port, message) : this.#callTraced(port, message, entry)
       }
-      if (entry !== undefined) this.#tracer.stack(message, entry)
-      this.#enqueue(port, message)
-      return EASYNC
     }
+    // Only what waits is asked how long.
+    this.#f64[(message >> 3) + QUEUED_AT] = this.#cpu.now
     if (entry !== undefined) this.#tracer.stack(message, entry)
-    this.#cpu.ipi.put(target, id, message)
+    if (port === undefined) this.#cpu.ipi.put(target, id, message)
+    else this.#enqueue(port, message)
     return EASYNC
   }
 
