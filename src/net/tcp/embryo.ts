@@ -92,6 +92,7 @@ function transmit(t: Tcp): void {
   const e = t.embryo
   const delay = Math.min(SYN_TIMEOUT_US * 2 ** e.transmits, SYN_TIMEOUT_US_MAX)
   e.transmits++
+  e.sentAt = t.now
   // An ECN that our first SYN has offered and that may be why it was lost is not offered again, nor used (RFC 3168 6.1.1).
   if (e.transmits > 1) e.flags &= ~PcbFlag.ECN
   t.timers.arm(e.at + TIMER, delay, RETRANSMIT, e.at)

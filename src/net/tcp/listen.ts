@@ -13,6 +13,7 @@ import { TcpEvent } from './message.ts'
 import { MSS_DEFAULT } from './mtu.ts'
 import { type Pcb, PcbFlag } from './pcb.ts'
 import { reset } from './respond.ts'
+import { measure } from './rtt.ts'
 import { before, distance } from './sequence.ts'
 import type { Tcp } from './tcp.ts'
 
@@ -76,7 +77,7 @@ function acceptCookie(t: Tcp, listener: Listener): boolean {
     p.tsRecentAt = t.now
   } else p.rcvScale = 0
   t.count[C.cookiesAccepted]!++
-  begin(t, p, listener)
+  begin(t, p, listener, 0)
   return true
 }
 
@@ -117,6 +118,7 @@ export function embryoInput(t: Tcp, record: Address): void {
   if (listener.waiting >= listener.backlog) {
     // The program does not take them as fast as they come: the peer sends its ACK again, by its data.
     t.count[C.backlogFull]!++
+    e.sentAt = 0
     return
   }
   if (!create(t, listener.options.sendBytes, listener.options.receiveBytes)) return
@@ -136,12 +138,16 @@ export function embryoInput(t: Tcp, record: Address): void {
   p.tsRecentAt = t.now
   p.timestampOffset = e.timestampOffset
   p.retransmits = e.transmits - 1
+  const roundTripUs = e.sentAt === 0 ? 0 : (t.now - e.sentAt) >>> 0
   vanish(t, record)
-  begin(t, p, listener)
+  begin(t, p, listener, roundTripUs)
 }
 
-/** The PCB at `t.p` is established by the segment that came: which is then processed as any other. */
-function begin(t: Tcp, p: Pcb, listener: Listener): void {
+/**
+ * The PCB at `t.p` is established by the segment that came: which is then processed as any other. `roundTripUs` is what the handshake
+ * took, 0 where only the timestamps can tell.
+ */
+function begin(t: Tcp, p: Pcb, listener: Listener, roundTripUs: number): void {
   configure(p, listener)
   p.teller = t.groups.isLocked ? t.cpu.ports.home(p.port) : t.cpu.index
   p.sndUna = (p.iss + 1) | 0
@@ -153,7 +159,10 @@ function begin(t: Tcp, p: Pcb, listener: Listener): void {
   p.sndWl1 = t.seq
   p.sndWl2 = t.ack
   p.sndWnd = t.window << p.sndScale
-  if (p.retransmits === 0) measureByTimestamp(t, p)
+  if (p.retransmits === 0) {
+    if (roundTripUs > 0) measure(p, roundTripUs)
+    else measureByTimestamp(t, p)
+  }
   t.tuple.at = p.at
   t.table.insert(t.tuple)
   establish(t, p)

@@ -193,7 +193,7 @@ export const Embryo = struct({
   transmits: u8, //         88  of our SYN
   trafficClass: u8,
   padding: u16,
-  padding2: u32,
+  sentAt: u32, //           92  the last of them, µs, modulo 2^32; 0: its answer measures nothing
   timer: bytes(Timer.size), // 96
 })
 assert(Embryo.size === 128, 'an embryonic connection is two cache lines')
