@@ -51,6 +51,8 @@ function reorderingWindow(p: Pcb): number {
   if ((p.flags & PcbFlag.REORDERING) === 0) {
     if ((p.flags & (PcbFlag.RECOVERY | PcbFlag.LOSS)) !== 0 || p.sacked >= DUP_THRESHOLD * p.mss) return 0
   }
+  // What was selectively acknowledged has measured the round trip too, where nothing else has yet (RFC 8985 6.2 step 1).
+  if (p.rttMin === 0) return Math.min((p.rackMultiplier * p.rackRtt) / 4, p.rackRtt)
   return Math.min((p.rackMultiplier * p.rttMin) / 4, p.srtt)
 }
 
