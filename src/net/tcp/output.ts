@@ -132,7 +132,11 @@ function sendNew(t: Tcp, p: Pcb): void {
   for (;;) {
     const unsent = distance(p.sndNxt, p.sndEnd)
     const finDue = (p.flags & (PcbFlag.FIN | FIN_SENT)) === PcbFlag.FIN
-    if (unsent <= 0 && !finDue) return
+    if (unsent <= 0 && !finDue) {
+      // To the byte what the window allows: it is used as a whole, though nothing had to wait.
+      if (p.segFirst !== 0 && p.cwnd - p.flight < p.mss) p.cwndLimited = p.sndNxt
+      return
+    }
     // @rfc 9293 MUST-34 SHLD-15, @rfc 7323 2.4/sender: after the window has shrunk it may be negative, and nothing new is sent.
     const usable = distance(p.sndNxt, (p.sndUna + p.sndWnd) | 0)
     // @rfc 6675 4/next-new 5/limited-transmit, @rfc 5681 3.1/algorithms
