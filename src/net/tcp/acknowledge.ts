@@ -47,7 +47,7 @@ export function acknowledge(t: Tcp, p: Pcb, windowChanged: boolean): void {
     bytes > 0
   ) {
     progress(p)
-    congestionNotified(t, p)
+    congestionNotified(t, p, bytes)
     grow(t, p, bytes, flightBefore)
   } else waitUs = recover(t, p, bytes, fresh, sacked, flightBefore, windowChanged)
   // What is late is looked for first; and where recovery begins, no probe of the tail is wanted any more.
@@ -153,13 +153,13 @@ function recover(
   let arrived = fresh + sacked
   if (bytes > 0) progress(p)
   if (!hasSack) arrived = countDuplicate(t, p, bytes, arrived, windowChanged)
-  congestionNotified(t, p)
-  probeAnswered(t, p, bytes > 0)
+  congestionNotified(t, p, bytes)
+  probeAnswered(t, p, bytes)
   // @rfc 6675 5/recovery-point
   if ((p.flags & (RECOVERY | LOSS)) !== 0 && atOrBefore(p.recover, p.sndUna)) leave(p)
   const waitUs = hasSack ? detectLoss(t, p) : 0
   // @rfc 6675 5/enter 5/once 5.1/no-new
-  if (p.lostFirst !== 0 && (p.flags & (RECOVERY | LOSS)) === 0) enter(t, p, fresh, sacked)
+  if (p.lostFirst !== 0 && (p.flags & (RECOVERY | LOSS)) === 0) enter(t, p, bytes, fresh, sacked)
   if ((p.flags & RECOVERY) !== 0) {
     prr.acknowledged(p, arrived, bytes > 0 && t.marked === 0)
     // What a partial acknowledgment asks for goes, whatever the window (RFC 6582 3.2 step 3).
@@ -171,7 +171,7 @@ function recover(
 /** A segment that was late is lost, by the clock and not by an acknowledgment (RFC 8985 6.3). */
 export function lateIsLost(t: Tcp, p: Pcb): void {
   if (p.lostFirst === 0) return
-  if ((p.flags & (RECOVERY | LOSS)) === 0) enter(t, p, 0, 0)
+  if ((p.flags & (RECOVERY | LOSS)) === 0) enter(t, p, 0, 0, 0)
   if ((p.flags & RECOVERY) !== 0 && p.cwnd < p.flight + p.mss) p.cwnd = p.flight + p.mss
   t.wantOutput(p)
 }
@@ -214,9 +214,9 @@ function firstIsLost(t: Tcp, p: Pcb): void {
  * Loss recovery begins (RFC 6675 5, RFC 9937). @rfc 5681 3.2/third-ssthresh 4.3/lost-again, @rfc 8985 9.3
  * @rfc-not 5681 4.3/lost-again a retransmission that is lost within a recovery goes again, and is no second reduction, as on Linux
  */
-function enter(t: Tcp, p: Pcb, fresh: number, sacked: number): void {
+function enter(t: Tcp, p: Pcb, bytes: number, fresh: number, sacked: number): void {
   t.count[C.recoveries]!++
-  t.control(p).congested(p, t.now)
+  t.control(p).congested(p, t.now, bytes)
   p.recover = p.sndNxt
   p.flags = (p.flags | RECOVERY) & ~(CWND_REDUCED | TLP)
   // The next segment says that we have heard of congestion, also where it was a loss (RFC 3168 6.1.2).
@@ -233,30 +233,30 @@ function leave(p: Pcb): void {
 }
 
 /** The peer has seen congestion marked (@rfc 3168 6.1.2, @rfc 9438 5.3): as a loss, once a round trip, but nothing is sent again. */
-function congestionNotified(t: Tcp, p: Pcb): void {
+function congestionNotified(t: Tcp, p: Pcb, bytes: number): void {
   const { flags } = p
   if ((flags & CWND_REDUCED) !== 0 && atOrBefore(p.recover, p.sndUna)) p.flags &= ~CWND_REDUCED
   if ((flags & ECN) === 0 || (t.bits & TcpFlag.ece) === 0) return
   if ((p.flags & (CWND_REDUCED | RECOVERY | LOSS)) !== 0) return
   t.count[C.ecnReductions]!++
-  t.control(p).congested(p, t.now)
+  t.control(p).congested(p, t.now, bytes)
   p.cwnd = Math.max(p.ssthresh, p.mss)
   p.recover = p.sndNxt
   p.flags |= CWND_REDUCED | PcbFlag.CWR
 }
 
 /** The end of an episode of tail loss probing (@rfc 8985 7.4/spurious 7.4/repaired). */
-function probeAnswered(t: Tcp, p: Pcb, fresh: boolean): void {
+function probeAnswered(t: Tcp, p: Pcb, bytes: number): void {
   if ((p.flags & TLP) === 0 || before(t.ack, p.tlpEnd)) return
   const beyond = after(t.ack, p.tlpEnd)
-  const answeredTwice = t.bytes === 0 && t.options.sackCount === 0 && !fresh
+  const answeredTwice = t.bytes === 0 && t.options.sackCount === 0 && bytes === 0
   const wasNew = (p.flags & TLP_RETRANSMITTED) === 0
   if (!wasNew && !t.duplicate && !beyond && !answeredTwice) return
   p.flags &= ~(TLP | TLP_RETRANSMITTED)
   if (wasNew || t.duplicate || !beyond) return
   // The probe was needed, and has hidden a loss from congestion control: one reduction.
   if ((p.flags & (RECOVERY | LOSS | CWND_REDUCED)) !== 0) return
-  t.control(p).congested(p, t.now)
+  t.control(p).congested(p, t.now, bytes)
   p.cwnd = Math.max(p.ssthresh, p.mss)
   p.recover = p.sndNxt
   p.flags |= CWND_REDUCED

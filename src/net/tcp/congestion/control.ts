@@ -21,8 +21,11 @@ export interface CongestionControl {
   initialize(p: Pcb): void
   /** `bytes` were acknowledged, outside of recovery, while it was cwnd that held the sender back. */
   acknowledged(p: Pcb, bytes: number, nowUs: number): void
-  /** A loss was detected, or the network said that one is near (ECN): sets ssthresh, and leaves cwnd to recovery. Once a round trip. */
-  congested(p: Pcb, nowUs: number): void
+  /**
+   * A loss was detected, or the network said that one is near (ECN): sets ssthresh, and leaves cwnd to recovery. Once a round trip.
+   * `ackedBytes` were acknowledged by the very segment that told so: until then they were in flight.
+   */
+  congested(p: Pcb, nowUs: number, ackedBytes?: number): void
   /** The retransmission timer fired; `p.backoff` does not count it yet. Sets ssthresh and cwnd. */
   timeout(p: Pcb, nowUs: number): void
   /** Sending begins again after `idleUs` without anything in flight. */

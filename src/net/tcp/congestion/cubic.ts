@@ -52,7 +52,7 @@ export const cubic: CongestionControl = {
     if (rest > 0) avoid(p, rest, nowUs)
   },
 
-  congested(p: Pcb): void {
+  congested(p: Pcb, _nowUs: number, ackedBytes = 0): void {
     const { cwnd } = p
     p.cubicOrigin = cwnd
     // Fast convergence (@rfc 9438 4.7): lost before the old place was reached, so somebody else has come; leave room.
@@ -60,7 +60,7 @@ export const cubic: CongestionControl = {
     // @rfc 9438 4.6 of what is in flight, not of a window that was never filled
     // @rfc-not 5681 3.1/loss-ssthresh CUBIC, the default, keeps seven tenths: RFC 9438 4.6 updates it
     // @rfc-not 6675 5/reduce CUBIC, the default, keeps seven tenths (RFC 9438 4.6)
-    setThreshold(p, flightAtLoss(p) * BETA)
+    setThreshold(p, flightAtLoss(p, ackedBytes) * BETA)
     p.cubicEpoch = 0
   },
 

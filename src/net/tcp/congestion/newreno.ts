@@ -25,9 +25,9 @@ export const newReno: CongestionControl = {
     if (rest > 0) growLinearly(p, rest, p.cwnd)
   },
 
-  congested(p: Pcb): void {
+  congested(p: Pcb, _nowUs: number, ackedBytes = 0): void {
     // @rfc 5681 3.1/loss-ssthresh, @rfc 6675 5/reduce
-    setThreshold(p, flightAtLoss(p) / 2)
+    setThreshold(p, flightAtLoss(p, ackedBytes) / 2)
   },
 
   timeout(p: Pcb): void {

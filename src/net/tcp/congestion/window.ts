@@ -82,10 +82,12 @@ export function flightSize(p: Pcb): number {
 
 /**
  * What a loss is the measure of: FlightSize, but no more than cwnd. While it is waited whether segments are lost or only late, each that
- * arrives lets a new one go: in a round trip of that FlightSize is two windows, and seven tenths of it would be no reduction.
+ * arrives lets a new one go: in a round trip of that FlightSize is two windows, and seven tenths of it would be no reduction. And as it was
+ * when the news came: receivers that put segments together acknowledge a whole window by the segment that says ECE, and what that has
+ * left in flight is next to nothing.
  */
-export function flightAtLoss(p: Pcb): number {
-  return Math.min(flightSize(p), p.cwnd)
+export function flightAtLoss(p: Pcb, ackedBytes: number): number {
+  return Math.min(flightSize(p) + ackedBytes, p.cwnd)
 }
 
 /** @rfc 5681 3.1/loss-ssthresh, @rfc 9438 4.6 never less than two segments */
