@@ -102,6 +102,11 @@ export class Calls {
     return true
   }
 
+  /** The script is over: what it has left open gives back what is not the stack's. */
+  release(): void {
+    for (const descriptor of this.#descriptors.values()) descriptor.release()
+  }
+
   #with(args: Arguments, run: (descriptor: Descriptor) => Attempt): Attempt {
     const descriptor = this.#descriptors.get(args.number(0))
     return descriptor === undefined ? () => failure('EBADF') : run(descriptor)

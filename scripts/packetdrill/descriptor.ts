@@ -29,6 +29,8 @@ export interface Descriptor {
   receive(bytes: number, flags: number): Attempt
   shutdown(how: number): Attempt
   close(): Attempt
+  /** Gives back the memory that it has for itself. */
+  release(): void
   /** @throws Unsupported */
   setOption(option: OptionName, value: Value): Attempt
   /** Number or name. @throws Unsupported */

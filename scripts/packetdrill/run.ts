@@ -79,9 +79,9 @@ interface Pending {
 }
 
 class Run {
-  readonly log: string[] = []
   /** Of the event that is run. */
   line = 0
+  readonly #log: { readonly us: number; readonly text: string }[] = []
   readonly #settings: Settings
   readonly #events: readonly Event[]
   readonly #computer: Computer
@@ -114,6 +114,7 @@ class Run {
       this.#one(event)
     }
     this.#finishCall()
+    this.#calls.release()
     this.#computer.finish()
   }
 
@@ -243,9 +244,10 @@ class Run {
   }
 
   #call(call: Call, time: Time, line: number): void {
+    // One call at a time, as a program makes them: the next is after the end of the last.
+    this.#finishCall()
     const dueUs = this.#due(time)
     const base = time.kind === 'relative' ? this.#lastUs : 0
-    this.#finishCall()
     this.#advance(dueUs, line)
     const attempt = this.#calls.attempt(call, line)
     const running = this.#computer.begin(attempt)
@@ -313,8 +315,14 @@ class Run {
     if (name !== undefined) throw new Unsupported(line, `a setting that changes while the script runs is not supported: ${text}`)
   }
 
+  /** What was seen, in the order in which it happened: packets of the host are looked at when the script expects them. */
+  get log(): string[] {
+    const sorted = [...this.#log].sort((a, b) => a.us - b.us)
+    return sorted.map(({ us, text }) => `${formatTime(us).padStart(12)} ${text}`)
+  }
+
   #note(us: number, text: string): void {
-    this.log.push(`${formatTime(us).padStart(12)} ${text}`)
+    this.#log.push({ us, text })
   }
 }
 

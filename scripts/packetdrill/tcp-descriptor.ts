@@ -171,6 +171,8 @@ export class TcpDescriptor implements Descriptor {
     return after(begin, () => (isDone ? SUCCESS : undefined))
   }
 
+  release(): void {}
+
   setOption(option: OptionName, value: Value): Attempt {
     return () => {
       if (this.#listener !== undefined && optionKey(option) !== 'SOL_SOCKET SO_REUSEADDR') {

@@ -110,10 +110,14 @@ export class UdpDescriptor implements Descriptor {
         })
       }
       if (!isDone) return undefined
-      this.#remote?.free()
-      this.#remote = undefined
+      this.release()
       return SUCCESS
     }
+  }
+
+  release(): void {
+    this.#remote?.free()
+    this.#remote = undefined
   }
 
   setOption(option: OptionName, value: Value): Attempt {
