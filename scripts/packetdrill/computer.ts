@@ -15,9 +15,9 @@ import { assertAllFree } from '../../src/net/testing/host.ts'
 import { Stack } from '../../src/stack.ts'
 import type { Settings } from './setting.ts'
 
-const MEMORY = 64 * 1024 * 1024
+const MEMORY = 16 * 1024 * 1024
 const WIRE = 'drill'
-const ENTRIES = 4096
+const ENTRIES = 1024
 const ROUTER_LINK = '02:00:00:00:00:01'
 /** A turn is short against every timer of the stack, and against the tolerance of scripts. */
 const TURN_US = 0.01

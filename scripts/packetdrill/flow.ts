@@ -1,6 +1,7 @@
 // What a script calls by numbers of its own: one flow between the host under test and the remote. The script's sequence numbers begin where
 // its SYNs say, at 0 nearly always; the host's are as random as its initial sequence numbers are, and the remote's lie just before the end of
 // the sequence space, so that long scripts see it wrap.
+import type { Packet } from './script.ts'
 import type { Written } from './stream.ts'
 
 /** Wraps after 6000 bytes. */
@@ -44,14 +45,23 @@ export class Flow {
   written: Written | undefined = undefined
   /** Of UDP: what was sent, and not seen yet. */
   readonly datagrams: Uint8Array[] = []
-  /** A SYN of the remote was seen. */
+  /** A SYN of the remote was seen, and one of the host. */
   isBegun = false
+  #isHostBegun = false
   /** Outbound timestamps, by the number in the script. */
   readonly #stamps = new Map<number, number>()
   #first: { readonly script: number; readonly live: number } | undefined = undefined
 
   constructor(ends: FlowEnds) {
     this.ends = ends
+  }
+
+  /** The host has sent a SYN of this number: the script says what it calls it. One that is sent again has the same name. */
+  beginHost(number: number, expected: Packet): void {
+    if (this.#isHostBegun && this.host.live === number) return
+    this.#isHostBegun = true
+    this.host.live = number
+    if (expected.kind === 'tcp' && expected.flags.includes('S')) this.host.script = expected.start
   }
 
   /** An outbound segment was seen that has `live` where the script has `script`. */

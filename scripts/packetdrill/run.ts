@@ -231,10 +231,7 @@ class Run {
       if (sent === undefined) return undefined
       if (!isOf(sent, expected, flow)) continue
       const { tcp } = sent.frame
-      if (tcp?.flags.includes('S') === true) {
-        flow.host.live = tcp.seq
-        if (expected.kind === 'tcp' && expected.flags.includes('S')) flow.host.script = expected.start
-      }
+      if (tcp?.flags.includes('S') === true) flow.beginHost(tcp.seq, expected)
       noteStamp(expected, sent, flow)
       const actual = actualOf(sent.frame, flow, sent.atUs - this.#originUs)
       if (actual === undefined) continue

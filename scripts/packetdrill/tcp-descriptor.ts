@@ -109,6 +109,7 @@ export class TcpDescriptor implements Descriptor {
 
   send(content: Content, flags: number, target: Place | undefined): Attempt {
     let sent = 0
+    let hasAsked = false
     let bytes: Uint8Array | undefined
     const isNonblocking = this.isNonblocking || (flags & MSG.DONTWAIT) !== 0
     return () => {
@@ -120,7 +121,10 @@ export class TcpDescriptor implements Descriptor {
       if (connection.isSendShut || connection.isBroken) return sent > 0 ? success(sent) : failure('EPIPE')
       // What comes next is known only when it is its turn.
       bytes ??= typeof content === 'number' ? pattern(Seeds.toPeer, connection.written.length, content) : content
-      if (connection.isConnected) sent += this.#put(connection, bytes.subarray(sent), flags)
+      // Without room a socket asks to be told of some, once is enough: it tells, and this is tried again.
+      const isTried = hasAsked && connection.socket.sendRoom === 0
+      if (connection.isConnected && !isTried) sent += this.#put(connection, bytes.subarray(sent), flags)
+      hasAsked = connection.isConnected
       if (sent === bytes.length && connection.isConnected) return success(sent)
       if (isNonblocking) return sent > 0 ? success(sent) : failure('EAGAIN')
       return undefined
