@@ -1,7 +1,7 @@
 // A packet that the host has sent, in the script's words and numbers.
 import { type Bytes, get16, get32, type Read } from '../../src/net/testing/frame.ts'
 import type { Flow } from './flow.ts'
-import { icmpCodeName, IcmpTypes, icmpTypeName } from './icmp.ts'
+import { IcmpTypes, icmpCodeName, icmpTypeName } from './icmp.ts'
 import type { IcmpPacket, Packet, Service, TcpOption, TcpPacket } from './script.ts'
 
 export interface Actual {
@@ -36,7 +36,8 @@ export function actualOf(frame: Read, flow: Flow, atUs: number): Actual | undefi
   if (tcp !== undefined) {
     return { ...common, packet: { ...tcpOf(frame, flow), ...ip }, liveStamp: tcp.timestamps?.value }
   }
-  if (udp !== undefined) return { ...common, packet: { kind: 'udp', ...ip, length: payload.length }, liveStamp: undefined }
+  if (udp !== undefined)
+    return { ...common, packet: { kind: 'udp', ...ip, length: payload.length }, liveStamp: undefined }
   if (icmp !== undefined) return { ...common, packet: { ...icmpOf(frame, flow), ...ip }, liveStamp: undefined }
   return undefined
 }
@@ -90,7 +91,8 @@ function icmpOf({ icmp, payload }: Read, flow: Flow): Omit<IcmpPacket, 'directio
   const { type, code, rest } = icmp!
   const names = { type: icmpTypeName(type), code: icmpCodeName(type, code).trim() }
   const name = names.code === '' ? { type: names.type } : names
-  if (type === IcmpTypes.echo_reply || type === IcmpTypes.echo_request) return { kind: 'icmp', ...name, id: rest >>> 16 }
+  if (type === IcmpTypes.echo_reply || type === IcmpTypes.echo_request)
+    return { kind: 'icmp', ...name, id: rest >>> 16 }
   if (payload.length < 28) return { kind: 'icmp', ...name }
   const isUdp = payload[9] === 17
   const length = get16(payload, 2) - 20

@@ -17,18 +17,21 @@ export type Lookup = (name: string) => number | undefined
 export function checkAssertions(code: string, line: number, lookup: Lookup): string | undefined {
   const own = new Map<string, number>()
   for (const statement of statements(code)) {
-    const [, keyword, rest = ''] = /^(assert|print)\b([^]*)$/.exec(statement) ?? []
+    const [, keyword, rest = ''] = /^(assert|print)\b([\s\S]*)$/.exec(statement) ?? []
     if (keyword === 'print') continue
     if (keyword === 'assert') {
       const broken = checkOne(withoutMessage(rest), line, (name) => own.get(name) ?? lookup(name))
       if (broken !== undefined) return broken
       continue
     }
-    const [, name, value] = /^([A-Za-z_]\w*)\s*=(?!=)([^]*)$/.exec(statement) ?? []
+    const [, name, value] = /^([A-Za-z_]\w*)\s*=(?!=)([\s\S]*)$/.exec(statement) ?? []
     if (name === undefined || value === undefined) {
       throw new Unsupported(line, `of Python only assert, print and name = value are supported, not: ${statement}`)
     }
-    own.set(name, evaluate(value, line, (other) => own.get(other) ?? lookup(other)))
+    own.set(
+      name,
+      evaluate(value, line, (other) => own.get(other) ?? lookup(other)),
+    )
   }
   return undefined
 }

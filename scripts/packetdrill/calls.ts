@@ -4,6 +4,7 @@ import type { Content, Descriptor, Place } from './descriptor.ts'
 import { ScriptFailure, Unsupported } from './error.ts'
 import { type Attempt, failure, type Outcome, SUCCESS, success } from './outcome.ts'
 import type { Call, Value } from './script.ts'
+import { lookUp } from './table.ts'
 import { type Surroundings, TcpDescriptor } from './tcp-descriptor.ts'
 import { UdpDescriptor } from './udp-descriptor.ts'
 
@@ -90,7 +91,7 @@ export class Calls {
 
   /** @throws Unsupported, ScriptFailure where the call cannot be made at all */
   attempt(call: Call, line: number): Attempt {
-    const handler = Object.hasOwn(this.#handlers, call.name) ? this.#handlers[call.name] : undefined
+    const handler = lookUp(this.#handlers, call.name)
     if (handler === undefined) throw new Unsupported(line, `${call.name}() is not supported`)
     return handler(new Arguments(call, line))
   }
@@ -121,7 +122,8 @@ export class Calls {
     const type = args.number(1)
     const protocol = args.number(2)
     const isStream = (type & SOCK.TYPES) === SOCK.STREAM
-    if (!isStream && (type & SOCK.TYPES) !== SOCK.DGRAM) throw new Unsupported(line, 'sockets of this type are not supported')
+    if (!isStream && (type & SOCK.TYPES) !== SOCK.DGRAM)
+      throw new Unsupported(line, 'sockets of this type are not supported')
     const own = isStream ? IPPROTO.TCP : IPPROTO.UDP
     if (protocol !== IPPROTO.ANY && protocol !== own) {
       if (protocol === IPPROTO.TCP || protocol === IPPROTO.UDP) return () => failure('EPROTONOSUPPORT')
@@ -155,7 +157,8 @@ export class Calls {
 
   /** `...` is the remote for a datagram; 0 or NULL is nobody. */
   #target(descriptor: Descriptor, to: Value, isGiven: boolean, line: number): Place | undefined {
-    if (!isGiven || (to.kind === 'number' && to.value === 0) || (to.kind === 'word' && to.name === 'NULL')) return undefined
+    if (!isGiven || (to.kind === 'number' && to.value === 0) || (to.kind === 'word' && to.name === 'NULL'))
+      return undefined
     if (descriptor instanceof TcpDescriptor && to.kind === 'any') return undefined
     return this.#remotePlace(to, line)
   }
@@ -170,7 +173,9 @@ export class Calls {
     }
     const content = this.#vector(message.get('msg_iov') ?? ANY, args.line)
     const name = message.get('msg_name') ?? ANY
-    return this.#with(args, (d) => d.send(content, flags, d instanceof TcpDescriptor ? undefined : this.#remotePlace(name, args.line)))
+    return this.#with(args, (d) =>
+      d.send(content, flags, d instanceof TcpDescriptor ? undefined : this.#remotePlace(name, args.line)),
+    )
   }
 
   #receive(args: Arguments, flags: number): Attempt {
@@ -228,13 +233,16 @@ export class Calls {
       const actual = d.option(option)
       if (expected.kind === 'any') return SUCCESS
       const wanted = expected.kind === 'string' ? expected.text : numberOf(expected, args.line, option.name)
-      return wanted === actual ? SUCCESS : { value: 0, mismatch: `${option.name} is expected to be ${wanted}, and is ${actual}` }
+      return wanted === actual
+        ? SUCCESS
+        : { value: 0, mismatch: `${option.name} is expected to be ${wanted}, and is ${actual}` }
     })
   }
 
   #control(args: Arguments): Attempt {
     const command = args.name(1)
-    if (command !== 'F_GETFL' && command !== 'F_SETFL') throw new Unsupported(args.line, `fcntl ${command} is not supported`)
+    if (command !== 'F_GETFL' && command !== 'F_SETFL')
+      throw new Unsupported(args.line, `fcntl ${command} is not supported`)
     return this.#with(args, (d) => () => {
       if (command === 'F_GETFL') return success(O.RDWR | (d.isNonblocking ? O.NONBLOCK : 0))
       d.isNonblocking = (args.number(2) & O.NONBLOCK) !== 0
@@ -252,13 +260,15 @@ export class Calls {
       SIOCOUTQ: (d) => d.unsentBytes(args.line),
       TIOCOUTQ: (d) => d.unsentBytes(args.line),
     }
-    const count = Object.hasOwn(counts, request) ? counts[request] : undefined
+    const count = lookUp(counts, request)
     if (count === undefined) throw new Unsupported(args.line, `ioctl ${request} is not supported`)
     return this.#with(args, (d) => () => {
       const actual = count(d)
       if (expected.kind === 'any') return SUCCESS
       const wanted = numberOf(expected, args.line, request)
-      return wanted === actual ? SUCCESS : { value: 0, mismatch: `${request} is expected to give ${wanted}, and gives ${actual}` }
+      return wanted === actual
+        ? SUCCESS
+        : { value: 0, mismatch: `${request} is expected to give ${wanted}, and gives ${actual}` }
     })
   }
 
@@ -266,7 +276,8 @@ export class Calls {
   #poll(args: Arguments): Attempt {
     const { computer } = this.#around
     const list = args.at(0)
-    if (list.kind !== 'list') throw new ScriptFailure(args.line, 'poll() gets a list: [{fd=3, events=POLLIN, revents=POLLIN}]')
+    if (list.kind !== 'list')
+      throw new ScriptFailure(args.line, 'poll() gets a list: [{fd=3, events=POLLIN, revents=POLLIN}]')
     const asked = list.items.map((item) => this.#polled(item, args.line))
     const timeoutMs = args.number(2)
     let deadline: number | undefined
@@ -331,7 +342,8 @@ function fieldsOf(value: Value, line: number): ReadonlyMap<string, Value> {
 function placeOf(value: Value, line: number): Place {
   const fields = fieldsOf(value, line)
   const family = fields.get('sa_family')
-  if (family?.kind !== 'word' || family.name !== 'AF_INET') throw new Unsupported(line, 'only addresses of AF_INET are supported')
+  if (family?.kind !== 'word' || family.name !== 'AF_INET')
+    throw new Unsupported(line, 'only addresses of AF_INET are supported')
   const address = fields.get('sin_addr')
   const text = address?.kind === 'call' && address.name === 'inet_addr' ? address.args[0] : undefined
   if (text?.kind !== 'string') throw new ScriptFailure(line, 'sin_addr is inet_addr("…")')

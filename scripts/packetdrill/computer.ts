@@ -200,7 +200,8 @@ export class Computer {
   #sendPosted(cpu: Cpu, queue: WireQueue): number {
     const count = this.#outbox.length
     for (const frame of this.#outbox.splice(0)) {
-      if (!queue.transmit(Mbufs.of(cpu).copyFrom(frame))) throw new Error(`the wire does not take ${frame.length} bytes`)
+      if (!queue.transmit(Mbufs.of(cpu).copyFrom(frame)))
+        throw new Error(`the wire does not take ${frame.length} bytes`)
     }
     return count
   }

@@ -2,6 +2,7 @@
 import { Errno } from '../../src/base/errno.ts'
 import { Unsupported } from './error.ts'
 import type { Value } from './script.ts'
+import { lookUp } from './table.ts'
 
 export const Constants: { readonly [name: string]: number } = {
   ...Errno,
@@ -74,7 +75,7 @@ export function numberOf(value: Value | undefined, line: number, what: string): 
     case 'number':
       return value.value
     case 'word': {
-      const number = Constants[value.name]
+      const number = lookUp(Constants, value.name)
       if (number === undefined) throw new Unsupported(line, `${value.name} is not supported`)
       return number
     }

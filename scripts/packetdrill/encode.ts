@@ -5,6 +5,7 @@ import type { Flow } from './flow.ts'
 import { IcmpTypes, icmpCode } from './icmp.ts'
 import type { IcmpPacket, Packet, Service, TcpOption, TcpPacket } from './script.ts'
 import { pattern, Seeds } from './stream.ts'
+import { lookUp } from './table.ts'
 
 const ECN = { noecn: 0, ect1: 1, ect0: 2, ce: 3, ect01: 2 } as const
 const LETTERS: { readonly [letter: string]: string } = { '.': 'A', W: 'C' }
@@ -97,7 +98,7 @@ function encodeIcmp(
   line: number,
   fields: { readonly source: string; readonly target: string; readonly service: number },
 ): Bytes {
-  const type = IcmpTypes[packet.type]
+  const type = lookUp(IcmpTypes, packet.type)
   if (type === undefined) throw new ScriptFailure(line, `${packet.type} is no type of an ICMP message`)
   const code = icmpCode(type, packet.code)
   if (code === undefined) throw new ScriptFailure(line, `${packet.code} is no code of ${packet.type}`)

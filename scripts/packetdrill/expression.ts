@@ -2,8 +2,10 @@
 //
 //     or · and · not · == != < <= > >= (chains: 1 < a < 3) · | · ^ · & · << >> · + - · * / // % · - ~ · ( ) abs min max int
 import { ScriptFailure, Unsupported } from './error.ts'
+import { lookUp } from './table.ts'
 
-const TOKEN = /\s*(?:(0x[0-9A-Fa-f]+|\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+)|([A-Za-z_]\w*)|(<<|>>|<=|>=|==|!=|\/\/|[-+*/%()<>|&^~,]))/y
+const TOKEN =
+  /\s*(?:(0x[0-9A-Fa-f]+|\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+)|([A-Za-z_]\w*)|(<<|>>|<=|>=|==|!=|\/\/|[-+*/%()<>|&^~,]))/y
 
 type Operation = (left: number, right: number) => number
 
@@ -14,7 +16,12 @@ const BINARY: readonly { readonly [operator: string]: Operation }[] = [
   { '&': (a, b) => a & b },
   { '<<': (a, b) => a * 2 ** b, '>>': (a, b) => Math.floor(a / 2 ** b) },
   { '+': (a, b) => a + b, '-': (a, b) => a - b },
-  { '*': (a, b) => a * b, '/': (a, b) => a / b, '//': (a, b) => Math.floor(a / b), '%': (a, b) => a - b * Math.floor(a / b) },
+  {
+    '*': (a, b) => a * b,
+    '/': (a, b) => a / b,
+    '//': (a, b) => Math.floor(a / b),
+    '%': (a, b) => a - b * Math.floor(a / b),
+  },
 ]
 
 const COMPARISONS: { readonly [operator: string]: (left: number, right: number) => boolean } = {
@@ -112,11 +119,11 @@ export class Expression {
     if (token === undefined || !/^[\w.]/.test(token)) return this.#fail()
     if (/^[\d.]/.test(token)) return Number(token)
     if (this.#skip('(')) return this.#call(token)
-    return CONSTANTS[token] ?? this.#lookup(token)
+    return lookUp(CONSTANTS, token) ?? this.#lookup(token)
   }
 
   #call(name: string): number {
-    const call = Object.hasOwn(FUNCTIONS, name) ? FUNCTIONS[name] : undefined
+    const call = lookUp(FUNCTIONS, name)
     if (call === undefined) throw new Unsupported(this.#line, `the function ${name} is not supported`)
     return this.#within(() => {
       const numbers = [this.#or()]
@@ -135,9 +142,9 @@ export class Expression {
 
   #operation<T>(operations: { readonly [operator: string]: T }): T | undefined {
     const token = this.#tokens[this.#at]
-    if (token === undefined || !Object.hasOwn(operations, token)) return undefined
-    this.#at++
-    return operations[token]
+    const operation = token === undefined ? undefined : lookUp(operations, token)
+    if (operation !== undefined) this.#at++
+    return operation
   }
 
   #skip(token: string): boolean {

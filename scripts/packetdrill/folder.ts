@@ -8,8 +8,6 @@ export class UsageError extends Error {
 }
 
 const EXTENSION = '.pkt'
-/** A folder that contains itself by a link does not go on for ever. */
-const DEPTH_MAX = 32
 
 export interface ScriptFile {
   readonly path: string
@@ -26,17 +24,17 @@ export function listScripts(path: string): ScriptFile[] {
   if (stat === undefined) throw new UsageError(`there is no ${path}: give a folder that has packetdrill scripts`)
   if (stat.isFile()) return [{ path, name: path.split(sep).at(-1)! }]
   if (!stat.isDirectory()) throw new UsageError(`${path} is no folder: give one that has packetdrill scripts`)
-  const files = walk(path, 0).sort()
-  if (files.length === 0) throw new UsageError(`no file in ${path} or below it ends in ${EXTENSION}: give a folder of scripts`)
+  const files = walk(path).sort()
+  if (files.length === 0)
+    throw new UsageError(`no file in ${path} or below it ends in ${EXTENSION}: give a folder of scripts`)
   return files.map((file) => ({ path: file, name: relative(path, file).split(sep).join('/') }))
 }
 
-function walk(folder: string, depth: number): string[] {
-  if (depth > DEPTH_MAX) return []
-  return readdirSync(folder).flatMap((name) => {
-    const path = join(folder, name)
-    const stat = statSync(path, { throwIfNoEntry: false })
-    if (stat?.isDirectory() === true) return walk(path, depth + 1)
-    return stat?.isFile() === true && name.endsWith(EXTENSION) ? [path] : []
+/** Links to folders are not followed, so that this ends. */
+function walk(folder: string): string[] {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name)
+    if (entry.isDirectory()) return walk(path)
+    return entry.name.endsWith(EXTENSION) && statSync(path, { throwIfNoEntry: false })?.isFile() === true ? [path] : []
   })
 }

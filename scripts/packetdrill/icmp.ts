@@ -1,4 +1,5 @@
 // The names that scripts have for the types and codes of ICMP (RFC 792, RFC 1122 3.2.2.1, RFC 1812 5.2.7.1).
+import { lookUp } from './table.ts'
 
 export const IcmpTypes: { readonly [name: string]: number } = {
   echo_reply: 0,
@@ -39,7 +40,7 @@ const UNREACHABLE: { readonly [name: string]: number } = {
 export function icmpCode(type: number, name: string | undefined): number | undefined {
   if (name === undefined) return 0
   if (/^\d+$/.test(name)) return Number(name)
-  return type === IcmpTypes.unreachable ? UNREACHABLE[name] : undefined
+  return type === IcmpTypes.unreachable ? lookUp(UNREACHABLE, name) : undefined
 }
 
 export function icmpTypeName(type: number): string {

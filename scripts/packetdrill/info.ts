@@ -5,6 +5,7 @@ import { type Pcb, PcbFlag, TcpPcb } from '../../src/net/tcp/pcb.ts'
 import { Segment, SegmentFlag } from '../../src/net/tcp/segment.ts'
 import { State } from '../../src/net/tcp/state.ts'
 import { InfoConstants } from './constant.ts'
+import { lookUp } from './table.ts'
 
 const SSTHRESH_MAX = 0xffffffff
 const INFINITE = 0x7fffffff
@@ -57,8 +58,8 @@ const FIELDS: { readonly [name: string]: (p: Pcb, memory: Memory) => number } = 
 
 /** The value of a name for the connection whose PCB is at `pcb`; 0: there is none any more. Undefined: there is no such name. */
 export function infoOf(memory: Memory, pcb: number, name: string): number | undefined {
-  const field = Object.hasOwn(FIELDS, name) ? FIELDS[name] : undefined
-  if (field === undefined) return InfoConstants[name]
+  const field = lookUp(FIELDS, name)
+  if (field === undefined) return lookUp(InfoConstants, name)
   if (pcb === 0) return name === 'tcpi_state' ? InfoConstants.TCP_CLOSE : 0
   const p = TcpPcb.cursor(memory)
   p.at = pcb

@@ -46,7 +46,9 @@ function ofService(expected: Service | undefined, actual: number): string | unde
   if (expected === undefined) return undefined
   if (expected.kind === 'whole') return differs('tos', expected.value, actual)
   if (expected.name === 'ect01') {
-    return (actual & 3) === 1 || (actual & 3) === 2 ? undefined : `ECN is expected to be ect0 or ect1, and is ${actual & 3}`
+    return (actual & 3) === 1 || (actual & 3) === 2
+      ? undefined
+      : `ECN is expected to be ect0 or ect1, and is ${actual & 3}`
   }
   return differs('ECN', serviceByte(expected), actual & 3)
 }
@@ -89,7 +91,8 @@ function ofOptions(
 
 function ofOption(expected: TcpOption, actual: TcpOption, rules: Rules): string | undefined {
   if (expected.kind === 'wscale' && actual.kind === 'wscale' && rules.isLoose) return undefined
-  if (expected.kind !== 'TS' || actual.kind !== 'TS') return differs('option', formatOption(expected), formatOption(actual))
+  if (expected.kind !== 'TS' || actual.kind !== 'TS')
+    return differs('option', formatOption(expected), formatOption(actual))
   const { timestampTickUs, toleranceUs } = rules
   if (timestampTickUs === 0) return undefined
   const steps = Math.abs((expected.value - actual.value) | 0)

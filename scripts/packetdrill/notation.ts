@@ -12,7 +12,10 @@ export function formatTime(us: number): string {
 }
 
 function formatIp({ service, ttl }: Packet): string[] {
-  return [...(service === undefined ? [] : [`(${formatService(service)})`]), ...(ttl === undefined ? [] : [`(ttl ${ttl})`])]
+  return [
+    ...(service === undefined ? [] : [`(${formatService(service)})`]),
+    ...(ttl === undefined ? [] : [`(ttl ${ttl})`]),
+  ]
 }
 
 function formatService(service: Service): string {

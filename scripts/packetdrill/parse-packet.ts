@@ -120,7 +120,8 @@ function parseOptions(reader: Reader): readonly TcpOption[] | 'any' {
   while (reader.skipSymbol(','))
   reader.symbol('>')
   const bytes = options.reduce((sum, option) => sum + optionBytes(option), 0)
-  if (bytes > OPTION_BYTES_MAX) reader.fail(`a header has room for ${OPTION_BYTES_MAX} bytes of options, not for ${bytes}`)
+  if (bytes > OPTION_BYTES_MAX)
+    reader.fail(`a header has room for ${OPTION_BYTES_MAX} bytes of options, not for ${bytes}`)
   if (bytes % 4 !== 0) reader.fail(`options of ${bytes} bytes do not end a word: fill them up with nop`)
   return options
 }

@@ -48,13 +48,13 @@ function parseOne(reader: Reader): Value {
 /** `"a" "b"` is one. What follows may be `...`: more of the same. */
 function parseStrings(reader: Reader): Value {
   let text = ''
-  while (reader.is('string')) text += unescape(reader.take().text)
+  while (reader.is('string')) text += withoutEscapes(reader.take().text)
   if (reader.is('ellipsis')) reader.take()
   return { kind: 'string', text }
 }
 
-function unescape(text: string): string {
-  return text.replace(/\\(x[0-9A-Fa-f]{2}|[^])/g, (_, escaped: string) => {
+function withoutEscapes(text: string): string {
+  return text.replace(/\\(x[0-9A-Fa-f]{2}|[\s\S])/g, (_, escaped: string) => {
     if (escaped.length === 3) return String.fromCharCode(Number.parseInt(escaped.slice(1), 16))
     return { n: '\n', r: '\r', t: '\t', 0: '\0' }[escaped] ?? escaped
   })

@@ -24,14 +24,15 @@ export function parse(text: string): Script {
 
 function parseOption(reader: Reader): Option {
   const { text, line } = reader.take()
-  const [, name = '', value = ''] = /^--(\w+)=?([^]*)$/.exec(text) ?? []
-  return { line, name, value: value.replace(/^"([^]*)"$/, '$1') }
+  const [, name = '', value = ''] = /^--(\w+)=?([\s\S]*)$/.exec(text) ?? []
+  return { line, name, value: value.replace(/^"([\s\S]*)"$/, '$1') }
 }
 
 function parseEvent(reader: Reader): Event {
   const { line } = reader
   if (reader.is('option')) reader.fail('options stand before the first event: an event is expected')
-  if (reader.is('command')) return { line, time: { kind: 'none' }, action: { kind: 'command', text: reader.take().text } }
+  if (reader.is('command'))
+    return { line, time: { kind: 'none' }, action: { kind: 'command', text: reader.take().text } }
   const time = parseTime(reader)
   const action = parseAction(reader, time)
   const isOutbound = action.kind === 'packet' && action.packet.direction === 'out'

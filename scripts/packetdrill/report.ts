@@ -22,5 +22,8 @@ export function summarize(results: readonly ScriptResult[]): string {
   const lines = [...reasons]
     .sort(([a, m], [b, n]) => n - m || a.localeCompare(b))
     .map(([reason, n]) => `  skipped ${n}: ${reason}`)
-  return [`${results.length} scripts: ${count('pass')} pass, ${count('skip')} skip, ${count('fail')} fail`, ...lines].join('\n')
+  return [
+    `${results.length} scripts: ${count('pass')} pass, ${count('skip')} skip, ${count('fail')} fail`,
+    ...lines,
+  ].join('\n')
 }

@@ -51,7 +51,8 @@ export function runScript(text: string, options: RunOptions = {}): Result {
     const cause = original(error)
     if (cause instanceof Unsupported) return { kind: 'skip', line: cause.line, reason: cause.message, log }
     const line = cause instanceof ScriptFailure ? cause.line : (run?.line ?? 0)
-    const reason = cause instanceof ScriptFailure ? cause.message : `the host has failed: ${describe(cause)}`
+    const what = run === undefined ? 'the script cannot be read' : 'the host has failed'
+    const reason = cause instanceof ScriptFailure ? cause.message : `${what}: ${describe(cause)}`
     return { kind: 'fail', line, reason, log }
   } finally {
     run?.abandon()
@@ -289,7 +290,8 @@ class Run {
     if (call.errno !== undefined && call.errno !== errno) fail()
     if (descriptor !== undefined) {
       if (expected === undefined || expected < 0) return fail()
-      if (!this.#calls.add(expected, descriptor)) throw new ScriptFailure(line, `the script has a descriptor ${expected} already`)
+      if (!this.#calls.add(expected, descriptor))
+        throw new ScriptFailure(line, `the script has a descriptor ${expected} already`)
     } else if (expected !== undefined && expected !== value) fail()
   }
 
@@ -309,7 +311,8 @@ class Run {
     applyCommand(changed, text, line)
     const names = Object.keys(changed) as (keyof Settings)[]
     const name = names.find((each) => changed[each] !== this.#settings[each])
-    if (name !== undefined) throw new Unsupported(line, `a setting that changes while the script runs is not supported: ${text}`)
+    if (name !== undefined)
+      throw new Unsupported(line, `a setting that changes while the script runs is not supported: ${text}`)
   }
 
   /** What was seen, in the order in which it happened: packets of the host are looked at when the script expects them. */
@@ -326,7 +329,8 @@ class Run {
 /** What is too large for the link comes as several segments, as a card would have put them together. */
 function piecesOf(packet: Packet, mtu: number): readonly Packet[] {
   if (packet.kind !== 'tcp') return [packet]
-  const optionsBytes = packet.options === 'any' ? 0 : packet.options.reduce((sum, option) => sum + optionBytes(option), 0)
+  const optionsBytes =
+    packet.options === 'any' ? 0 : packet.options.reduce((sum, option) => sum + optionBytes(option), 0)
   const most = mtu - IP_AND_TCP_BYTES - optionsBytes
   const pieces: TcpPacket[] = []
   for (let at = 0; at === 0 || at < packet.length; at += most) {

@@ -2,6 +2,7 @@
 // has a setting for. No command is ever run.
 import { Unsupported } from './error.ts'
 import type { Option } from './script.ts'
+import { lookUp } from './table.ts'
 
 export interface Settings {
   localAddress: string
@@ -153,7 +154,7 @@ const SYSCTLS: { readonly [name: string]: Sysctl } = {
     return ['0', '1', '2'].includes(value)
   },
   tcp_congestion_control: (value, settings) => {
-    const name = { cubic: 'cubic', reno: 'newreno' }[value]
+    const name = lookUp({ cubic: 'cubic', reno: 'newreno' }, value)
     settings.congestionControl = name ?? settings.congestionControl
     return name !== undefined
   },
@@ -211,7 +212,7 @@ function applyOne(settings: Settings, command: string, line: number): void {
   for (const [, path = '', quoted = ''] of pairs) {
     const name = path.replace(/^\/proc\/sys\/|^/, '').replaceAll('/', '.')
     const value = quoted.replace(/^"(.*)"$/, '$1')
-    const sysctl = SYSCTLS[name.replace(/^net\.ipv4\./, '')]
+    const sysctl = lookUp(SYSCTLS, name.replace(/^net\.ipv4\./, ''))
     if (sysctl === undefined) throw new Unsupported(line, `the sysctl ${name} is not supported`)
     if (!sysctl(value, settings)) throw new Unsupported(line, `the sysctl ${name} is not supported with ${value}`)
   }

@@ -138,7 +138,9 @@ export class TcpDescriptor implements Descriptor {
       if (connection === undefined) return failure('ENOTCONN')
       if (connection.socket.readableBytes > 0 && bytes > 0) {
         const { count, isRight } = connection.read(bytes)
-        return isRight ? success(count) : { value: count, mismatch: 'the bytes that were read are not those that were sent' }
+        return isRight
+          ? success(count)
+          : { value: count, mismatch: 'the bytes that were read are not those that were sent' }
       }
       const error = connection.takeError()
       if (error !== undefined) return failure(error)
@@ -180,7 +182,10 @@ export class TcpDescriptor implements Descriptor {
   setOption(option: OptionName, value: Value): Attempt {
     return () => {
       if (this.#listener !== undefined && optionKey(option) !== 'SOL_SOCKET SO_REUSEADDR') {
-        throw new Unsupported(option.line, `setsockopt ${option.name} of a socket that listens already is not supported`)
+        throw new Unsupported(
+          option.line,
+          `setsockopt ${option.name} of a socket that listens already is not supported`,
+        )
       }
       setTcpOption(this.#settings, this.#connection, option, value)
       return SUCCESS

@@ -6,6 +6,7 @@ import { numberOf } from './constant.ts'
 import type { OptionName } from './descriptor.ts'
 import { Unsupported } from './error.ts'
 import type { Value } from './script.ts'
+import { lookUp } from './table.ts'
 
 const LEVELS: { readonly [level: string]: string } = { IPPROTO_TCP: 'SOL_TCP', IPPROTO_IP: 'SOL_IP' }
 
@@ -43,7 +44,7 @@ export function tcpSettings(given: {
 
 /** `SOL_TCP TCP_NODELAY`, whichever of its names the level has. */
 export function optionKey({ level, name }: OptionName): string {
-  return `${LEVELS[level] ?? level} ${name}`
+  return `${lookUp(LEVELS, level) ?? level} ${name}`
 }
 
 /** Sets what was asked for, in the settings and for the connection that there may be. @throws Unsupported */

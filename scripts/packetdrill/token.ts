@@ -29,10 +29,10 @@ export interface Token {
 
 /** In the order in which they are tried: an address before a number, a number before a word. */
 const PATTERNS: readonly (readonly [TokenKind | 'nothing', RegExp])[] = [
-  ['nothing', /\s+|\/\/[^\n]*|#[^\n]*|\/\*[^]*?\*\//y],
-  ['code', /%\{([^]*?)\}%/y],
-  ['command', /`((?:\\[^]|[^`\\])*)`/y],
-  ['string', /"((?:\\[^]|[^"\\])*)"/y],
+  ['nothing', /\s+|\/\/[^\n]*|#[^\n]*|\/\*[\s\S]*?\*\//y],
+  ['code', /%\{([\s\S]*?)\}%/y],
+  ['command', /`((?:\\[\s\S]|[^`\\])*)`/y],
+  ['string', /"((?:\\[\s\S]|[^"\\])*)"/y],
   ['ellipsis', /\.\.\./y],
   ['option', /--[A-Za-z0-9_]+(?:=(?:"[^"]*"|`[^`]*`|[^\s"`])*)?/y],
   ['ipv4', /\d+\.\d+\.\d+\.\d+/y],
@@ -40,7 +40,7 @@ const PATTERNS: readonly (readonly [TokenKind | 'nothing', RegExp])[] = [
   ['hex', /0x[0-9A-Fa-f]+(?!\w)/y],
   ['integer', /-?\d+(?!\w)/y],
   ['word', /\w+/y],
-  ['symbol', /[^]/y],
+  ['symbol', /[\s\S]/y],
 ]
 
 const UNFINISHED: { readonly [first: string]: string } = {
@@ -88,7 +88,7 @@ function assertFinished(text: string, at: number, line: number): void {
 export function replaceDefined(tokens: readonly Token[]): Token[] {
   const defined = new Map<string, readonly Token[]>()
   return tokens.flatMap((token) => {
-    const [, name, value] = token.kind === 'option' ? (/^--define=(\w+)=([^]*)$/.exec(token.text) ?? []) : []
+    const [, name, value] = token.kind === 'option' ? (/^--define=(\w+)=([\s\S]*)$/.exec(token.text) ?? []) : []
     if (name !== undefined && value !== undefined) {
       defined.set(name, tokenize(value).slice(0, -1))
       return []

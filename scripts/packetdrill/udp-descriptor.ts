@@ -125,10 +125,14 @@ export class UdpDescriptor implements Descriptor {
       const key = optionKey(option)
       const number = numberOf(value.kind === 'list' ? value.items[0] : value, option.line, option.name)
       if (this.#socket !== undefined) {
-        throw new Unsupported(option.line, `setsockopt ${option.name} of a UDP socket that has its port is not supported`)
+        throw new Unsupported(
+          option.line,
+          `setsockopt ${option.name} of a UDP socket that has its port is not supported`,
+        )
       }
       if (key === 'SOL_SOCKET SO_BROADCAST') this.#options.broadcast = number !== 0
-      else if (key === 'SOL_SOCKET SO_REUSEADDR' || key === 'SOL_SOCKET SO_REUSEPORT') this.#options.shared = number !== 0
+      else if (key === 'SOL_SOCKET SO_REUSEADDR' || key === 'SOL_SOCKET SO_REUSEPORT')
+        this.#options.shared = number !== 0
       else if (key === 'SOL_SOCKET SO_RCVBUF') this.#options.receiveBytes = number
       else if (key === 'SOL_IP IP_TTL') this.#options.ttl = number
       else throw new Unsupported(option.line, `setsockopt ${option.name} of a UDP socket is not supported`)
