@@ -43,7 +43,14 @@ function talk(plan: Plan): SimMachine {
     interfaces: [{ name: 'eth0', device: device(side), addresses: [`10.0.0.${index + 1}/24`] }],
   }))
   const regions = deviceRegions([device('a')])
-  const machine = simulate({ cpus: 2 * cpus, seed, memoryBytes: 64 * 1024 * 1024, regions, checkOrder: true })
+  const machine = simulate({
+    cpus: 2 * cpus,
+    seed,
+    memoryBytes: 64 * 1024 * 1024,
+    regions,
+    checkOrder: true,
+    checkLocks: true,
+  })
   const loads: Load[] = []
   let echoes = 0
   for (const cpu of machine.cpus) {

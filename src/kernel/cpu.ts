@@ -24,6 +24,7 @@ import { SleepQueue } from './sleep.ts'
 import { Threads } from './thread.ts'
 import { Timers } from './timer.ts'
 import { Tracer } from './trace/tracer.ts'
+import { Witness } from './witness.ts'
 
 /** What a CPU needs of whoever runs it. */
 export interface Host {
@@ -68,6 +69,8 @@ export interface Pollable {
 export interface CpuOptions {
   /** Prove the order of messages at run time. Default false. */
   readonly checkOrder?: boolean
+  /** Prove that locks are taken in one order (witness.ts). Default false. */
+  readonly checkLocks?: boolean
   /** Measure how long locks are held. Default false: counts only. */
   readonly profileLocks?: boolean
   /** How much is done together before others have their turn. */
@@ -105,6 +108,7 @@ export class Cpu {
   readonly hardclock: Hardclock
   readonly recycler: Recycler
   readonly order: OrderChecker | undefined
+  readonly witness: Witness | undefined
   readonly profileLocks: boolean
   readonly batches: Batches
   /** The time at the beginning of this turn, µs. */
@@ -142,6 +146,7 @@ export class Cpu {
     this.ipi = new Ipi(this)
     this.slab = new Slab(this)
     this.names = new Names(memory)
+    this.witness = options.checkLocks === true ? new Witness(this) : undefined
     this.ports = new Ports(this)
     this.timers = new Timers(this)
     this.sleepQueue = new SleepQueue(this)
@@ -302,6 +307,7 @@ export class Cpu {
       ...this.#onStop.splice(0).reverse(),
       ...this.#pollables.splice(0).map((pollable) => () => pollable.close()),
       () => this.timers.cancelAll(),
+      () => this.witness?.close(),
       () => this.slab.flush(),
       () => this.#closeSleeper(),
     ]

@@ -38,6 +38,7 @@ export class Mutex {
    * where in the code it is taken (`lockSite`), for the profile.
    */
   enter(cpu: Cpu, site = 0): void {
+    if (cpu.witness !== undefined) cpu.witness.wants(this.#class, site, this.enter)
     if (!this.tryEnter(cpu, site)) this.#spin(cpu, site)
   }
 
@@ -45,12 +46,14 @@ export class Mutex {
   tryEnter(cpu: Cpu, site = 0): boolean {
     if (Atomics.compareExchange(cpu.memory.i32, this.address >> 2, 0, held(cpu, site)) !== 0) return false
     cpu.locks.taken(this.address, this.#class, site)
+    if (cpu.witness !== undefined) cpu.witness.acquired(this.address, this.#class, site, this.tryEnter)
     return true
   }
 
   leave(cpu: Cpu): void {
     const word = Atomics.exchange(cpu.memory.i32, this.address >> 2, 0)
     assert((word & HOLDER) === cpu.index + 1, 'a mutex is left by the CPU that entered it')
+    if (cpu.witness !== undefined) cpu.witness.released(this.address)
     const wanted = (word & WANTED) !== 0
     cpu.locks.released(this.address, this.#class, (word >> SITE_SHIFT) & SITE, wanted)
     if (wanted) cpu.sleepQueue.wakeup(this.address)
@@ -59,6 +62,7 @@ export class Mutex {
   /** Takes it for a thread, which sleeps while another has it, and may wait while it holds it. */
   *lock(thread: Thread, site = 0): Generator<void, void, void> {
     const { cpu } = thread
+    if (cpu.witness !== undefined) cpu.witness.wants(this.#class, site, this.lock)
     if (this.tryEnter(cpu, site)) return
     const words = cpu.memory.i32
     const word = this.address >> 2
@@ -74,6 +78,7 @@ export class Mutex {
     }
     thread.disinterlock()
     cpu.locks.waited(this.address, this.#class, site, began)
+    if (cpu.witness !== undefined) cpu.witness.acquired(this.address, this.#class, site, this.lock)
   }
 
   /** The CPU that holds it, or -1. */
@@ -93,6 +98,7 @@ export class Mutex {
       spin(cpu)
     }
     cpu.locks.waited(this.address, this.#class, site, began)
+    if (cpu.witness !== undefined) cpu.witness.acquired(this.address, this.#class, site, this.enter)
   }
 }
 

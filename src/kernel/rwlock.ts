@@ -27,6 +27,7 @@ export class Rwlock {
 
   /** `site` says where in the code it is taken (`lockSite`), for the profile. */
   enterRead(cpu: Cpu, site = 0): void {
+    if (cpu.witness !== undefined) cpu.witness.wants(this.#class, site, this.enterRead)
     const words = cpu.memory.i32
     const word = this.address >> 2
     const seen = Atomics.load(words, word)
@@ -35,24 +36,29 @@ export class Rwlock {
       cpu.locks.taken(this.address, this.#class, site, true)
     } else this.#spinRead(cpu, site)
     this.#site = site
+    if (cpu.witness !== undefined) cpu.witness.acquired(this.address, this.#class, site, this.enterRead)
   }
 
   leaveRead(cpu: Cpu): void {
     const before = Atomics.sub(cpu.memory.i32, this.address >> 2, 1)
     assert((before & READERS) > 0, 'a reader leaves what it entered')
+    if (cpu.witness !== undefined) cpu.witness.released(this.address)
     cpu.locks.released(this.address, this.#class, this.#site, (before & WAITING_MASK) !== 0, true)
   }
 
   enterWrite(cpu: Cpu, site = 0): void {
+    if (cpu.witness !== undefined) cpu.witness.wants(this.#class, site, this.enterWrite)
     if (Atomics.compareExchange(cpu.memory.i32, this.address >> 2, 0, WRITER) === 0) {
       cpu.locks.taken(this.address, this.#class, site)
     } else this.#spinWrite(cpu, site)
     this.#site = site
+    if (cpu.witness !== undefined) cpu.witness.acquired(this.address, this.#class, site, this.enterWrite)
   }
 
   leaveWrite(cpu: Cpu): void {
     const before = Atomics.and(cpu.memory.i32, this.address >> 2, ~WRITER)
     assert((before & WRITER) !== 0, 'a writer leaves what it entered')
+    if (cpu.witness !== undefined) cpu.witness.released(this.address)
     cpu.locks.released(this.address, this.#class, this.#site, (before & WAITING_MASK) !== 0)
   }
 

@@ -12,7 +12,7 @@ import type { Cpu } from './cpu.ts'
 import { lockClassName, lockSiteName } from './lock.ts'
 import { NameKind, type Names } from './name.ts'
 import type { Thread } from './thread.ts'
-import { callSites, framesOf, sitesText } from './trace/callsite.ts'
+import { type CallSite, callSites, framesOf, sitesText } from './trace/callsite.ts'
 import { frameLine } from './trace/chain.ts'
 import { sourcePositions } from './trace/sourcemap.ts'
 import type { Entry } from './trace/tracer.ts'
@@ -22,7 +22,8 @@ interface Held {
   readonly lock: Address
   readonly lockClass: number
   readonly site: number
-  readonly stack: string
+  /** Text only when somebody wants to read it. */
+  readonly sites: readonly CallSite[]
 }
 
 const FRAMES = 10
@@ -60,7 +61,7 @@ export class Witness {
   acquired(lock: Address, lockClass: number, site: number, entry: Entry): void {
     const holder = this.#holder
     const held = this.#held.get(holder)
-    const taken = { lock, lockClass, site, stack: stackText(entry) }
+    const taken = { lock, lockClass, site, sites: callSites(FRAMES, entry) }
     if (held === undefined) this.#held.set(holder, [taken])
     else held.push(taken)
   }
@@ -124,7 +125,7 @@ export class Witness {
     const text = this.#cpu.slab.tryAllocate(TEXT_AT + TEXT_BYTES_MAX)
     if (text === 0) return
     const { u8, i32 } = this.#cpu.memory
-    const words = `${heldText(first)}\n${takenText(lockClass, site, stackText(entry))}`
+    const words = `${heldText(first)}\n${takenText(lockClass, site, entry)}`
     i32[(text + 8) >> 2] = writeText(u8, text + TEXT_AT, words, TEXT_BYTES_MAX)
     try {
       this.#names.add(name, text)
@@ -137,7 +138,7 @@ export class Witness {
   }
 
   #reversed(first: Held, lockClass: number, site: number, entry: Entry, against: readonly string[]): never {
-    const now = `${heldText(first)}\n${takenText(lockClass, site, stackText(entry))}`
+    const now = `${heldText(first)}\n${takenText(lockClass, site, entry)}`
     const { u8, i32 } = this.#cpu.memory
     const before = against.map((name) => {
       const text = this.#names.find(name)
@@ -149,19 +150,19 @@ export class Witness {
   }
 }
 
-function heldText({ lockClass, site, stack }: Held): string {
-  return `"${lockClassName(lockClass)}" was taken${siteText(site)}:\n${stack}`
+function heldText({ lockClass, site, sites }: Held): string {
+  return `"${lockClassName(lockClass)}" was taken${siteText(site)}:\n${stackText(sites)}`
 }
 
-function takenText(lockClass: number, site: number, stack: string): string {
-  return `then "${lockClassName(lockClass)}"${siteText(site)}:\n${stack}`
+function takenText(lockClass: number, site: number, entry: Entry): string {
+  return `then "${lockClassName(lockClass)}"${siteText(site)}:\n${stackText(callSites(FRAMES, entry))}`
 }
 
 function siteText(site: number): string {
   return site === 0 ? '' : ` at "${lockSiteName(site)}"`
 }
 
-function stackText(entry: Entry): string {
-  const frames = framesOf(sitesText(callSites(FRAMES, entry)))
+function stackText(sites: readonly CallSite[]): string {
+  const frames = framesOf(sitesText(sites))
   return frames.map((frame) => frameLine(sourcePositions.original(frame))).join('\n')
 }

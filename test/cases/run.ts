@@ -113,7 +113,8 @@ async function start(data: PlayData, seed: number): Promise<Machine> {
   const cpus = setting.owners + 1
   const regions = { ...wireRegions(wireOf(setting)), [BOARD]: BOARD_BYTES }
   const options = { cpus, regions, memoryBytes: MEMORY, seed, data }
-  if (setting.host === 'sim') return simulate({ ...options, program: play as never, checkOrder: true })
+  if (setting.host === 'sim')
+    return simulate({ ...options, program: play as never, checkOrder: true, checkLocks: true })
   const program = new URL('./player.js', import.meta.url)
   return await boot({ ...options, host: setting.host, program, signals: false, stopTimeoutMs: 10_000 })
 }

@@ -151,7 +151,7 @@ export class TestHost {
     }
     this.#jobs = Array.from({ length: this.#tester + 1 }, () => [])
     const regions = wireRegions(...specs)
-    this.machine = simulate({ cpus: this.#tester + 1, seed, memoryBytes, regions, checkOrder: true })
+    this.machine = simulate({ cpus: this.#tester + 1, seed, memoryBytes, regions, checkOrder: true, checkLocks: true })
     for (const cpu of this.machine.cpus) {
       this.#takeJobs(cpu)
       if (cpu.index !== this.#tester) this.#start(cpu)

@@ -360,7 +360,7 @@ export class World {
       return { name: `w${i + 1}`, a: own(i + 1), b: own(0), entries: ENTRIES, mtu, offload }
     })
     const regions = wireRegions(...wires)
-    this.machine = simulate({ cpus: hosts * cpus, seed, memoryBytes, regions, checkOrder: true })
+    this.machine = simulate({ cpus: hosts * cpus, seed, memoryBytes, regions, checkOrder: true, checkLocks: true })
     for (let host = 0; host < hosts; host++) {
       const interfaces = wires
         .map((wire, i) => ({ wire, number: i + 1 }))
