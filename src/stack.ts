@@ -14,6 +14,7 @@
 // `layers` makes the boundaries queues (net/policy.ts).
 import type { KernelError } from './base/errno.ts'
 import type { Address } from './base/struct.ts'
+import { noteArrival } from './device/arrival.ts'
 import { attachQueue, type Deliver, type DeviceQueue } from './device/device.ts'
 import { type MbufCursor, MbufFlag } from './device/mbuf.ts'
 import { deviceInfo, openQueue } from './device/spec.ts'
@@ -58,6 +59,7 @@ import { icmpError as tcpError, unreachable as tcpUnreachable } from './net/tcp/
 import { input as tcpInput } from './net/tcp/input.ts'
 import { Tcp } from './net/tcp/tcp.ts'
 import { TcpUser } from './net/tcp/user.ts'
+import { loop, transmit } from './net/transmit.ts'
 import { UdpInput } from './net/udp/input.ts'
 import { UdpOutput } from './net/udp/output.ts'
 import { UdpTable } from './net/udp/pcb.ts'
@@ -181,8 +183,12 @@ export class Stack {
     this.icmp.input.onError[IpProtocol.udp] = (type, code, quote) => udpInput.error(type, code, quote)
     this.icmp.input.onError[IpProtocol.tcp] = (type, code, quote, mtu) => tcpError(tcp, type, code, quote, mtu)
     // Down, and up again: what is for ourselves.
-    this.ip.output.onLocal = (packet) => this.dispatch.defer(packet)
-    this.ip.multicast.onLocal = (packet) => this.dispatch.defer(packet)
+    const local = (packet: Address) => {
+      if (cpu.tracer.on) loop(cpu, packet)
+      this.dispatch.defer(packet)
+    }
+    this.ip.output.onLocal = local
+    this.ip.multicast.onLocal = local
 
     // Boundaries that are queues, besides those that a packet passes on its way up.
     if (this.#layers.has('ip')) {
@@ -205,8 +211,8 @@ export class Stack {
 
     const boundary = (queue: DeviceQueue): DeviceQueue => {
       if (!this.#layers.has('ether')) return queue
-      const frames = this.#queue('ether', { name: 'Device', point: 'tx', run: (packet) => queue.transmit(packet) })
-      return new DeferredDevice(queue, frames)
+      const run = (packet: Address) => transmit(cpu, queue, packet)
+      return new DeferredDevice(queue, this.#queue('ether', { name: 'Device', point: 'tx', run }))
     }
     addInterfaces(context, this.dispatch, config.interfaces, boundary)
     for (const route of config.routes ?? []) this.#routes.insertHere(route)
@@ -272,8 +278,7 @@ export class Stack {
       return (packet) => {
         m.at = packet
         m.interfaceIndex = iface.index
-        // One that has crossed a wire of this machine goes on from what sent it.
-        if (tracer.on) tracer.arrived(iface.name, packet, m.total)
+        if (tracer.on) noteArrival(tracer, m, packet, iface.name)
         if (isEthernet) this.#ether.input(iface, packet)
         else this.dispatch.steer(packet)
       }
@@ -289,7 +294,7 @@ export class Stack {
     return (packet) => {
       m.at = packet
       m.interfaceIndex = iface.index
-      if (tracer.on) tracer.arrived(iface.name, packet, m.total)
+      if (tracer.on) noteArrival(tracer, m, packet, iface.name)
       input(packet)
     }
   }

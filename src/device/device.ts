@@ -74,6 +74,8 @@ export interface DeviceQueue {
   flush(): void
   /** Whether `receive` would find something: the CPU's last look before it sleeps. */
   pending(): boolean
+  /** It is no device, but keeps what it is given until that is transmitted to one. */
+  readonly isBoundary?: boolean
   /** Readable when there is something, where the device is a descriptor. */
   readonly descriptor?: number | undefined
   close(): void

@@ -67,6 +67,8 @@ export const MbufFlag = {
   PARTIAL_CHECKSUM: 1 << 6,
   /** To a broadcast address or a group: in a queue between IP and a transport. */
   TO_MANY: 1 << 7,
+  /** Its trace says already that it came here: see arrival.ts. */
+  ARRIVED: 1 << 8,
 } as const
 
 export const MBUF_BYTES = 2048

@@ -324,6 +324,7 @@ export class Ipi {
   #runTraced(id: FunctionId, a: number, b: number, c: number, source: number, trace: number): void {
     const { current } = this.#tracer
     this.#tracer.current = trace
+    this.#tracer.took(trace)
     if (this.#tracer.tasks === undefined) functionOf(id)(this.#cpu, a, b, c, source)
     else this.#tracer.run(trace, () => functionOf(id)(this.#cpu, a, b, c, source))
     this.#tracer.current = current

@@ -212,6 +212,8 @@ export const WHEEL_BYTES = 2048
 export const TRACE_BYTES = 48
 /** Where a port's record says how much of what is sent to it is traced: 0, or 1 + one of how many (trace/mode.ts). */
 export const PORT_TRACE_EVERY = 28
+/** Where it says which hand-off point it is: an index into HANDOFF_POINTS. */
+export const PORT_POINT = 32
 
 const TRACE_RECORDS_MIN = 64
 const TRACE_RECORDS_MAX = 1 << 20

@@ -19,7 +19,7 @@ import { K } from './counters.ts'
 import type { Cpu } from './cpu.ts'
 import { define, type FunctionId, functionOf } from './function.ts'
 import { type Handoffs, POINT } from './handoff.ts'
-import { CpuBlock, type HandoffPoint, PORT_BYTES, PORT_TRACE_EVERY } from './layout.ts'
+import { CpuBlock, type HandoffPoint, PORT_BYTES, PORT_POINT, PORT_TRACE_EVERY } from './layout.ts'
 import {
   EASYNC,
   initialize,
@@ -66,13 +66,15 @@ const PortRecord = struct({
   thread: u32, //        20  1 + the thread that waits on it or serves it, for who looks from outside; else 0
   handler: u32, //       24  put-only: the registered function
   traceEvery: u32, //    28  0: what the machine says; else 1 + what this port says (trace/mode.ts)
-  padding: bytes(32),
+  point: u32, //         32  where its waiting is counted (handoff.ts)
+  padding: bytes(28),
 })
 assert(PortRecord.size === PORT_BYTES, 'a port record is 64 bytes')
 const AT = PortRecord.offset
 /** The record's layout, for who looks from outside (trace/waits.ts). */
 export const PortRecordOffset = AT
 assert(AT.traceEvery === PORT_TRACE_EVERY, 'a port says how much of it is traced where tracers look')
+assert(AT.point === PORT_POINT, 'and where its waiting is counted')
 const M = MessageHeader.offset
 // Word and half-word offsets as constants of this module: the compiler folds them, as it does not fold the properties
 // of an imported object (52 → 30 ns a message for the sender, 63 → 35 for the receiver; bench/message.ts).
@@ -229,6 +231,7 @@ export class Ports {
     const record = this.#records + id * PORT_BYTES
     this.#i32.fill(0, record >> 2, (record + PORT_BYTES) >> 2)
     this.#i32[(record + AT.handler) >> 2] = handler
+    this.#i32[(record + AT.point) >> 2] = POINT[options.point ?? 'port']
     const port = new Port(this.#cpu, id, record, options)
     if (options.name !== undefined) {
       try {
@@ -350,7 +353,7 @@ export class Ports {
       const record = this.#recordOf(port, message)
       this.#handoffs.waited(record, this.#cpu.now - this.#f64[(message >> 3) + QUEUED_AT]!, 1)
       this.#handoffs.served(record, 1, false)
-      if (this.#tracer.on) this.#tracer.enter(message)
+      if (this.#tracer.on) this.#tracer.taken(message)
     }
     return message
   }
@@ -641,6 +644,7 @@ export class Ports {
   /** The sender is on the stack, so what the handler does was caused by what the sender was; only a message that is kept needs the stack. */
   #callTraced(port: Port, message: Address, entry: Entry): number {
     const trace = this.#tracer.of(message)
+    this.#tracer.took(trace, 'called')
     const code = this.#call(port, message)
     if (code === EASYNC) this.#tracer.stackOf(trace, entry)
     return code
@@ -866,7 +870,7 @@ export class Ports {
 
   #handle(port: Port, message: Address, isShown = false): void {
     if (this.#tracer.on && !isShown) {
-      this.#tracer.enter(message)
+      this.#tracer.taken(message)
       if (this.#tracer.tasks !== undefined) {
         this.#tracer.run(this.#tracer.current, () => this.#handle(port, message, true))
         return

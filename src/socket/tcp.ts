@@ -13,6 +13,8 @@ import { POINT } from '../kernel/handoff.ts'
 import { EASYNC, MessageHeader } from '../kernel/message.ts'
 import { FREE_PORT, type Port, type PortId } from '../kernel/port.ts'
 import { Timer } from '../kernel/timer.ts'
+import type { TraceId } from '../kernel/trace/record.ts'
+import { HOP } from '../kernel/trace/tracer.ts'
 import {
   addressBytes,
   Family,
@@ -535,7 +537,7 @@ export class TcpSockets {
         else {
           handoffs.waited(this.#accept, now - at)
           accepted++
-          tracer.current = socket.trace
+          tracer.current = tracer.on ? this.#accepted(socket) : 0
           listener.onConnection(socket)
         }
       }
@@ -560,6 +562,21 @@ export class TcpSockets {
     tracer.current = 0
     for (let i = 0; i < this.#reports.length; i++) this.#reports[i]!.reportConsumed()
     if (this.#reports.length > 0) this.#reports.length = 0
+  }
+
+  #accepted(socket: TcpSocket): TraceId {
+    const ports = (socket.localPort << 16) | socket.remotePort
+    return this.#context.cpu.tracer.noteOn(HOP.accept, 'tcp', 0, socket.trace, ports) || socket.trace
+  }
+
+  /** @internal What the program does from here on it does because of what it has taken. `entry` is the function that it has called. */
+  taken(socket: TcpSocket, bytes: number, entry: (...parameters: never[]) => unknown): void {
+    const { tracer } = this.#context.cpu
+    if (!tracer.on) return
+    const ports = (socket.localPort << 16) | socket.remotePort
+    const id = tracer.noteOn(HOP.read, 'tcp', bytes, socket.trace, ports)
+    tracer.stackOf(id, entry)
+    tracer.current = id || socket.trace
   }
 
   /** @internal There is no memory now for something that the socket wants: it is tried again soon. */

@@ -224,7 +224,7 @@ export class TcpSocket {
       }
       this.#dropPart(packet)
     }
-    this.#took(copied)
+    this.#took(copied, this.receive)
     return copied
   }
 
@@ -234,7 +234,7 @@ export class TcpSocket {
     if (packet === 0) return 0
     this.#first = this.#words[(packet >> 2) + LINK]!
     if (this.#first === 0) this.#last = 0
-    this.#took(this.#words[(packet >> 2) + TOTAL]!)
+    this.#took(this.#words[(packet >> 2) + TOTAL]!, this.receivePacket)
     return packet
   }
 
@@ -471,8 +471,9 @@ export class TcpSocket {
     this.#mbufs.free(packet)
   }
 
-  #took(bytes: number): void {
+  #took(bytes: number, entry: (...parameters: never[]) => unknown): void {
     if (bytes === 0) return
+    this.#sockets.taken(this, bytes, entry)
     this.#readable -= bytes
     this.#consumed += bytes
     this.#sockets.tally.copiedOut += bytes

@@ -123,6 +123,12 @@ export class UdpSocket {
    * @rfc 768 user-interface/receive, @rfc 1122 4.1.3.2/receive 4.1.3.5/destination 4.1.4/received-tos: `network`, `target`, `trafficClass`.
    */
   receive(): Address {
+    const packet = this.#take()
+    if (packet !== 0) this.#sockets.taken(packet, this.receive)
+    return packet
+  }
+
+  #take(): Address {
     const packet = this.#first
     if (packet === 0) {
       this.#notified = false
@@ -135,7 +141,6 @@ export class UdpSocket {
     this.#held -= this.#sockets.charge(packet)
     this.#packets--
     this.#sockets.tally.received++
-    this.#sockets.taken(packet)
     return packet
   }
 
@@ -294,7 +299,7 @@ export class UdpSocket {
 
   /** Drops what was not received. For UdpSockets. */
   discard(): void {
-    for (let packet = this.receive(); packet !== 0; packet = this.receive()) {
+    for (let packet = this.#take(); packet !== 0; packet = this.#take()) {
       this.#sockets.tally.received--
       this.#sockets.drop(packet, C.droppedClosed)
     }
@@ -538,10 +543,15 @@ export class UdpSockets {
     return bytes
   }
 
-  /** What the program does from here on it does because of this packet. */
-  taken(packet: Address): void {
+  /** What the program does from here on it does because of this packet. `entry` is the function that it has called. */
+  taken(packet: Address, entry: (...parameters: never[]) => unknown): void {
     const { tracer } = this.#context.cpu
-    if (tracer.on) tracer.enter(packet)
+    if (!tracer.on) return
+    const { m } = this
+    m.at = packet
+    const ports = (m.targetPort << 16) | m.sourcePort
+    tracer.stackOf(tracer.packetOn(HOP.read, 'udp', packet, m.total, tracer.of(packet), ports), entry)
+    tracer.enter(packet)
   }
 
   /** Notes of a packet who sends it: `entry` is the function that the program has called. */

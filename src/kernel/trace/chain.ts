@@ -38,6 +38,11 @@ export const HOP_KINDS = [
   /** A segment of TCP left its connection, caused by what was written; or left it again. */
   'segment',
   'retransmit',
+  /** A packet was given to a device. */
+  'transmit',
+  /** A program took what had come for it: data, or a connection. */
+  'read',
+  'accept',
   /** Something was sent to another process, or over a UNIX-domain socket. */
   'process',
   /** A trace that began elsewhere goes on here: a request that told its context (context.ts), or a span. */
@@ -71,7 +76,7 @@ export interface Chain {
   readonly end: ChainEnd
 }
 
-export const EMPTY_CHAIN: Chain = { hops: [], end: 'origin' }
+export const EMPTY_CHAIN = { hops: [], end: 'origin' } as const satisfies Chain
 
 const VERBS: Readonly<Record<HopKind, string>> = {
   send: 'sent',
@@ -88,6 +93,9 @@ const VERBS: Readonly<Record<HopKind, string>> = {
   datagram: 'datagram sent',
   segment: 'segment sent',
   retransmit: 'segment sent again',
+  transmit: 'transmitted',
+  read: 'read',
+  accept: 'accepted',
   process: 'sent by UNIX socket',
   remote: 'continued',
 }
@@ -98,6 +106,9 @@ const PREPOSITION: Partial<Record<HopKind, string>> = {
   datagram: 'from',
   segment: 'from',
   retransmit: 'from',
+  transmit: 'to',
+  read: 'from',
+  accept: 'from',
   timer: 'for',
   ipi: 'for',
   wakeup: 'on',
@@ -153,7 +164,12 @@ function hopText({ kind, cpu, to, process }: Hop): string {
   return `${VERBS[kind]} by ${who}${where}`
 }
 
-function durationText(us: number): string {
+/** What happened at a hop of this kind. */
+export function chainVerb(kind: HopKind): string {
+  return VERBS[kind]
+}
+
+export function durationText(us: number): string {
   if (us < 1000) return `${us.toFixed(1)} µs`
   return us < 1e6 ? `${(us / 1000).toFixed(1)} ms` : `${(us / 1e6).toFixed(1)} s`
 }

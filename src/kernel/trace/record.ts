@@ -1,5 +1,6 @@
-// One hop as a record in the machine's memory. Each CPU has a ring of them and writes it alone; any thread that has the memory
-// reads them, also when the CPU that wrote them is gone. A record that was written over is told by its sequence number.
+// One hop as a record in the machine's memory. Each CPU has a ring of them and writes it alone, but for the word by which whoever takes
+// what was sent says how long it had waited; any thread that has the memory reads them, also when the CPU that wrote them is gone. A record
+// that was written over is told by its sequence number, and what was said of the one before it by that number's upper bits.
 import { assert } from '../../base/assert.ts'
 import { type Address, bytes, f64, struct, u16, u32 } from '../../base/struct.ts'
 import { TRACE_BYTES } from '../layout.ts'
@@ -20,11 +21,12 @@ export const TraceRecord = struct({
   subject: u32, //  20  of messages the TextId of their type; of segments and datagrams both ports
   time: f64, //     24  µs
   extra: u32, //    32  packets: their length
-  padding: bytes(12), // 36
+  taken: u32, //    36  8 bits of the sequence's, and how it was taken (`takenWord`); 0: not yet
+  padding: bytes(8), // 40
 })
 assert(TraceRecord.size === TRACE_BYTES, 'a trace record is 48 bytes')
 
-/** The same record of a hop of kind `remote`: whose trace it belongs to, in the place of what that kind has not. */
+/** The same record of a hop of kind `remote`: whose trace it belongs to, in the place of what that kind has not, which sends nothing that is taken. */
 export const RemoteRecord = struct({
   sequence: u32, //  0
   parent: u32, //    4
@@ -46,6 +48,14 @@ assert(
   ),
   'both forms of a trace record begin a chain alike',
 )
+
+/** Of a record's `taken`: a call, for which nobody waited; else 2 + tenths of µs. */
+const CALLED = 1
+const WAITED_MAX = 2 ** 24 - 1
+const LAP_SHIFT = 24
+
+/** How what a hop sent came to be taken: by a call, or out of a queue after so many µs. */
+export type Taken = 'called' | number
 
 /** Where the CPUs' records lie, and how their numbers are made. */
 export class TraceRings {
@@ -73,6 +83,24 @@ export class TraceRings {
     const { layout } = this.#memory
     const slot = id & this.sequenceMask & (layout.traceRecords - 1)
     return layout.traces + (this.cpuOf(id) * layout.traceRecords + slot) * TRACE_BYTES
+  }
+
+  /** What `taken` of this record says. */
+  takenWord(id: TraceId, taken: Taken): number {
+    const value = taken === 'called' ? CALLED : Math.min(WAITED_MAX, 2 + Math.round(Math.max(0, taken) * 10))
+    return (this.#lap(id) << LAP_SHIFT) | value
+  }
+
+  /** The other way; undefined where nobody has taken it, or the word was meant for the record before. */
+  takenOf(id: TraceId, word: number): Taken | undefined {
+    const value = word & WAITED_MAX
+    if (value === 0 || word >>> LAP_SHIFT !== this.#lap(id)) return undefined
+    return value === CALLED ? 'called' : (value - 2) / 10
+  }
+
+  /** How often the ring had gone round when the record was written, as far as 8 bits tell. */
+  #lap(id: TraceId): number {
+    return ((id & this.sequenceMask) / this.#memory.layout.traceRecords) & 0xff
   }
 
   /** Whether the record is still this one's. */

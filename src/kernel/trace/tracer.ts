@@ -20,7 +20,7 @@ import { type Chain, chainText, HOP_KINDS, type Hop, type HopKind } from './chai
 import type { TraceContext } from './context.ts'
 import { modeWord, portEvery, portsWord } from './mode.ts'
 import { ChainReader } from './reader.ts'
-import { RemoteRecord, type TraceId, TraceRecord, TraceRings, UNTRACED } from './record.ts'
+import { RemoteRecord, type Taken, type TraceId, TraceRecord, TraceRings, UNTRACED } from './record.ts'
 import type { HopTasks } from './task.ts'
 import { type TextId, TextTable } from './text.ts'
 
@@ -64,6 +64,7 @@ const KIND_AND_DEPTH = AT.kind >> 2
 const SUBJECT = AT.subject >> 2
 const TIME = AT.time >> 3
 const EXTRA = AT.extra >> 2
+const TAKEN = AT.taken >> 2
 
 /** A function that senders call: what is above it on the stack is theirs. */
 export type Entry = (...parameters: never[]) => unknown
@@ -221,6 +222,20 @@ export class Tracer {
     return this.tasks === undefined ? call() : this.tasks.run(id, call)
   }
 
+  /** A message is taken out of its queue: from here on runs what it has caused, and it is noted how long it had waited. */
+  taken(message: Address): void {
+    this.enter(message)
+    this.took(this.current)
+  }
+
+  /** What hop `id` sent is taken now, after as long as it is ago; or by a call. The record may be another CPU's. */
+  took(id: TraceId, how?: Taken): void {
+    if (id === 0 || !this.#rings.isKept(id)) return
+    const place = this.#rings.place(id)
+    const taken = how ?? this.#cpu.clock.now() - this.#f64[(place >> 3) + TIME]!
+    this.#i32[(place >> 2) + TAKEN] = this.#rings.takenWord(id, taken)
+  }
+
   /** A hop that is no message: `target` and `subject` as the kind has it. 0 where it is not recorded. */
   note(
     kind: number,
@@ -250,12 +265,28 @@ export class Tracer {
   /** A packet comes from a device: what was decided of whoever has sent it, on a wire of this machine, does not hold for us. */
   arrived(label: string, packet: Address, bytes: number): void {
     const cause = this.of(packet)
+    this.took(cause)
     this.current = this.packet(HOP.packet, label, packet, bytes, cause === UNTRACED ? 0 : cause)
   }
 
   /** What a thread goes on with, which was caused by `trace`: where that was not taken, what it does next may be. */
   resume(trace: TraceId): void {
     this.current = trace === UNTRACED ? 0 : trace
+  }
+
+  /** As `packet`, of one that goes on: what is not traced until here begins no chain, but where all is traced. 0: nothing has changed. */
+  packetOn(kind: number, label: string, packet: Address, bytes: number, parent: TraceId, ports = 0): TraceId {
+    const id = this.noteOn(kind, label, bytes, parent, ports)
+    if (id !== 0) this.#i32[(packet >> 2) + TRACE] = id
+    return id
+  }
+
+  /** As `packetOn`, where there is no packet any more but what it was of. */
+  noteOn(kind: number, label: string, bytes: number, parent: TraceId, ports: number): TraceId {
+    if (parent === 0 ? this.#every !== 1 : !this.#wants(parent, this.#every)) return 0
+    const id = this.#record(kind, this.#texts.intern(label), ports, parent)
+    this.#i32[(this.#rings.place(id) >> 2) + EXTRA] = bytes
+    return id
   }
 
   /** The number of a text that records name as their target. */
@@ -442,6 +473,7 @@ export class Tracer {
     words[w + SUBJECT] = subject
     this.#f64[(place >> 3) + TIME] = this.#cpu.clock.now()
     words[w + EXTRA] = 0
+    words[w + TAKEN] = 0
     // Last: whoever reads it from another thread looks at this first and again at the end.
     if (STORES_IN_ORDER) words[w] = this.#sequence
     else Atomics.store(words, w, this.#sequence)

@@ -5,6 +5,7 @@ import type { Deliver, DeviceInfo, DeviceQueue } from '../../device/device.ts'
 import type { PacketQueue } from './queue.ts'
 
 export class DeferredDevice implements DeviceQueue {
+  readonly isBoundary = true
   readonly info: DeviceInfo
   readonly descriptor: number | undefined
   readonly #device: DeviceQueue

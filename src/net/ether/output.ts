@@ -8,6 +8,7 @@ import { addressBytes, type Family, isBroadcast, isMulticast } from '../address.
 import type { NetContext } from '../context.ts'
 import { EtherCounters } from '../counters.ts'
 import type { Interface } from '../interface.ts'
+import { transmit } from '../transmit.ts'
 import type { Arp } from './arp.ts'
 import { EtherHeader, EtherType } from './header.ts'
 
@@ -35,7 +36,7 @@ export class EtherOutput {
       point: 'tx',
       handler: (packet) => {
         this.#m.at = packet
-        context.interfaces[this.#m.interfaceIndex]!.queue!.transmit(packet)
+        transmit(context.cpu, context.interfaces[this.#m.interfaceIndex]!.queue!, packet)
         return EASYNC
       },
     })
@@ -112,7 +113,8 @@ export class EtherOutput {
     for (let i = 0; i < 6; i++) u8[frame + 6 + i] = u8[iface.linkAddress + i]!
     view.setUint16(frame + 12, type)
     this.#count[C.transmitted]!++
-    return iface.queue === undefined ? this.#transmitElsewhere(iface, packet) : iface.queue.transmit(packet)
+    if (iface.queue === undefined) return this.#transmitElsewhere(iface, packet)
+    return transmit(this.#context.cpu, iface.queue, packet)
   }
 
   /** This CPU has no queue of the device: ARP's answers, say, where the control CPU has none. */

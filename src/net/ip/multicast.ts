@@ -11,6 +11,7 @@ import { GroupCounters, IpCounters } from '../counters.ts'
 import type { EtherOutput } from '../ether/output.ts'
 import type { Groups } from '../group.ts'
 import type { Interface } from '../interface.ts'
+import { transmit } from '../transmit.ts'
 import { IpFragment, IpHeader, ipHeaderSum } from './header.ts'
 
 const C = IpCounters.index
@@ -214,7 +215,7 @@ export class MulticastOutput {
     }
     if (iface.queue !== undefined) {
       this.#count[C.sentUnframed]!++
-      return iface.queue.transmit(packet)
+      return transmit(this.#context.cpu, iface.queue, packet)
     }
     m.interfaceIndex = iface.index
     const { cpus } = iface.info

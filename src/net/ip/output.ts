@@ -24,6 +24,7 @@ import type { NetContext } from '../context.ts'
 import { IpCounters, IpOutputTally } from '../counters.ts'
 import type { EtherOutput } from '../ether/output.ts'
 import type { Interface } from '../interface.ts'
+import { transmit } from '../transmit.ts'
 import { IpFragment, IpHeader, ipHeaderSum } from './header.ts'
 
 const C = IpCounters.index
@@ -235,7 +236,7 @@ export class IpOutput {
     if (iface.queue === undefined) return this.#transmitElsewhere(iface, packet, toBroadcast)
     if (iface.info.framing === 'ip') {
       this.#tally.sentUnframed++
-      return iface.queue.transmit(packet)
+      return transmit(this.#context.cpu, iface.queue, packet)
     }
     return this.#ether.output(iface, packet, INET, this.#nextHop, toBroadcast)
   }
