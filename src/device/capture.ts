@@ -5,6 +5,8 @@
 // wire-0.pcapng, wire-1.pcapng … by the number of the queue (mergecap puts them together). What came in is recorded when
 // it is delivered, what goes out when it is transmitted and before the device takes it.
 //
+// Where packets are traced, each has in a pcapng file a comment with the number of its trace and how it came about (trace/summary.ts).
+//
 // A capture never disturbs what it looks at: when the file cannot be written any more, that is counted and the capture is over.
 
 import { VirtualClock } from '../base/clock.ts'
@@ -12,9 +14,12 @@ import { Errno, KernelError } from '../base/errno.ts'
 import type { Address } from '../base/struct.ts'
 import { counterSet } from '../kernel/counters.ts'
 import type { Cpu } from '../kernel/cpu.ts'
+import { ChainReader } from '../kernel/trace/reader.ts'
+import { traceSummary } from '../kernel/trace/summary.ts'
+import { noteArrival } from './arrival.ts'
 import { type Deliver, type DeviceInfo, type DeviceQueue, frameBytes, segmentedFrameBytes } from './device.ts'
-import { Mbuf, Mbufs } from './mbuf.ts'
-import { captureFile } from './pcap/file.ts'
+import { Mbuf, type MbufCursor, Mbufs } from './mbuf.ts'
+import { captureFile, formatOf } from './pcap/file.ts'
 import { type Direction, LinkType, SNAP_LENGTH_MAX } from './pcap/format.ts'
 import type { CaptureWriter } from './pcap/writer.ts'
 
@@ -66,6 +71,10 @@ export class CaptureQueue implements DeviceQueue {
   readonly #snapLength: number
   readonly #inbound: boolean
   readonly #outbound: boolean
+  readonly #m: MbufCursor
+  /** Classic pcap has no room for comments. */
+  readonly #hasComments: boolean
+  #reader: ChainReader | undefined
   /** Armed while something was recorded that is not in the file: a machine at rest has no timer. */
   #cancelFlush: (() => void) | undefined
   #closed = false
@@ -89,6 +98,8 @@ export class CaptureQueue implements DeviceQueue {
       Math.min(SNAP_LENGTH_MAX, Math.max(frameBytes(inner.info), segmentedFrameBytes(inner.info), 65_535))
     this.#inbound = direction !== 'out'
     this.#outbound = direction !== 'in'
+    this.#m = Mbuf.cursor(cpu.memory)
+    this.#hasComments = formatOf(this.path) === 'pcapng'
     this.#wallUs = options.wallUs ?? wallAtBoot(cpu)
     this.#writer = captureFile(this.path, {
       linkType: inner.info.framing === 'ethernet' ? LinkType.ETHERNET : LinkType.RAW,
@@ -124,6 +135,8 @@ export class CaptureQueue implements DeviceQueue {
   }
 
   readonly #recordAndDeliver: Deliver = (packet) => {
+    const { tracer } = this.#cpu
+    if (tracer.on) noteArrival(tracer, this.#m, packet, this.info.name)
     this.#record(packet, 'in')
     this.#deliver(packet)
   }
@@ -133,32 +146,41 @@ export class CaptureQueue implements DeviceQueue {
       this.#count[C.lost]!++
       return
     }
-    const { u32 } = this.#cpu.memory
+    const { memory, tracer } = this.#cpu
+    const { u32 } = memory
     const total = u32[(packet >> 2) + TOTAL]!
-    if (u32[(packet >> 2) + PART] === 0) this.#write(u32[(packet >> 2) + DATA]!, total, total, direction)
-    else this.#recordChain(packet, total, direction)
+    const comment = tracer.on && this.#hasComments ? this.#comment(packet) : undefined
+    if (u32[(packet >> 2) + PART] === 0) this.#write(u32[(packet >> 2) + DATA]!, total, total, direction, comment)
+    else this.#recordChain(packet, total, direction, comment)
     this.#cancelFlush ??= this.#cpu.timers.after(FLUSH_US, this.#flushFile)
   }
 
+  #comment(packet: Address): string | undefined {
+    const { tracer, memory } = this.#cpu
+    if (!tracer.isTraced(packet)) return undefined
+    this.#reader ??= new ChainReader(memory)
+    return traceSummary(this.#reader, tracer.of(packet))
+  }
+
   /** The writer takes one piece of memory. */
-  #recordChain(packet: Address, total: number, direction: Direction): void {
+  #recordChain(packet: Address, total: number, direction: Direction, comment: string | undefined): void {
     const { slab, memory } = this.#cpu
     const length = Math.min(total, this.#snapLength)
     const copy = length > COPY_MAX ? 0 : slab.tryAllocate(length)
     if (copy === 0) {
       this.#count[C.cut]!++
-      this.#write(memory.u32[(packet >> 2) + DATA]!, memory.u32[(packet >> 2) + LENGTH]!, total, direction)
+      this.#write(memory.u32[(packet >> 2) + DATA]!, memory.u32[(packet >> 2) + LENGTH]!, total, direction, comment)
       return
     }
     this.#mbufs.copyOut(packet, 0, length, copy)
-    this.#write(copy, length, total, direction)
+    this.#write(copy, length, total, direction, comment)
     slab.free(copy)
   }
 
-  #write(address: Address, length: number, total: number, direction: Direction): void {
+  #write(address: Address, length: number, total: number, direction: Direction, comment: string | undefined): void {
     const timeUs = this.#wallUs + this.#cpu.now
     try {
-      this.#writer.record(this.#cpu.memory.u8, address, length, total, timeUs, direction)
+      this.#writer.record(this.#cpu.memory.u8, address, length, total, timeUs, direction, comment)
       this.#count[C.recorded]!++
       this.#count[C.recordedBytes]! += total
     } catch (error) {

@@ -61,7 +61,8 @@ export function openCapture(path: string): Capture {
   return readCapture(bytes, path)
 }
 
-function formatOf(path: string): CaptureFormat {
+/** What a path says. @throws KernelError EINVAL for another extension */
+export function formatOf(path: string): CaptureFormat {
   if (path.endsWith('.pcapng')) return 'pcapng'
   if (path.endsWith('.pcap')) return 'pcap'
   throw new KernelError(Errno.EINVAL, `A capture file is named *.pcapng or *.pcap, and ${path} is neither: rename it.`)
