@@ -11,15 +11,28 @@ import { decimalNumber, wholeNumber } from './argument.ts'
 import { orderInstance } from './control.ts'
 import { onlyInstance, processOf } from './instance.ts'
 import { count } from './table.ts'
+import { askPacket, packetText, parsePacket, withPacketValue } from './trace/packet.ts'
 import { UsageError } from './usage.ts'
 
 export async function trace(args: readonly string[]): Promise<void> {
   const text = { type: 'string' } as const
   const flag = { type: 'boolean', default: false } as const
   const { values } = parseArgs({
-    args: [...args],
-    options: { pid: text, mode: text, port: text, waits: flag, limit: text, wait: text, json: flag },
+    args: withPacketValue(args),
+    options: {
+      pid: text,
+      mode: text,
+      port: text,
+      packet: text,
+      waits: flag,
+      limit: text,
+      wait: text,
+      stacks: flag,
+      json: flag,
+    },
   })
+  if (values.packet !== undefined) return tracePacket(values.packet, values)
+  if (values.stacks) throw new UsageError('--stacks goes with --packet')
   if (values.waits && (values.mode !== undefined || values.port !== undefined)) {
     throw new UsageError('--waits is a view of its own: leave --mode and --port out')
   }
@@ -35,12 +48,29 @@ export async function trace(args: readonly string[]): Promise<void> {
   else console.log(textOf(order, answer))
 }
 
+async function tracePacket(packet: string, values: Values): Promise<void> {
+  for (const option of ['mode', 'port', 'limit'] as const) {
+    if (values[option] !== undefined) {
+      throw new UsageError(`--packet is a view of its own: leave --${option} out`)
+    }
+  }
+  if (values.waits) throw new UsageError('--packet is a view of its own: leave --waits out')
+  const choice = parsePacket(packet)
+  const waitMs = Math.round(1000 * decimalNumber('wait', values.wait, 0, 60, 1))
+  const pid = processOf(values.pid) || (await onlyInstance('trace'))
+  const answer = await askPacket(choice, waitMs, (order) => orderInstance(pid, order))
+  console.log(values.json ? JSON.stringify(answer) : packetText(answer, values.stacks))
+}
+
 interface Values {
   readonly mode?: string | undefined
   readonly port?: string | undefined
   readonly limit?: string | undefined
   readonly wait?: string | undefined
   readonly waits: boolean
+  readonly pid?: string | undefined
+  readonly stacks: boolean
+  readonly json: boolean
 }
 
 function orderOf({ mode, port, limit, wait, waits }: Values): TraceOrder {

@@ -77,8 +77,12 @@ trace: without a view how much is traced, and in which ports something waits
   --port NAME                     with --mode: of what is sent to this port (inherit takes that back); alone: what waits there,
                                   each with its originator. A part of the name will do, and may mean several
   --limit N                       with --port: so many messages of each, 1 to 1000 (default 20)
-  --wait S                        with --port: look again until something waits, for 0 to 60 seconds (default 1)
+  --wait S                        with --port and --packet: look again until there is something, for 0 to 60 seconds (default 1)
   --waits                         which threads wait for whose answer, and the deadlocks among them
+  --packet [WHICH]                one packet's life through all hand-offs, with the time at each: the newest that a program has
+                                  read or answered, or next; tcp:80, udp:53, tcp or udp, also next,tcp:80; or the number of a
+                                  trace, as the comments of a capture have it: 0x2a. Needs --mode all or 1/N
+  --stacks                        with --packet: also where in the source each hop was made
   --pid N                         which instance (default: the only one that runs)
   --json                          print JSON
 

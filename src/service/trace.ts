@@ -8,6 +8,7 @@ import type { Memory } from '../kernel/memory.ts'
 import { parseTraceMode, setPortTraceMode, setTraceMode, traceMode, traceModeText } from '../kernel/trace/mode.ts'
 import { type PortReading, type QueuedMessage, readPorts, readQueue } from '../kernel/trace/queue.ts'
 import { readWaits, type Waits } from '../kernel/trace/waits.ts'
+import { type PacketOrder, type PacketTrace, packetTrace } from './packet.ts'
 
 export type TraceOrder =
   | { readonly order: 'trace'; readonly view: 'state' }
@@ -22,6 +23,7 @@ export type TraceOrder =
       readonly patienceMs: number
     }
   | { readonly order: 'trace'; readonly view: 'waits' }
+  | PacketOrder
 
 export interface TraceState {
   readonly mode: string
@@ -51,7 +53,7 @@ export async function answerTrace(
   memory: Memory,
   clock: Clock,
   order: TraceOrder,
-): Promise<TraceState | PortTrace | WaitsTrace> {
+): Promise<TraceState | PortTrace | WaitsTrace | PacketTrace> {
   switch (order.view) {
     case 'state':
       return stateOf(memory)
@@ -62,6 +64,8 @@ export async function answerTrace(
       return await portTrace(memory, clock, order)
     case 'waits':
       return { ...readWaits(memory), nowUs: clock.now() }
+    case 'packet':
+      return await packetTrace(memory, clock, order)
     default:
       throw new KernelError(
         Errno.EINVAL,
