@@ -10,6 +10,7 @@ import type { PortTrace, TraceOrder, TraceState, WaitsTrace } from '../service/t
 import { decimalNumber, wholeNumber } from './argument.ts'
 import { orderInstance } from './control.ts'
 import { onlyInstance, processOf } from './instance.ts'
+import { askFor } from './patience.ts'
 import { count } from './table.ts'
 import { askPacket, packetText, parsePacket, withPacketValue } from './trace/packet.ts'
 import { UsageError } from './usage.ts'
@@ -43,9 +44,18 @@ export async function trace(args: readonly string[]): Promise<void> {
   }
   const order = orderOf(values)
   const pid = processOf(values.pid) || (await onlyInstance('trace'))
-  const answer = await orderInstance(pid, order)
+  const answer = await (order.view === 'port' ? askPort(pid, order) : orderInstance(pid, order))
   if (values.json) console.log(JSON.stringify(answer))
   else console.log(textOf(order, answer))
+}
+
+/** As soon as something waits there. */
+function askPort(pid: number, order: Extract<TraceOrder, { view: 'port' }>): Promise<PortTrace> {
+  return askFor(
+    order.patienceMs,
+    async (patienceMs) => (await orderInstance(pid, { ...order, patienceMs })) as PortTrace,
+    ({ ports }) => ports.some(({ queued }) => queued.length > 0),
+  )
 }
 
 async function tracePacket(packet: string, values: Values): Promise<void> {

@@ -29,12 +29,12 @@ export interface PacketTrace {
   readonly life?: Life
 }
 
-export const PACKET_PATIENCE_MS_MAX = 2000
+const PATIENCE_MS_MAX = 60_000
 const AGAIN_MS = 20
 
 /** @throws KernelError EINVAL for what is no order, ENOENT where a packet is asked for by its number and is no longer kept */
 export async function packetTrace(memory: Memory, clock: Clock, order: PacketOrder): Promise<PacketTrace> {
-  const patienceMs = checkNumber('patienceMs', order.patienceMs, PACKET_PATIENCE_MS_MAX)
+  const patienceMs = checkNumber('patienceMs', order.patienceMs, PATIENCE_MS_MAX)
   const sinceUs = order.sinceUs === undefined ? clock.now() : checkNumber('sinceUs', order.sinceUs)
   const query = queryOf(order, sinceUs)
   const until = clock.now() + patienceMs * 1000

@@ -3,7 +3,8 @@
 import { chainVerb, durationText, frameLine } from '../../kernel/trace/chain.ts'
 import type { Life, LifeHop } from '../../kernel/trace/life.ts'
 import { traceIdText } from '../../kernel/trace/summary.ts'
-import { PACKET_PATIENCE_MS_MAX, type PacketOrder, type PacketTrace } from '../../service/packet.ts'
+import type { PacketOrder, PacketTrace } from '../../service/packet.ts'
+import { askFor } from '../patience.ts'
 import { count } from '../table.ts'
 import { UsageError } from '../usage.ts'
 
@@ -40,25 +41,20 @@ export function parsePacket(text: string): PacketChoice {
   return choice
 }
 
-/**
- * Asks until there is such a packet, or `waitMs` is over. An order is answered soon, so that an instance which is stuck can be told from
- * one that waits.
- */
+/** The answer of an instance as soon as there is such a packet, or when `waitMs` is over. */
 export async function askPacket(
   choice: PacketChoice,
   waitMs: number,
   ask: (order: PacketOrder) => Promise<unknown>,
 ): Promise<PacketTrace> {
-  let leftMs = waitMs
-  let sinceUs: number | undefined
-  for (;;) {
-    const patienceMs = Math.min(leftMs, PACKET_PATIENCE_MS_MAX)
-    const order: PacketOrder = { order: 'trace', view: 'packet', ...choice, patienceMs }
-    const answer = (await ask(sinceUs === undefined ? order : { ...order, sinceUs })) as PacketTrace
-    leftMs -= patienceMs
-    sinceUs = answer.sinceUs
-    if (answer.life !== undefined || leftMs <= 0) return answer
-  }
+  return askFor<PacketTrace>(
+    waitMs,
+    async (patienceMs, earlier) => {
+      const since = earlier === undefined ? {} : { sinceUs: earlier.sinceUs }
+      return (await ask({ order: 'trace', view: 'packet', ...choice, patienceMs, ...since })) as PacketTrace
+    },
+    ({ life }) => life !== undefined,
+  )
 }
 
 /** The answer as text. */
