@@ -575,7 +575,7 @@ export class TcpSockets {
     if (!tracer.on) return
     const ports = (socket.localPort << 16) | socket.remotePort
     const id = tracer.noteOn(HOP.read, 'tcp', bytes, socket.trace, ports)
-    tracer.stackOf(id, entry)
+    tracer.stackOfProgram(id, entry)
     tracer.current = id || socket.trace
   }
 

@@ -550,7 +550,7 @@ export class UdpSockets {
     const { m } = this
     m.at = packet
     const ports = (m.targetPort << 16) | m.sourcePort
-    tracer.stackOf(tracer.packetOn(HOP.read, 'udp', packet, m.total, tracer.of(packet), ports), entry)
+    tracer.stackOfProgram(tracer.packetOn(HOP.read, 'udp', packet, m.total, tracer.of(packet), ports), entry)
     tracer.enter(packet)
   }
 

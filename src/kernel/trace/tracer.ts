@@ -171,6 +171,17 @@ export class Tracer {
     if (this.#i32[word] === 0) this.#i32[word] = this.#capture(below)
   }
 
+  /** As `stackOf`, if a program is among the callers: else it is the stack's own way, which is always the same. */
+  stackOfProgram(id: TraceId, below: Entry): void {
+    if (id !== 0 && id !== UNTRACED && hasProgram(callSites(FRAMES, below))) this.stackOf(id, below)
+  }
+
+  /** A packet that nothing is noted of is kept: what runs now is its cause, and not what will run when it goes on. */
+  kept(packet: Address): void {
+    const word = (packet >> 2) + TRACE
+    if (this.#i32[word] === 0) this.#i32[word] = this.current
+  }
+
   /** The number that a message carries. */
   of(message: Address): TraceId {
     return this.#i32[(message >> 2) + TRACE]!

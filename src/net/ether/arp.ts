@@ -164,6 +164,7 @@ export class Arp {
     const { now } = this.#context.cpu
     entry.usedAt = now
     if (entry.state === State.incomplete) {
+      if (this.#context.cpu.tracer.on) this.#context.cpu.tracer.kept(packet)
       this.#hold(entry, packet)
       // Asked again after a while, for the question or its answer may have found no memory.
       if (now - entry.askedAt >= ArpLimits.retransmitUs * ArpLimits.tries) {
