@@ -129,6 +129,8 @@ describe('the drop table', () => {
       'device.receiveNoMbuf',
       'device.transmitNoMbuf',
       'fault.lostInBurst',
+      'fault.partitioned',
+      'fault.blackHoled',
       'fault.tailDropped',
       'hub.full',
       'mbuf.exhausted',

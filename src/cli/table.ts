@@ -143,6 +143,8 @@ const DROPS = new RegExp(
     'receive(NoMbuf|TooLong|Empty|Errors|Dropped)',
     'exhausted',
     'lost',
+    'partitioned',
+    'blackHoled',
     'tailDropped',
     'overflowed',
     'discarded',

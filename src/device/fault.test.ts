@@ -67,6 +67,7 @@ function run(options: FaultOptions, plan: Plan): Run {
     }
   })
   assert.equal(machine.run(), 'idle')
+  for (const queue of [out, inn]) queue.close()
   return { machine, arrivals, counts: countsOf(machine), sentAtUs }
 }
 
@@ -85,9 +86,9 @@ function countsOf(machine: SimMachine): Record<Count, number> {
 }
 
 function assertBalance(counts: Record<string, number>): void {
-  const { offered, duplicated, passed, lost, lostInBurst, tailDropped, overflowed, noMemory, discarded, held } =
-    counts as Record<Count, number>
-  const gone = lost + lostInBurst + tailDropped + overflowed + noMemory + discarded
+  const { offered, duplicated, passed, partitioned, blackHoled, held, ...rest } = counts as Record<Count, number>
+  const { lost, lostInBurst, tailDropped, overflowed, noMemory, discarded } = rest
+  const gone = partitioned + blackHoled + lost + lostInBurst + tailDropped + overflowed + noMemory + discarded
   assert.equal(offered + duplicated, passed + gone + held)
 }
 
@@ -282,6 +283,97 @@ test('a bottleneck sends at its rate, and drops what its queue does not hold', (
   assertBalance(counts)
 })
 
+test('in a partition everything is lost in its direction, and nothing before and after it', () => {
+  const partitions = [{ fromUs: 1000, untilUs: 2000 }]
+  for (const atReceiver of [false, true]) {
+    const { arrivals, counts, sentAtUs, machine } = run({ partitions }, { count: 400, atReceiver })
+    const got = new Set(sequences(arrivals))
+    // A turn or two lie between the sender's time and the receiver's.
+    for (const [i, atUs] of sentAtUs.entries()) {
+      if (atUs < 990 || atUs > 2010) assert(got.has(i), `packet ${i} of ${atUs} µs`)
+      else if (atUs > 1010 && atUs < 1990) assert(!got.has(i), `packet ${i} of ${atUs} µs`)
+    }
+    assert.equal(counts.partitioned, 400 - arrivals.length)
+    assertBalance(counts)
+    assertAllFree(machine)
+  }
+})
+
+test('a clogged link keeps everything back, and lets it go in order at the end', () => {
+  const clogs = [
+    { fromUs: 500, untilUs: 20_000 },
+    // Begins within the other one.
+    { fromUs: 10_000, untilUs: 50_000 },
+  ]
+  for (const atReceiver of [false, true]) {
+    const { arrivals, counts, sentAtUs, machine } = run({ clogs }, { count: 100, atReceiver })
+    assert.deepEqual(sequences(arrivals), upTo(100))
+    for (const { sequence, atUs } of arrivals) {
+      if (sentAtUs[sequence]! < 480) assert(atUs < 520)
+      else if (sentAtUs[sequence]! > 520) assert(atUs >= 50_000 && atUs < 50_400, `${atUs}`)
+    }
+    assertBalance(counts)
+    assertAllFree(machine)
+  }
+})
+
+test('a black hole swallows what is larger than it lets through, and nothing else', () => {
+  const size = 500
+  for (const [more, passed] of [
+    [0, 20],
+    [1, 0],
+  ] as const) {
+    const { arrivals, counts, machine } = run(
+      { blackHoleBytes: size },
+      { count: 20, frameBytes: LINK_HEADER + size + more },
+    )
+    assert.deepEqual([arrivals.length, counts.blackHoled], [passed, 20 - passed])
+    assertBalance(counts)
+    assertAllFree(machine)
+  }
+})
+
+test('old duplicates come long after the packet itself, unchanged and once each', () => {
+  const { arrivals, counts, sentAtUs, machine } = run({ replay: 0.2, replayUs: 100_000 }, { count: 300 })
+  assertAbout(counts.replayed!, 300, 0.2)
+  assert.equal(counts.duplicated, counts.replayed)
+  assert.equal(arrivals.length, 300 + counts.replayed!)
+  const late = arrivals.filter(({ sequence, atUs }) => atUs > sentAtUs[sequence]! + 3000)
+  assert(late.length > counts.replayed! * 0.8)
+  for (const { sequence, atUs, bytes } of arrivals) {
+    assert(atUs < sentAtUs[sequence]! + 100_400)
+    assert.equal(bytes[20], 0x55)
+  }
+  const times = new Map<number, number>()
+  for (const sequence of sequences(arrivals)) times.set(sequence, (times.get(sequence) ?? 0) + 1)
+  assert(Math.max(...times.values()) === 2)
+  assertBalance(counts)
+  assertAllFree(machine)
+})
+
+test('what waits is let go also where the memory is used up', () => {
+  const machine = simulate({ cpus: 2, seed: 1, memoryBytes: 16 * 1024 * 1024, stall: 0, regions: wireRegions(WIRE) })
+  const [sender, receiver] = machine.cpus as [Cpu, Cpu]
+  const queue = new FaultQueue(sender, new WireQueue(sender, WIRE, 'a'), { delayUs: 1000 })
+  attachQueue(sender, queue, () => {})
+  let arrived = 0
+  attachQueue(receiver, new WireQueue(receiver, WIRE, 'b'), (packet) => {
+    arrived++
+    Mbufs.of(receiver).free(packet)
+  })
+  const packet = frame(sender, 1, 64)
+  const taken: Address[] = []
+  for (const bytes of [65_536, 4096, 64]) {
+    for (let each = sender.slab.tryAllocate(bytes); each !== 0; each = sender.slab.tryAllocate(bytes)) taken.push(each)
+  }
+  queue.transmit(packet)
+  machine.run()
+  assert.equal(arrived, 1)
+  for (const each of taken) sender.slab.free(each)
+  queue.close()
+  assertAllFree(machine)
+})
+
 test('what waits is bounded, and what exceeds the bound is counted', () => {
   const { counts, arrivals, machine } = run({ delayUs: 1000, queuePackets: 20 }, { count: 50, everyUs: 0 })
   assert.deepEqual([counts.overflowed, counts.passed, arrivals.length], [30, 20, 20])
@@ -317,6 +409,11 @@ test('whatever faults come together, every packet is accounted for', () => {
     jitterUs: fc.constantFrom(0, 300, 20_000),
     queuePackets: fc.constantFrom(8, 4096),
     rateBitsPerSecond: fc.constantFrom(1_000_000, 1_000_000_000),
+    replay: chance,
+    replayUs: fc.constantFrom(0, 3000),
+    blackHoleBytes: fc.constantFrom(1, 500, 1500),
+    partitions: fc.constantFrom([], [{ fromUs: 100, untilUs: 300 }]),
+    clogs: fc.constantFrom([], [{ fromUs: 200, untilUs: 5000 }]),
   })
   const frameBytes = fc.constantFrom(15, 64, 1500, 1514)
   fc.assert(
@@ -346,6 +443,10 @@ test('figures that cannot be are refused', () => {
   refused({ burst: { pGoodToBad: 0.1, pBadToGood: -1 } }, /pBadToGood/)
   refused({ delayUs: -1 }, /microseconds, from 0/)
   refused({ rateBitsPerSecond: 0 }, /whole number from 1/)
+  refused({ replay: 2 }, /replay is 2: give a probability/)
+  refused({ partitions: [{ fromUs: 5, untilUs: 4 }] }, /partitions has one from 5 until 4/)
+  refused({ clogs: [{ fromUs: 0, untilUs: Number.POSITIVE_INFINITY }] }, /clogs has one/)
+  refused({ blackHoleBytes: 0 }, /blackHoleBytes is 0/)
   refused({ corruptBits: 0 }, /corruptBits is 0/)
   refused({ direction: 'up' as 'in' }, /"in", "out" or "both"/)
 })
@@ -382,6 +483,7 @@ test('what waits owns its bytes, and what is damaged is not the bytes that the s
     const damaged = bytes.slice(LINK_HEADER).filter((byte) => byte !== 7)
     assert(damaged.length >= 1 && damaged.length <= 3, `${damaged.length} bytes are damaged`)
   }
+  queue.close()
   assertAllFree(machine)
 })
 

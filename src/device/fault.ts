@@ -3,11 +3,11 @@
 //
 // Each direction is a lane of its own, and a packet's way through it is always this:
 //
-//   lost, singly or in bursts → cut → damaged → doubled → held back behind later ones → rate → delay → out
+//   cut off, too large, lost, singly or in bursts → cut → damaged → doubled → held back behind later ones → rate → delay → out
 //
 // What waits lies in a heap by the time it is due; everything passes through there, so that order is kept wherever no
 // fault changes it. Every wait has a bound, and what exceeds it is a counted loss:
-//   offered + duplicated = passed + lost + lostInBurst + tailDropped + overflowed + noMemory + discarded + held
+//   offered + duplicated = passed + partitioned + blackHoled + lost + lostInBurst + tailDropped + overflowed + noMemory + discarded + held
 //
 // A device with faults offloads nothing, whatever the one behind it does: a super-segment that is lost, damaged or cut as
 // one would be unlike anything that happens on a wire. So that none comes in either, the other end should offload nothing.
@@ -17,6 +17,8 @@ import { Random } from '../base/random.ts'
 import type { Address } from '../base/struct.ts'
 import { counterSet } from '../kernel/counters.ts'
 import type { Cpu } from '../kernel/cpu.ts'
+import { define } from '../kernel/function.ts'
+import { Timer } from '../kernel/timer.ts'
 import { type Deliver, type DeviceInfo, type DeviceQueue, LINK_HEADER_BYTES } from './device.ts'
 import { Mbuf, MbufFlag, Mbufs } from './mbuf.ts'
 
@@ -28,6 +30,12 @@ export interface BurstLoss {
   readonly lossInBad?: number
 }
 
+/** A time, by the machine's clock. */
+export interface FaultSpan {
+  readonly fromUs: number
+  readonly untilUs: number
+}
+
 /** Probabilities are 0 to 1. What is not given does not happen. */
 export interface FaultOptions {
   /** What comes in, what goes out, or both (default), by the same figures and draws of their own. */
@@ -36,7 +44,17 @@ export interface FaultOptions {
   /** Packets that are lost whatever chance says: their numbers, in each direction from 0. For tests of a loss at one place. */
   readonly lose?: readonly number[]
   readonly burst?: BurstLoss
+  /** Times at which nothing comes through. Of one direction only, a partition that is asymmetric. */
+  readonly partitions?: readonly FaultSpan[]
+  /** Times at which everything is kept back, and comes at their end. */
+  readonly clogs?: readonly FaultSpan[]
+  /** A black hole: packets of more bytes than this, behind the link's header, are lost, and nobody is told. */
+  readonly blackHoleBytes?: number
   readonly duplicate?: number
+  /** The chance that a packet comes once more, up to `replayUs` after it was due: an old duplicate. */
+  readonly replay?: number
+  /** Default 1 000 000. */
+  readonly replayUs?: number
   /** The chance that a packet is held back until `reorderBy` later ones have passed, or for `reorderUs`. */
   readonly reorder?: number
   /** Default 3. */
@@ -66,9 +84,13 @@ export interface FaultOptions {
 export const FaultCounters = counterSet('fault', [
   'offered',
   'passed',
+  'partitioned',
+  'blackHoled',
   'lost',
   'lostInBurst',
+  /** Doubles, those that come much later included. */
   'duplicated',
+  'replayed',
   'reordered',
   'corrupted',
   'truncated',
@@ -96,6 +118,7 @@ const ARRIVED_AT = M.arrivedAt >> 3
 
 const REORDER_BY = 3
 const REORDER_US = 20_000
+const REPLAY_US = 1_000_000
 const QUEUE_BYTES = 65_536
 const QUEUE_PACKETS = 4096
 /** Packets that are held back at the same time at most; more are not reordered. */
@@ -114,8 +137,10 @@ export class FaultQueue implements DeviceQueue {
   readonly #inbound: Lane | undefined
   readonly #outbound: Lane | undefined
   readonly #intake: Deliver
-  #wakeAt = Number.POSITIVE_INFINITY
-  #cancelWake: (() => void) | undefined
+  /** A record of its own from the beginning: what waits is let go also where there is no memory left. */
+  readonly #room: Address
+  readonly #wake: Address
+  #closed = false
 
   /** @throws KernelError EINVAL for a figure that cannot be */
   constructor(cpu: Cpu, inner: DeviceQueue, options: FaultOptions) {
@@ -130,6 +155,10 @@ export class FaultQueue implements DeviceQueue {
     this.#inbound = direction === 'out' ? undefined : lane(INBOUND)
     this.#outbound = direction === 'in' ? undefined : lane(OUTBOUND)
     this.#intake = (packet) => this.#inbound!.offer(packet)
+    // The slab owns an object's first words while it is free: the record stands behind them.
+    this.#room = cpu.slab.allocate(64)
+    this.#wake = this.#room + 8
+    cpu.memory.u8.fill(0, this.#wake, this.#wake + Timer.size)
   }
 
   receive(budget: number, deliver: Deliver): number {
@@ -158,8 +187,10 @@ export class FaultQueue implements DeviceQueue {
   }
 
   close(): void {
-    this.#cancelWake?.()
-    this.#cancelWake = undefined
+    if (this.#closed) return
+    this.#closed = true
+    this.#cpu.timers.cancel(this.#wake)
+    this.#cpu.slab.free(this.#room)
     this.#inbound?.discard()
     this.#outbound?.discard()
     this.#inner.close()
@@ -175,16 +206,14 @@ export class FaultQueue implements DeviceQueue {
       this.#inbound?.dueAt() ?? Number.POSITIVE_INFINITY,
       this.#outbound?.dueAt() ?? Number.POSITIVE_INFINITY,
     )
-    if (due >= this.#wakeAt) return
-    this.#cancelWake?.()
-    this.#wakeAt = due
-    this.#cancelWake = this.#cpu.timers.after(due - this.#cpu.now, () => {
-      this.#wakeAt = Number.POSITIVE_INFINITY
-      this.#cancelWake = undefined
-    })
+    const { timers, now } = this.#cpu
+    if (due === Number.POSITIVE_INFINITY || (timers.isArmed(this.#wake) && timers.deadline(this.#wake) <= due)) return
+    timers.arm(this.#wake, due - now, WAKE)
   }
 }
 
+/** That the CPU is awake is all that is wanted. */
+const WAKE = define('fault.wake', () => {})
 const NUMBER = Symbol('fault number')
 
 /** A packet that waits for later ones to pass it. */
@@ -229,8 +258,16 @@ class Lane {
   /** Takes a packet in, to its loss or to the heap. */
   offer(given: Address): void {
     const random = this.#random
-    const { loss = 0, lose, truncate = 0, corrupt = 0, duplicate = 0 } = this.#options
+    const { loss = 0, lose, truncate = 0, corrupt = 0, duplicate = 0, replay = 0, partitions } = this.#options
     const number = this.#count[C.offered]!++
+    if (partitions !== undefined && endOf(partitions, this.#cpu.now) > this.#cpu.now) {
+      this.#drop(given, C.partitioned)
+      return
+    }
+    if (this.#isTooLarge(given)) {
+      this.#drop(given, C.blackHoled)
+      return
+    }
     const bad = this.#isBad()
     if (lose?.includes(number) === true) {
       this.#drop(given, C.lost)
@@ -249,14 +286,17 @@ class Lane {
     if (random.chance(truncate)) this.#truncate(packet)
     if (random.chance(corrupt)) this.#corrupt(packet)
     const copy = random.chance(duplicate) ? this.#copy(packet) : 0
+    const late = random.chance(replay) ? this.#copy(packet) : 0
     this.#order(packet)
     if (copy !== 0) this.#order(copy)
+    if (late !== 0) this.#replay(late)
   }
 
   /** Hands on what is due, `budget` packets at most, and gives how many. */
   release(budget: number, deliver: Deliver): number {
     const { now } = this.#cpu
     if (this.#heldBack.length > 0) this.#releaseHeldBack()
+    if (this.#unclogged(now) > now) return 0
     let released = 0
     while (released < budget && this.#heap.due <= now) {
       const packet = this.#heap.take()
@@ -272,6 +312,7 @@ class Lane {
   /** When there is something to release, or Infinity. */
   dueAt(): number {
     let due = this.#heap.due
+    if (due < Number.POSITIVE_INFINITY) due = this.#unclogged(Math.max(due, this.#cpu.now))
     for (const { untilUs } of this.#heldBack) due = Math.min(due, untilUs)
     return due
   }
@@ -281,6 +322,17 @@ class Lane {
     while (this.#heldBack.length > 0) this.#drop(this.#heldBack.pop()!.packet, C.discarded)
     while (this.#heap.count > 0) this.#drop(this.#heap.take(), C.discarded)
     this.#countHeld()
+  }
+
+  /** The first time from `us` on at which something can leave. */
+  #unclogged(us: number): number {
+    const { clogs } = this.#options
+    return clogs === undefined ? us : endOf(clogs, us)
+  }
+
+  #isTooLarge(packet: Address): boolean {
+    const { blackHoleBytes = 0 } = this.#options
+    return blackHoleBytes > 0 && this.#cpu.memory.u32[(packet >> 2) + TOTAL]! - this.#linkHeader > blackHoleBytes
   }
 
   #isBad(): boolean {
@@ -335,6 +387,18 @@ class Lane {
     u16[(copy >> 1) + FLAGS] = u16[(packet >> 1) + FLAGS]!
     this.#count[C.duplicated]!++
     return copy
+  }
+
+  /** An old duplicate: it passes by the bottleneck, which it has passed already. */
+  #replay(packet: Address): void {
+    const { replayUs = REPLAY_US, delayUs = 0 } = this.#options
+    this.#count[C.replayed]!++
+    if (this.#heap.count >= this.#limit) {
+      this.#drop(packet, C.overflowed)
+      return
+    }
+    this.#heap.put(packet, this.#cpu.now + delayUs + this.#random.real() * replayUs)
+    this.#countHeld()
   }
 
   /** Lets a packet go on, or holds it back behind the next ones. */
@@ -457,6 +521,21 @@ class DueHeap {
   }
 }
 
+/** The first time from `us` on that lies in none of the spans. */
+function endOf(spans: readonly FaultSpan[], us: number): number {
+  let end = us
+  // One may begin in another, wherever it stands in the list.
+  for (let found = true; found; ) {
+    found = false
+    for (const { fromUs, untilUs } of spans) {
+      if (end < fromUs || end >= untilUs) continue
+      end = untilUs
+      found = true
+    }
+  }
+  return end
+}
+
 /** How a device appears with faults. */
 export function faultInfo(inner: DeviceInfo): DeviceInfo {
   const { offload: _, ...info } = inner
@@ -465,19 +544,28 @@ export function faultInfo(inner: DeviceInfo): DeviceInfo {
 
 function checkOptions(options: FaultOptions): void {
   const { burst, direction = 'both' } = options
-  const { loss, duplicate, reorder, corrupt, truncate } = options
-  const probabilities = { loss, duplicate, reorder, corrupt, truncate, ...burst }
+  const { loss, duplicate, replay, reorder, corrupt, truncate } = options
+  const probabilities = { loss, duplicate, replay, reorder, corrupt, truncate, ...burst }
   for (const [name, value = 0] of Object.entries(probabilities)) {
     demand(value >= 0 && value <= 1, `${name} is ${value}: give a probability, from 0 to 1`)
   }
-  const { delayUs, jitterUs, reorderUs } = options
-  for (const [name, value = 0] of Object.entries({ delayUs, jitterUs, reorderUs })) {
+  const { delayUs, jitterUs, reorderUs, replayUs } = options
+  for (const [name, value = 0] of Object.entries({ delayUs, jitterUs, reorderUs, replayUs })) {
     demand(value >= 0 && value < Number.POSITIVE_INFINITY, `${name} is ${value}: give microseconds, from 0`)
   }
-  const { rateBitsPerSecond, queueBytes, queuePackets, reorderBy, corruptBits } = options
-  const wholes = { rateBitsPerSecond, queueBytes, queuePackets, reorderBy, corruptBits }
+  const { rateBitsPerSecond, queueBytes, queuePackets, reorderBy, corruptBits, blackHoleBytes } = options
+  const wholes = { rateBitsPerSecond, queueBytes, queuePackets, reorderBy, corruptBits, blackHoleBytes }
   for (const [name, value = 1] of Object.entries(wholes)) {
     demand(Number.isSafeInteger(value) && value >= 1, `${name} is ${value}: give a whole number from 1`)
+  }
+  for (const [name, spans = []] of Object.entries({ partitions: options.partitions, clogs: options.clogs })) {
+    for (const { fromUs, untilUs } of spans) {
+      const isSpan = fromUs >= 0 && untilUs >= fromUs && untilUs < Number.POSITIVE_INFINITY
+      demand(
+        isSpan,
+        `${name} has one from ${fromUs} until ${untilUs}: give microseconds, the end not before the beginning`,
+      )
+    }
   }
   demand(['in', 'out', 'both'].includes(direction), `direction is "${direction}": give "in", "out" or "both"`)
 }

@@ -177,6 +177,8 @@ export const IDENTITIES: readonly Identity[] = [
     left: ['fault.offered', 'fault.duplicated'],
     right: [
       'fault.passed',
+      'fault.partitioned',
+      'fault.blackHoled',
       'fault.lost',
       'fault.lostInBurst',
       'fault.tailDropped',
@@ -198,6 +200,8 @@ export const IDENTITIES: readonly Identity[] = [
       'ether.received',
       'netisr.droppedEther',
       'netisr.droppedDevice',
+      'fault.partitioned',
+      'fault.blackHoled',
       'fault.lost',
       'fault.lostInBurst',
       'fault.tailDropped',
