@@ -181,14 +181,17 @@ export class Slab {
     assert(bytes > 0 && bytes <= 81920, 'a slab object has 1 to 81920 bytes')
     const slabClass = this.#classOf[(bytes + 63) >> 6]!
     const magazine = this.#magazines[slabClass]!
-    if (magazine.isEmpty && !this.#fill(magazine, slabClass)) {
-      this.#count[S.exhausted]!++
-      this.#cpu.recycler.shortage()
-      return 0
-    }
+    if (magazine.isEmpty && !this.#fill(magazine, slabClass)) return this.refuse()
     const address = magazine.pop()
     this.#i32[(address >> 2) + 1] = 0
     return address
+  }
+
+  /** Gives nothing: that is counted, and zones are asked for. For `tryAllocate`, and for a simulation in which it fails. */
+  refuse(): Address {
+    this.#count[S.exhausted]!++
+    this.#cpu.recycler.shortage()
+    return 0
   }
 
   /**

@@ -12,6 +12,7 @@ import { createMemory, type Machine, MachineView } from './machine.ts'
 import type { CpuProgram, MachineOptions } from './options.ts'
 import { startProgram } from './program.ts'
 import { put, Questions } from './question.ts'
+import { checkFaults, PAUSE_US, runShort, type SimFaults, WanderingClock } from './simfault.ts'
 import { serveOther, shown } from './tracing.ts'
 
 export interface SimOptions extends MachineOptions {
@@ -20,12 +21,15 @@ export interface SimOptions extends MachineOptions {
   readonly turnUs?: number
   /** The chance of each turn that the CPU then stands still for up to 100 turns of the others, as one that the operating system has taken away. Default 0.01. */
   readonly stall?: number
+  /** What goes wrong with the CPUs. Looked at as the machine runs: the owner of the object may change its figures. Default: nothing. */
+  readonly faults?: SimFaults
 }
 
 /** A busy wait of so many looks is a livelock: only what IPIs do can end one here. */
 const RELAX_MAX = 1_000_000
 
-const Awake = { yes: 0, no: 1 } as const
+/** One that stands still is awake in the eyes of the others: nobody rings for it. */
+const Awake = { yes: 0, no: 1, standsStill: 2 } as const
 
 export class SimMachine extends MachineView implements Machine {
   readonly clock = new VirtualClock()
@@ -40,8 +44,11 @@ export class SimMachine extends MachineView implements Machine {
   readonly #state: Uint8Array
   readonly #stalledUntil: Float64Array
   readonly #sleptAt: Float64Array
-  /** When a sleeping CPU has to look after its timers, and the earliest of these times or one before it. */
+  /** When a sleeping CPU has to look after its timers, or one that stands still goes on; and the earliest of these times or one before it. */
   readonly #wakeAt: Float64Array
+  /** By how much the end of a CPU's sleep is late. */
+  readonly #late: Float64Array
+  readonly #faults: SimFaults
   #earliest = Number.POSITIVE_INFINITY
   #steps = 0
   /** How often a CPU has looked around in the busy wait that it is in. */
@@ -62,13 +69,20 @@ export class SimMachine extends MachineView implements Machine {
     this.#stalledUntil = new Float64Array(count)
     this.#sleptAt = new Float64Array(count)
     this.#wakeAt = new Float64Array(count).fill(Number.POSITIVE_INFINITY)
+    this.#late = new Float64Array(count)
+    const { faults } = options
+    this.#faults = faults ?? {}
+    checkFaults(this.#faults)
+    const chance = this.#random.fork(count)
     // A caller that never looks at `done` gets the error from `run`.
     this.done.catch(() => {})
     const host = { ring: (target: number) => this.#wake(target, true), relax: (cpu: Cpu) => this.#relax(cpu) }
-    this.cpus = Array.from({ length: count }, (_, i) =>
-      shown(new Cpu(i, this.memory, host, this.clock, this.#random.fork(i), options), options),
-    )
+    this.cpus = Array.from({ length: count }, (_, i) => {
+      const clock = faults === undefined ? this.clock : new WanderingClock(this.clock, faults, chance.fork(i))
+      return shown(new Cpu(i, this.memory, host, clock, this.#random.fork(i), options), options)
+    })
     for (const cpu of this.cpus) {
+      if (faults !== undefined) runShort(cpu.slab, faults, chance.fork(count + cpu.index))
       this.#awake.push(cpu.index)
       if (options.program !== undefined) {
         this.#guard(cpu, () => startProgram(cpu, options.program!, options.data), 'while it started')
@@ -98,7 +112,11 @@ export class SimMachine extends MachineView implements Machine {
     while (options.until === undefined || !options.until()) {
       if (this.#stopped) return 'idle'
       if (this.clock.now() >= untilUs) return 'time'
-      if (this.#awake.length === 0 && !this.#skipTo(untilUs)) return this.clock.now() >= untilUs ? 'time' : 'idle'
+      if (this.#awake.length === 0) {
+        if (!this.#skipTo(untilUs)) return this.clock.now() >= untilUs ? 'time' : 'idle'
+        // A clock of a CPU's own may not be there yet.
+        if (this.#awake.length === 0) continue
+      }
       if (this.#steps >= last)
         throw new Error(`the simulation (seed ${this.seed}) has not ended after ${this.#steps} turns`)
       if (this.clock.now() >= this.#earliest) this.#wakeDue()
@@ -146,14 +164,34 @@ export class SimMachine extends MachineView implements Machine {
     this.#note(index, work)
     if (this.#stopped) return
     if (this.#random.chance(this.#stall)) this.#stalledUntil[index] = this.#steps + this.#random.below(100)
-    if (work === 0 && cpu.announceSleep()) {
-      this.#state[index] = Awake.no
+    const { pause = 0, pauseUs = PAUSE_US, timerUs = 0 } = this.#faults
+    if (this.#random.chance(pause)) {
+      this.#rest(place, Awake.standsStill, this.clock.now() + this.#random.real() * pauseUs)
+    } else if (work === 0 && cpu.announceSleep()) {
+      this.#late[index] = timerUs > 0 ? (2 * this.#random.real() - 1) * timerUs : 0
       this.#sleptAt[index] = this.clock.now()
-      this.#wakeAt[index] = cpu.now + cpu.timers.untilNext()
-      this.#earliest = Math.min(this.#earliest, this.#wakeAt[index]!)
-      this.#awake[place] = this.#awake[this.#awake.length - 1]!
-      this.#awake.pop()
+      cpu.now = cpu.clock.now()
+      const inUs = Math.max(0, cpu.timers.untilNext() + this.#late[index]!)
+      this.#rest(place, Awake.no, this.clock.now() + inUs)
     }
+  }
+
+  /** The CPU at this place takes no turn until somebody rings for it, where it sleeps, or it is time. */
+  #rest(place: number, state: number, untilUs: number): void {
+    const index = this.#awake[place]!
+    this.#state[index] = state
+    this.#wakeAt[index] = untilUs
+    this.#earliest = Math.min(this.#earliest, untilUs)
+    this.#awake[place] = this.#awake[this.#awake.length - 1]!
+    this.#awake.pop()
+  }
+
+  /** When a CPU that sleeps or stands still has its next turn, if nobody rings for it. */
+  #goesOnAt(cpu: Cpu): number {
+    if (this.#state[cpu.index] === Awake.standsStill || this.#late[cpu.index] !== 0) return this.#wakeAt[cpu.index]!
+    // Its clock stands at its last turn: its timers are counted from now.
+    cpu.now = cpu.clock.now()
+    return this.clock.now() + cpu.timers.untilNext()
   }
 
   #guard<T>(cpu: Cpu, run: () => T, where?: string): T | undefined {
@@ -173,10 +211,11 @@ export class SimMachine extends MachineView implements Machine {
   }
 
   #wake(index: number, rung: boolean): void {
-    if (this.#state[index] !== Awake.no) return
+    const slept = this.#state[index] === Awake.no
+    if (!slept && (rung || this.#state[index] === Awake.yes)) return
     this.#state[index] = Awake.yes
     this.#wakeAt[index] = Number.POSITIVE_INFINITY
-    this.cpus[index]!.awake(rung, this.clock.now() - this.#sleptAt[index]!)
+    if (slept) this.cpus[index]!.awake(rung, this.clock.now() - this.#sleptAt[index]!)
     this.#awake.push(index)
   }
 
@@ -193,11 +232,7 @@ export class SimMachine extends MachineView implements Machine {
   /** All sleep: on to the next timer, but not beyond `untilUs`. */
   #skipTo(untilUs: number): boolean {
     let next = Number.POSITIVE_INFINITY
-    // A CPU's clock stands at its last turn: its timers are counted from now.
-    for (const cpu of this.cpus) {
-      cpu.now = this.clock.now()
-      next = Math.min(next, this.clock.now() + cpu.timers.untilNext())
-    }
+    for (const cpu of this.cpus) next = Math.min(next, this.#goesOnAt(cpu))
     if (next === Number.POSITIVE_INFINITY) {
       if (untilUs < Number.POSITIVE_INFINITY) this.clock.advanceTo(untilUs)
       return false
@@ -207,10 +242,7 @@ export class SimMachine extends MachineView implements Machine {
       return false
     }
     this.clock.advanceTo(next)
-    for (const cpu of this.cpus) {
-      cpu.now = this.clock.now()
-      if (cpu.timers.untilNext() < 0.001) this.#wake(cpu.index, false)
-    }
+    for (const cpu of this.cpus) if (this.#goesOnAt(cpu) - next < 0.001) this.#wake(cpu.index, false)
     return true
   }
 
@@ -222,7 +254,9 @@ export class SimMachine extends MachineView implements Machine {
     this.clock.advanceTo(this.clock.now() + this.#turnUs)
     const other = this.cpus[this.#random.below(this.cpus.length)]!
     // One that sleeps has nothing to serve but passive IPIs, which must not set it to work in its sleep.
-    if (other !== cpu && this.#state[other.index] === Awake.yes) serveOther(cpu, other)
+    const state = this.#state[other.index]
+    const goesOn = state === Awake.standsStill && this.#wakeAt[other.index]! <= this.clock.now()
+    if (other !== cpu && (state === Awake.yes || goesOn)) serveOther(cpu, other)
   }
 }
 
