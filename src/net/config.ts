@@ -45,4 +45,11 @@ export interface HostConfig {
   readonly checksums?: boolean
   /** Ask for ECN (RFC 3168) when a connection is opened. It is always granted. Default false. */
   readonly ecn?: boolean
+  /** Local ports of TCP connections whose program asks for none. Default: the dynamic ports, 49152 to 65535 (RFC 6335 6). */
+  readonly ephemeralPorts?: { readonly first: number; readonly last: number }
+  /**
+   * Where TCP's sequence numbers begin at the time 0, for simulations: from there on they go by the clock alone (RFC 9293 3.4.1), so that
+   * they pass 2^32 when one likes. Everybody can guess them then. Default: a keyed hash (RFC 6528).
+   */
+  readonly initialSequence?: number
 }

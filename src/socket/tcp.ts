@@ -115,7 +115,7 @@ export class TcpSockets {
     this.#accept = cpu.handoffs.record(POINT.accept, cpu.index)
     this.#request = TcpRequest.cursor(memory)
     this.#notice = TcpNotice.cursor(memory)
-    this.#ephemeral = new EphemeralPorts(cpu.random)
+    this.#ephemeral = new EphemeralPorts(cpu.random, context.config.ephemeralPorts)
     this.port = cpu.ports.create({
       name: context.portName('tcp sockets', cpu.index),
       point: 'rcv',

@@ -97,4 +97,12 @@ describe('initial sequence numbers', () => {
     }
     assert.equal(offsets.size, 1000)
   })
+
+  test('of a simulation begin where they are told to, and go up with the clock past 2^32', () => {
+    const generator = new InitialSequence(new Random(8), -100)
+    assert.equal(isn(generator, 0, 5000), -100)
+    assert.equal(isn(generator, 0, 5001), -100)
+    assert.equal(isn(generator, 400, 5000), 0)
+    assert.equal(isn(generator, 440, 5000), 10)
+  })
 })

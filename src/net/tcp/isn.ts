@@ -20,9 +20,13 @@ const TIMESTAMP = 2
 export class InitialSequence {
   /** @rfc 9293 SHLD-1 a keyed hash. @rfc 9293 MUST-9 nobody outside can compute it: the key is this CPU's, and goes nowhere. */
   readonly #hash = new SipHash()
+  /** Takes the place of the hash in sequence numbers. */
+  readonly #fixed: number | undefined
 
-  constructor(random: Random) {
+  /** @param fixed what is added to the clock instead of the hash, for simulations; anybody can then tell the numbers */
+  constructor(random: Random, fixed?: number) {
     this.#hash.rekey(random)
+    this.#fixed = fixed
   }
 
   /** One key for all CPUs of a host, where any of them may be asked about the same ends. */
@@ -40,6 +44,7 @@ export class InitialSequence {
     remote: Address,
     remotePort: number,
   ): SequenceNumber {
+    if (this.#fixed !== undefined) return (Math.floor(nowUs / TICK_US) + this.#fixed) | 0
     this.#hash.tuple(view, family, local, localPort, remote, remotePort, SEQUENCE, 0)
     return (Math.floor(nowUs / TICK_US) + this.#hash.low) | 0
   }

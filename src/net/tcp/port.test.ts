@@ -110,4 +110,28 @@ describe('ephemeral ports', () => {
     ])
     assert.equal(starts.size, 5)
   })
+
+  test('of a range of their own are all of that range before there is none', () => {
+    const ports = new EphemeralPorts(new Random(5), { first: 1000, last: 1006 })
+    const taken = new Set<number>()
+    for (let i = 0; i < 7; i++) taken.add(choose(ports, (port) => !taken.has(port)))
+    assert.deepEqual([...taken].sort(), [1000, 1001, 1002, 1003, 1004, 1005, 1006])
+    assert.equal(
+      choose(ports, (port) => !taken.has(port)),
+      0,
+    )
+  })
+
+  test('of a range that cannot be are refused', () => {
+    for (const range of [
+      { first: 0, last: 5 },
+      { first: 9, last: 8 },
+      { first: 1, last: 65536 },
+    ]) {
+      assert.throws(() => new EphemeralPorts(new Random(5), range), {
+        code: 'EINVAL',
+        message: /the smaller one first/,
+      })
+    }
+  })
 })

@@ -137,7 +137,7 @@ export class Tcp {
     this.table = new TcpTable(context, this.groups)
     this.limits = limitsOf(context.config.cpus.length, this.groups.count)
     this.listeners = new Listeners(context)
-    this.sequences = new InitialSequence(cpu.random)
+    this.sequences = new InitialSequence(cpu.random, context.config.initialSequence)
     this.cookies = new SynCookies(cpu.random)
     this.m = context.mbuf()
     this.p = TcpPcb.cursor(memory)
