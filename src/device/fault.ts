@@ -234,7 +234,6 @@ class Lane {
   readonly #heap: DueHeap
   readonly #limit: number
   readonly #linkHeader: number
-  readonly #usPerByte: number
   readonly #inbound: boolean
   readonly #heldBack: HeldBack[] = []
   #bad = false
@@ -251,7 +250,6 @@ class Lane {
     this.#limit = options.queuePackets ?? QUEUE_PACKETS
     this.#heap = new DueHeap(this.#limit)
     this.#linkHeader = LINK_HEADER_BYTES[info.framing]
-    this.#usPerByte = options.rateBitsPerSecond === undefined ? 0 : 8e6 / options.rateBitsPerSecond
     this.#inbound = which === INBOUND
   }
 
@@ -431,23 +429,24 @@ class Lane {
   /** Rate and delay. */
   #schedule(packet: Address): void {
     const { now } = this.#cpu
-    const { queueBytes = QUEUE_BYTES, delayUs = 0, jitterUs = 0 } = this.#options
+    const { rateBitsPerSecond, queueBytes = QUEUE_BYTES, delayUs = 0, jitterUs = 0 } = this.#options
+    const usPerByte = rateBitsPerSecond === undefined ? 0 : 8e6 / rateBitsPerSecond
     let leavesAt = now
-    if (this.#usPerByte > 0) {
+    if (usPerByte > 0) {
       const bytes = this.#cpu.memory.u32[(packet >> 2) + TOTAL]!
       const startsAt = Math.max(now, this.#freeAt)
       // What is before it, in time, is the queue in bytes.
-      if ((startsAt - now) / this.#usPerByte + bytes > queueBytes) {
+      if ((startsAt - now) / usPerByte + bytes > queueBytes) {
         this.#drop(packet, C.tailDropped)
         return
       }
-      leavesAt = startsAt + bytes * this.#usPerByte
+      leavesAt = startsAt + bytes * usPerByte
     }
     if (this.#heap.count >= this.#limit) {
       this.#drop(packet, C.overflowed)
       return
     }
-    if (this.#usPerByte > 0) this.#freeAt = leavesAt
+    if (usPerByte > 0) this.#freeAt = leavesAt
     const jitter = jitterUs > 0 ? this.#random.real() * jitterUs : 0
     this.#heap.put(packet, leavesAt + delayUs + jitter)
     this.#countHeld()
