@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe } from 'node:test'
 import { Errno, KernelError } from '../../base/errno.ts'
+import { sum } from '../../machine/testing/sim.ts'
 import { TcpCounters } from '../counters.ts'
 import { type Bytes, counting, icmp, text } from '../testing/frame.ts'
 import { onHosts, PEER, type TestHost } from '../testing/host.ts'
@@ -234,6 +235,23 @@ describe('a retransmission', () => {
 })
 
 describe('keep-alive', () => {
+  onHosts(
+    'leaves it to the retransmissions to ask while something is on its way, and does not look all the time',
+    {},
+    (host) => {
+      const { peer, program } = opened(host, { keepAliveMs: 5000 })
+      host.run(SECOND)
+      program.send(text('hello?'))
+      const before = sum(host.machine, 'timersFired')
+      host.run(300 * SECOND)
+      const fired = sum(host.machine, 'timersFired') - before
+      assert(fired < 300, `${fired} timers have fired`)
+      assert(peer.take().every(({ data }) => data.length > 0))
+      assert.equal(host.count(TcpCounters, 'keepAlives'), 0)
+      program.expect()
+    },
+  )
+
   onHosts('is off where nobody asks for it (@rfc 9293 MUST-24 MUST-25)', {}, (host) => {
     const { peer, program } = opened(host)
     host.run(30 * 3600 * SECOND)

@@ -278,7 +278,8 @@ function keepAlive(t: Tcp, p: Pcb): void {
   const dueUs = p.keepAliveIdleMs * 1000
   if (idleUs < dueUs || p.segFirst !== 0) {
     p.probes = p.segFirst === 0 ? 0 : p.probes
-    t.timers.arm(timer, Math.max(dueUs - idleUs, 1000), SLOW, p.at)
+    // Where something is in flight the retransmissions ask: there is nothing to see here before as long again.
+    t.timers.arm(timer, idleUs < dueUs ? dueUs - idleUs : dueUs, SLOW, p.at)
     return
   }
   // @rfc 9293 MUST-29: not for one probe that was not answered.
