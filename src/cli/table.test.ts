@@ -130,6 +130,7 @@ describe('the drop table', () => {
       'device.transmitNoMbuf',
       'fault.lostInBurst',
       'fault.partitioned',
+      'ip.sentNoMemory',
       'fault.blackHoled',
       'fault.tailDropped',
       'hub.full',

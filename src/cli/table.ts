@@ -148,7 +148,7 @@ const DROPS = new RegExp(
     'tailDropped',
     'overflowed',
     'discarded',
-    'noMemory',
+    '(sentN|n)oMemory',
     'noMbuf',
     'full',
     'packets(Dropped|Refused)',

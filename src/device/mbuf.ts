@@ -245,14 +245,18 @@ export class Mbufs {
     }
   }
 
-  /** `entry`: the function that a program has called, for whoever wants to know who it was. Sends a packet as a message: whoever serves `port` owns it then, and its bytes; without memory for those it is dropped. */
-  handOff(port: PortId, packet: Address, entry?: Entry): void {
+  /**
+   * Sends a packet as a message: whoever serves `port` owns it then, and its bytes. False: it had references, there was no memory, and it is gone.
+   * `entry`: the function that a program has called, for whoever wants to know who it was.
+   */
+  handOff(port: PortId, packet: Address, entry?: Entry): boolean {
     const own = this.detach(packet)
-    if (own === 0) return
+    if (own === 0) return false
     this.#i32[own >> 2] = DONE
     const { tracer } = this.#cpu
     if (tracer.on) this.#sendTraced(port, own, entry)
     else this.#cpu.ports.send(port, own)
+    return true
   }
 
   /** Of what a packet leads to it is the cause, whatever runs now. */

@@ -141,6 +141,11 @@ export class SimMachine extends MachineView implements Machine {
     })
   }
 
+  /** Gives a CPU that sleeps a turn, as a timer would: for who has given it something to do from outside of its turns. */
+  wake(cpu: number): void {
+    this.#wake(cpu, false)
+  }
+
   stop(): Promise<void> {
     if (this.#stopped) return this.done
     this.#stopped = true
@@ -212,7 +217,7 @@ export class SimMachine extends MachineView implements Machine {
 
   #wake(index: number, rung: boolean): void {
     const slept = this.#state[index] === Awake.no
-    if (!slept && (rung || this.#state[index] === Awake.yes)) return
+    if (this.#state[index] === Awake.yes || (!slept && this.#wakeAt[index]! > this.clock.now())) return
     this.#state[index] = Awake.yes
     this.#wakeAt[index] = Number.POSITIVE_INFINITY
     if (slept) this.cpus[index]!.awake(rung, this.clock.now() - this.#sleptAt[index]!)

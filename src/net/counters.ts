@@ -11,6 +11,8 @@ export const EtherCounters = counterSet('ether', [
   'ip',
   'arp',
   'transmitted',
+  // There was no memory for the bytes of a packet that was to wait in a queue.
+  'noMemory',
   'droppedRunt',
   'droppedSource',
   'droppedType',
@@ -67,6 +69,8 @@ export const IpCounters = counterSet('ip', [
   // Of those sent, fragments included: to the host itself, and to a device whose frames begin with the IP header.
   'sentLocal',
   'sentUnframed',
+  // On their way to another CPU, which has the device's queue, there was no memory for their bytes.
+  'sentNoMemory',
   // To a group, for the host's own members or for nobody: it does not leave.
   'sentInside',
   'sentDatagramsFragmented',
@@ -201,6 +205,7 @@ export const TcpCounters = counterSet('tcp', [
   'timeWaitsReused',
   'timeWaitsEvicted',
   'timeWaitsSkipped',
+  'timersMoved', // by a change of the discipline: between those of CPUs and those that all CPUs share
 ] as const)
 export const TcpTally = tallyOf(TcpCounters, [
   'received',

@@ -50,7 +50,10 @@ export class EtherOutput {
     if (this.defer === undefined) return this.#output(iface, packet, family, nextHop, broadcast)
     // The packet takes along what is to be done with it: in another mbuf, if it has references.
     const own = this.#context.mbufs.detach(packet)
-    if (own === 0) return false
+    if (own === 0) {
+      this.#count[C.noMemory]!++
+      return false
+    }
     const m = this.#m
     m.at = own
     m.interfaceIndex = iface.index

@@ -221,8 +221,9 @@ export class MulticastOutput {
     const { cpus } = iface.info
     const cpu = cpus[this.#context.cpu.index % cpus.length]!
     this.#txPorts[cpu] ||= this.#context.cpu.ports.lookup(this.#context.portName('tx', cpu))
-    this.#context.mbufs.handOff(this.#txPorts[cpu], packet)
-    return true
+    if (this.#context.mbufs.handOff(this.#txPorts[cpu], packet)) return true
+    this.#count[C.sentNoMemory]!++
+    return false
   }
 
   #nextIdentification(): number {

@@ -251,8 +251,9 @@ export class IpOutput {
     this.#context.u8.copyWithin(packet + NEXT_HOP, this.#nextHop, this.#nextHop + 4)
     const cpu = cpus[this.#context.cpu.index % cpus.length]!
     this.#txPorts[cpu] ||= this.#context.cpu.ports.lookup(this.#context.portName('tx', cpu))
-    this.#context.mbufs.handOff(this.#txPorts[cpu], packet)
-    return true
+    if (this.#context.mbufs.handOff(this.#txPorts[cpu], packet)) return true
+    this.#count[C.sentNoMemory]!++
+    return false
   }
 
   #transmitHere(packet: Address): void {

@@ -3,6 +3,7 @@ import type { Address } from '../../base/struct.ts'
 import type { SharedTimers } from '../../kernel/shared-timer.ts'
 import { putTimer, takeTimer } from '../../kernel/timer.ts'
 import type { Family } from '../address.ts'
+import { TcpCounters } from '../counters.ts'
 import { flowHash } from '../toeplitz.ts'
 import { addShell } from './connection.ts'
 import { GroupRecord, type GroupSet } from './groupset.ts'
@@ -10,6 +11,7 @@ import { Embryo, PcbFlag, TcpPcb, TimeWait, TupleKind } from './pcb.ts'
 import type { Tcp } from './tcp.ts'
 import { link } from './timewait.ts'
 
+const C = TcpCounters.index
 const { sndTimer: SND, ackTimer: ACK, slowTimer: SLOW } = TcpPcb.offset
 const OUTPUT_NEXT = TcpPcb.offset.outputNext >> 2
 const EVENT_NEXT = TcpPcb.offset.eventNext >> 2
@@ -154,6 +156,7 @@ function moveTimer(t: Tcp, timers: TimersOf, home: number, timer: Address): void
   const { memory } = t.context
   const taken = takeTimer(memory, timer)
   if (taken === undefined) return
+  t.count[C.timersMoved]!++
   if (timers === CPU) putTimer(memory, home, timer, taken)
   else timers.put(home, timer, taken)
 }
