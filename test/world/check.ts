@@ -15,6 +15,8 @@ import type { WorldPlan } from './plan.ts'
 const LOSS_MAX = 0.08
 /** Silence of so long is taken for a peer that is gone, by a program that asks. */
 const SILENCE_US = 10_000_000
+/** A neighbour that does not answer for so long is taken to be none. */
+const NEIGHBOUR_US = 2_500_000
 
 /** Connections that this CPU's groups have: those that were closed and are not over are among them. */
 export function connectionsOf(stack: Stack): number {
@@ -85,7 +87,7 @@ export function excuseOf(plan: WorldPlan, machine: SimMachine, end: End): string
     if (loss > LOSS_MAX || corrupt > LOSS_MAX || truncate > LOSS_MAX) return 'losses are many'
     if (fault.rateBitsPerSecond !== undefined) return 'a queue may be full for long'
     const silence = [...partitions, ...clogs].reduce((sum, { fromUs, untilUs }) => sum + untilUs - fromUs, 0)
-    if (silence > SILENCE_US) return 'the link is silent for long'
+    if (silence > (errno === Errno.EHOSTUNREACH ? NEIGHBOUR_US : SILENCE_US)) return 'the link is silent for long'
   }
   return undefined
 }

@@ -52,6 +52,7 @@ const HEAL_US = 7_200_000_000
 /** Fragments, two TIME-WAITs, neighbours that do not answer. */
 const REST_US = 400_000_000
 const RETRY_US = 10_000
+const BREATHE_MS = 50
 /** Of the smallest machine a slice may have as many turns. */
 const STEPS_MAX = 30_000_000
 const KINDS = ['pause', 'pauseUs', 'timerUs', 'clockUs', 'shortage'] as const
@@ -80,12 +81,16 @@ export class World {
   readonly #echoes: { readonly cpu: number; readonly socket: UdpSocket }[] = []
   /** Hosts whose programs have ended. */
   readonly #dead = new Set<string>()
+  readonly #isInterrupted: () => boolean
+  #breathedAt = performance.now()
   #changes = 0
   #hash = 0x811c9dc5
 
-  constructor(plan: WorldPlan, sabotage: Sabotage = {}) {
+  /** @param isInterrupted asked now and then: true ends the world as a failure of the kind `interrupted` */
+  constructor(plan: WorldPlan, sabotage: Sabotage = {}, isInterrupted: () => boolean = () => false) {
     this.plan = plan
     this.sabotage = sabotage
+    this.#isInterrupted = isInterrupted
     this.content = new Content(plan.seed)
     this.doubles = plan.linkFaults.some(({ fault }) => fault.duplicate !== undefined || fault.replay !== undefined)
     this.#network = new Network(plan)
@@ -121,10 +126,10 @@ export class World {
   async run(): Promise<WorldReport> {
     try {
       this.#begin()
-      this.#runPlan()
+      await this.#runPlan()
       this.isHealed = true
-      this.#heal()
-      this.#rest()
+      await this.#heal()
+      await this.#rest()
       this.#judge()
       const { steps, traceHash } = this.machine
       const virtualUs = this.machine.clock.now()
@@ -213,12 +218,13 @@ export class World {
   }
 
   /** Faults come and go as the plan has it. */
-  #runPlan(): void {
+  async #runPlan(): Promise<void> {
     const { machineFaults, healUs } = this.plan
     const times = machineFaults.flatMap(({ fromUs, untilUs }) => [fromUs, untilUs])
     for (const atUs of [...this.#network.changes, ...times, healUs].sort((a, b) => a - b)) {
       if (atUs > healUs) break
       this.machine.run({ untilUs: atUs, maxSteps: STEPS_MAX })
+      await this.#breathe()
       this.#network.setFaults(atUs)
       for (const kind of KINDS) delete this.#faults[kind]
       for (const { fromUs, untilUs, fault } of machineFaults) {
@@ -229,7 +235,7 @@ export class World {
     for (const kind of KINDS) delete this.#faults[kind]
   }
 
-  #heal(): void {
+  async #heal(): Promise<void> {
     const limit = this.machine.clock.now() + HEAL_US
     while (this.open > 0) {
       if (this.machine.clock.now() >= limit) {
@@ -240,11 +246,12 @@ export class World {
         )
       }
       this.#run(SLICE_US, () => this.open === 0)
+      await this.#breathe()
     }
   }
 
   /** Nobody wants anything any more, and what lingers passes. */
-  #rest(): void {
+  async #rest(): Promise<void> {
     for (const { cpu, listener } of this.#listeners) this.#soon(cpu, () => this.#closeListener(cpu, listener))
     for (const { cpu, socket } of this.#echoes) this.#soon(cpu, () => this.#closeEcho(cpu, socket))
     for (const flow of this.#flows) this.#soon(this.#cpuOf(flow.plan.client, flow.plan.cpu), () => flow.close())
@@ -254,6 +261,7 @@ export class World {
         this.fail('connections left', `there are connections ${HEAL_US / 1e6} s after their programs have closed them`)
       }
       this.#run(SLICE_US)
+      await this.#breathe()
     }
     this.#run(REST_US)
     // Passive IPIs wait for the next turn: everybody takes one more, and those who were answered another.
@@ -376,6 +384,14 @@ export class World {
   #run(us: number, until?: () => boolean): void {
     const untilUs = this.machine.clock.now() + us
     this.machine.run({ untilUs, maxSteps: STEPS_MAX, ...(until === undefined ? {} : { until }) })
+  }
+
+  /** Lets the event loop of whoever runs the world have its turn, in which it may be told to stop. */
+  async #breathe(): Promise<void> {
+    if (performance.now() - this.#breathedAt < BREATHE_MS) return
+    await new Promise((resolve) => setImmediate(resolve))
+    this.#breathedAt = performance.now()
+    if (this.#isInterrupted()) this.fail('interrupted', 'the world was told to stop')
   }
 
   #soon(cpu: number, run: () => void): void {
