@@ -80,6 +80,10 @@ export function excuseOf(plan: WorldPlan, machine: SimMachine, end: End): string
   const hosts = plan.hosts.filter(({ name }) => name === stream.client)
   if (errno === Errno.EADDRNOTAVAIL && hosts.some((host) => host.ephemeralPorts !== undefined)) return 'ports are few'
   if (errno === Errno.EADDRINUSE && stream.localPort !== 0) return 'the port is its own choice'
+  // A connection that only a cookie knows of is known by its first segment: where there was no place for that, the next one is nobody's.
+  const listener = plan.listeners.find(({ host, port }) => host === stream.server && port === stream.port)
+  if (errno === Errno.ECONNRESET && (listener?.backlog ?? 0) < plan.streams.length)
+    return 'there may be no place for it'
   for (const { link, fault } of plan.linkFaults) {
     if (link !== stream.link) continue
     const { loss = 0, burst, corrupt = 0, truncate = 0, blackHoleBytes, partitions = [], clogs = [] } = fault

@@ -227,11 +227,8 @@ function drawStreams(
     )
     const options = { ...drawBuffers(random, swarm), ...(random.chance(0.3) ? { noDelay: true } : {}) }
     const last = random.below(3)
-    const tiny = Math.min(
-      options.receiveBytes ?? most,
-      listener.options.receiveBytes ?? most,
-      options.sendBytes ?? most,
-    )
+    const buffers = [options, listener.options].flatMap((each) => [each.sendBytes ?? most, each.receiveBytes ?? most])
+    const tiny = Math.min(...buffers)
     const ends = {
       // A window of a byte takes a round trip for each.
       client: drawEnd(random, swarm, Math.min(most, tiny * 300), last === 1 ? 'last' : 'first'),

@@ -132,8 +132,7 @@ export class TcpUser {
       const errno = this.#connect()
       t.groups.leave()
       // Not inside: the program may try another port at once, which is another group's.
-      if (errno !== 0) this.#refuse(errno)
-      return 0
+      return errno === 0 ? 0 : this.#refuse(message, errno)
     }
     const { p } = t
     const teller = this.#u16[(r.pcb >> 1) + TELLER]!
@@ -306,20 +305,24 @@ export class TcpUser {
     return 0
   }
 
-  /** A connection that could not be: the notice names no PCB, and is the last for this socket. */
-  #refuse(errno: number): void {
+  /**
+   * A connection that could not be: the notice names no PCB, and is the last for this socket. It is the request itself, made into one: there may
+   * be no memory for another message, and nobody else would ever tell the program.
+   */
+  #refuse(message: Address, errno: number): number {
     const t = this.#t
     const r = this.#request
     const n = this.#notice
-    const notice = t.cpu.ports.tryAllocate(TcpNotice, FREE_PORT)
-    // Without memory even for this the program's own timeout has to tell it.
-    if (notice === 0) return
-    t.u8.fill(0, notice + TcpNotice.offset.events, notice + TcpNotice.size)
-    n.at = notice
+    r.at = message
+    const { port, socket } = r
+    t.words[(message >> 2) + TYPE] = TcpNotice.type
+    t.u8.fill(0, message + TcpNotice.offset.events, message + TcpNotice.size)
+    n.at = message
     n.events = TcpEvent.ERROR | TcpEvent.CLOSED
     n.errno = errno
-    n.socket = r.socket
-    t.cpu.ports.send(r.port, notice)
+    n.socket = socket
+    t.cpu.ports.forward(port, message)
+    return EASYNC
   }
 
   /** The roll-up: each program is told once of all that its connection has for it. */
