@@ -125,8 +125,7 @@ export class World {
    */
   async run(): Promise<WorldReport> {
     try {
-      this.#begin()
-      await this.#runPlan()
+      await this.live()
       this.isHealed = true
       await this.#heal()
       await this.#rest()
@@ -152,6 +151,12 @@ export class World {
       this.machine.stop().catch(() => {})
       throw WorldFailure.of(error)
     }
+  }
+
+  /** Runs it until it heals: what `run` begins with, for those who measure how long that takes. */
+  async live(): Promise<void> {
+    this.#begin()
+    await this.#runPlan()
   }
 
   /** Something has happened to an end: a part of what the same plan gives again. */
