@@ -252,7 +252,10 @@ export function enterTimeWait(t: Tcp, p: Pcb): void {
 export function end(t: Tcp, p: Pcb): void {
   if (p.state === State.closed) return
   remember(t, p)
-  t.table.remove(p.at)
+  // A cookie stays good for a while, whoever comes with it: an old duplicate of what has opened this connection must not open it once more, and
+  // give its program the same data again. What is remembered of a TIME-WAIT keeps it away.
+  if (p.ofCookie === 1) beginTimeWait(t, p)
+  else t.table.remove(p.at)
   empty(t, p)
   p.state = State.closed
   afterlife(t, p)

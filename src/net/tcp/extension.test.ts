@@ -484,6 +484,43 @@ describe('a flood of SYNs', () => {
     })
   })
 
+  for (const ending of ['closes', 'is reset', 'aborts']) {
+    test(`opens a connection by its cookie once only, also for an old duplicate that comes when it is over: it ${ending}`, () => {
+      withHost({ cpus: 1 }, (host) => {
+        const server = host.listen({ port: 7, backlog: 1 })
+        new Peer(host, { port: 9999 }).sendSyn()
+        host.take()
+        const peer = Peer.connect(host, { port: 5000, timestamps: true })
+        assert.equal(host.count(TcpCounters, 'cookiesAccepted'), 1)
+        const program = server.accept()
+        peer.send('PA', { data: text('once') })
+        assert.deepEqual(program.received(), text('once'))
+        peer.take()
+        if (ending === 'is reset') peer.send('R')
+        else if (ending === 'aborts') program.abort()
+        else {
+          peer.send('FA')
+          program.close()
+          peer.take()
+          peer.send('A', { ack: 2 })
+        }
+        host.take()
+        host.run(1000)
+        peer.send('PA', { seq: 1, ack: 1, data: text('once') })
+        host.run(1000)
+        assert.equal(host.count(TcpCounters, 'cookiesAccepted'), 1)
+        assert.deepEqual(server.sockets, [])
+        host.take()
+        // Nor is a new connection kept out.
+        host.run(2 * 60_000_000)
+        host.take()
+        const next = Peer.connect(host, { port: 5000, timestamps: true })
+        next.send('PA', { data: text('anew') })
+        assert.deepEqual(server.accept().received(), text('anew'))
+      })
+    })
+  }
+
   test('leaves a cookie that is made up, or old, nothing (@rfc 4987 3.6)', () => {
     withHost({ cpus: 1 }, (host) => {
       const server = host.listen({ port: 7, backlog: 1 })

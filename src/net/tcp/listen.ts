@@ -76,6 +76,7 @@ function acceptCookie(t: Tcp, listener: Listener): boolean {
     p.tsRecent = options.timestampValue
     p.tsRecentAt = t.now
   } else p.rcvScale = 0
+  p.ofCookie = 1
   t.count[C.cookiesAccepted]!++
   begin(t, p, listener, 0)
   return true

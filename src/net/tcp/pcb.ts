@@ -153,6 +153,8 @@ export const TcpPcb = struct({
   segmentsSent: u32,
   segmentsReceived: u32,
   retransmitted: u32, // segments
+  ofCookie: u32, // 1: a cookie has opened it, and would do so again
+  padding: u32,
   // Times in µs of the CPU's clock, and f64s of the algorithms.
   srtt: f64, //    0: none measured yet
   rttvar: f64,

@@ -507,6 +507,8 @@ export class TcpUser {
       else if (kind === TupleKind.timeWait) endTimeWait(t, record)
       else {
         p.at = record
+        // Nothing comes any more that it would have to be remembered for.
+        p.ofCookie = 0
         end(t, p)
       }
     })
