@@ -149,12 +149,10 @@ export const TcpPcb = struct({
   teller: u16, //  the CPU that tells the program: always the same, so that nothing changes places on the way
   bytesPerRound: u32, // received bytes that the program has consumed in this round trip (auto-tuning)
   trace: u32, //   TraceId of what came for it last, where that is traced: the cause of what it tells and acknowledges
-  padding: u32,
   segmentsSent: u32,
   segmentsReceived: u32,
   retransmitted: u32, // segments
   ofCookie: u32, // 1: a cookie has opened it, and would do so again
-  padding: u32,
   // Times in µs of the CPU's clock, and f64s of the algorithms.
   srtt: f64, //    0: none measured yet
   rttvar: f64,
