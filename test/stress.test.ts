@@ -64,7 +64,7 @@ function simulatedStress(cpus: number, seed: number, data: StressData): SimMachi
     program: stress as CpuProgram,
     data,
     regions: { stress: STRESS_BYTES },
-    memoryBytes: 192 * 1024 * 1024,
+    memoryBytes: 200 * 1024 * 1024,
     ringEntries: 64,
   })
   const quiet = () => sum(machine, 'messagesSent') === sum(machine, 'messagesReplied') + sum(machine, 'messagesDropped')

@@ -307,7 +307,6 @@ export class Cpu {
       ...this.#onStop.splice(0).reverse(),
       ...this.#pollables.splice(0).map((pollable) => () => pollable.close()),
       () => this.timers.cancelAll(),
-      () => this.witness?.close(),
       () => this.slab.flush(),
       () => this.#closeSleeper(),
     ]

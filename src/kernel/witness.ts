@@ -2,19 +2,21 @@
 // held. Two orders that contradict each other can deadlock some day, whether they do today or not; the second to be met is a
 // failure, which tells the stacks of both. Locks of one class are not held two at a time.
 //
-// The orders are the machine's, and not a CPU's: they stand in its directory of names, each with the address of a text that says from where.
+// The orders are the machine's, and not a CPU's: they stand in its directory of names, each with the number of a text that says from where
+// (trace/text.ts).
 // Whoever only tries takes what it gets and waits for nobody: that is no order. Tokens are given up by who waits, and have none.
 import { AssertionFailure } from '../base/assert.ts'
-import { readText, writeText } from '../base/bytes.ts'
 import { KernelError } from '../base/errno.ts'
 import type { Address } from '../base/struct.ts'
 import type { Cpu } from './cpu.ts'
 import { lockClassName, lockSiteName } from './lock.ts'
+import type { Memory } from './memory.ts'
 import { NameKind, type Names } from './name.ts'
 import type { Thread } from './thread.ts'
 import { type CallSite, callSites, framesOf, sitesText } from './trace/callsite.ts'
 import { frameLine } from './trace/chain.ts'
 import { sourcePositions } from './trace/sourcemap.ts'
+import { type TextId, textOf } from './trace/text.ts'
 import type { Entry } from './trace/tracer.ts'
 
 /** A lock that is held, and from where it was taken. */
@@ -29,9 +31,12 @@ interface Held {
 const FRAMES = 10
 const PREFIX = 'order/'
 const BETWEEN = '>'
-/** Of the text of an order; a longer one is cut. In front of it, where the slab's own words are, stands nothing. */
-const TEXT_AT = 16
-const TEXT_BYTES_MAX = 2048 - TEXT_AT
+/** See `placeOf`. */
+const CPU_SHIFT = 24
+const SLOT_BITS = 10
+const SLOT_MASK = (1 << SLOT_BITS) - 1
+const SLOT_SHIFT = CPU_SHIFT - SLOT_BITS
+const GENERATION_MASK = (1 << SLOT_SHIFT) - 1
 
 export class Witness {
   readonly #cpu: Cpu
@@ -40,7 +45,6 @@ export class Witness {
   readonly #held = new Map<Thread | Cpu, Held[]>()
   /** Orders that are known to be there. */
   readonly #known = new Set<string>()
-  readonly #texts: Address[] = []
 
   constructor(cpu: Cpu) {
     this.#cpu = cpu
@@ -75,11 +79,6 @@ export class Witness {
       if (held.length === 0) this.#held.delete(holder)
       return
     }
-  }
-
-  /** Gives back what it has noted. For the machine's stop. */
-  close(): void {
-    for (const text of this.#texts.splice(0)) this.#cpu.slab.free(text)
   }
 
   get #holder(): Thread | Cpu {
@@ -122,16 +121,10 @@ export class Witness {
   }
 
   #note(name: string, first: Held, lockClass: number, site: number, entry: Entry): void {
-    const text = this.#cpu.slab.tryAllocate(TEXT_AT + TEXT_BYTES_MAX)
-    if (text === 0) return
-    const { u8, i32 } = this.#cpu.memory
-    const words = `${heldText(first)}\n${takenText(lockClass, site, entry)}`
-    i32[(text + 8) >> 2] = writeText(u8, text + TEXT_AT, words, TEXT_BYTES_MAX)
+    const text = this.#cpu.tracer.label(`${heldText(first)}\n${takenText(lockClass, site, entry)}`)
     try {
-      this.#names.add(name, text)
-      this.#texts.push(text)
+      this.#names.add(name, placeOf(this.#cpu.index, text))
     } catch (error) {
-      this.#cpu.slab.free(text)
       // Another CPU has met the same order, or there is no room for more names.
       if (!(error instanceof KernelError)) throw error
     }
@@ -139,15 +132,24 @@ export class Witness {
 
   #reversed(first: Held, lockClass: number, site: number, entry: Entry, against: readonly string[]): never {
     const now = `${heldText(first)}\n${takenText(lockClass, site, entry)}`
-    const { u8, i32 } = this.#cpu.memory
     const before = against.map((name) => {
-      const text = this.#names.find(name)
-      return `before that, ${name.slice(PREFIX.length).replace(BETWEEN, ' before ')}:\n${readText(u8, text + TEXT_AT, i32[(text + 8) >> 2]!)}`
+      const classes = name.slice(PREFIX.length).replace(BETWEEN, ' before ')
+      return `before that, ${classes}:\n${textAt(this.#cpu.memory, this.#names.find(name))}`
     })
     const classes = `"${lockClassName(lockClass)}" while "${lockClassName(first.lockClass)}" is held`
     const why = against.length === 0 ? ', which is of the same class' : ', against the order of before'
     throw new AssertionFailure([`a lock is taken against its order: ${classes}${why}`, now, ...before].join('\n'))
   }
+}
+
+/** A text of a CPU as one number that is a name's value: its CPU, its slot, and as much of its generation as has room. */
+function placeOf(cpu: number, text: TextId): number {
+  return ((cpu << CPU_SHIFT) | ((text & SLOT_MASK) << SLOT_SHIFT) | ((text >>> SLOT_BITS) & GENERATION_MASK)) >>> 0
+}
+
+function textAt(memory: Memory, place: number): string {
+  const id = ((place & GENERATION_MASK) << SLOT_BITS) | ((place >>> SLOT_SHIFT) & SLOT_MASK)
+  return textOf(memory, place >>> CPU_SHIFT, id) ?? '(no longer kept)'
 }
 
 function heldText({ lockClass, site, sites }: Held): string {

@@ -7,6 +7,7 @@ import type { Cpu } from '../kernel/cpu.ts'
 import { simulate } from '../machine/sim.ts'
 import { TcpCounters, TcpSocketCounters } from '../net/counters.ts'
 import { DISCIPLINES } from '../net/discipline.ts'
+import { disciplineUnderTest, isChanging } from '../net/testing/discipline.ts'
 import { counting, text } from '../net/testing/frame.ts'
 import { HOST, onHosts, ownerOf, PEER, TestHost, type TestHostOptions, withHost } from '../net/testing/host.ts'
 import { Peer } from '../net/testing/peer.ts'
@@ -847,7 +848,10 @@ describe('memory that runs out', () => {
       host.run(SECOND)
       host.take()
       const events = failed.log.splice(0)
-      assert.equal(events[0], 'connect ENOBUFS')
+      // Under a lock it is opened by the program's own CPU, which may have memory left: then the attempt goes on.
+      const { discipline = 'connp-t' } = disciplineUnderTest()
+      const isElsewhere = discipline === 'connp-t' && !isChanging()
+      assert(events[0] === 'connect ENOBUFS' || (!isElsewhere && events.length === 0), `${events}`)
       old.send('PA', { data: text('here') })
       assert.deepEqual(server.accept().received(), text('here'))
       host.run(100_000)

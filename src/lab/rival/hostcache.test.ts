@@ -96,9 +96,6 @@ test('a lookup and an update take one lock each', () => {
   cache.update(Family.inet, address, SOME)
   cache.updateMtu(Family.inet, address, 1400)
   for (let i = 0; i < 3; i++) cache.lookup(Family.inet, address)
-  const counts = readLockSites(machine.memory).map(({ name, site, count }) => [name, site, count])
-  assert.deepEqual(counts, [
-    ['rival hostcache', 'hostcache update', 2],
-    ['rival hostcache', 'hostcache lookup', 3],
-  ])
+  const counts = readLockSites(machine.memory).map(({ name, site, count }) => `${name}, ${site}: ${count}`)
+  assert.deepEqual(counts.sort(), ['rival hostcache, hostcache lookup: 3', 'rival hostcache, hostcache update: 2'])
 })

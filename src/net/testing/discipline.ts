@@ -23,6 +23,11 @@ export function disciplineUnderTest(): Pick<HostConfig, 'discipline' | 'groups' 
   return { discipline: name as Discipline, ...(groups === undefined ? {} : { groups: Number(groups) }), ...layers }
 }
 
+/** Whether hosts under test change theirs all the time. */
+export function isChanging(): boolean {
+  return (process.env[VARIABLE] ?? '').startsWith(CHANGING)
+}
+
 /** The part of it that is no discipline. */
 export function layersUnderTest(): Pick<HostConfig, 'layers'> {
   const text = process.env[LAYERS_VARIABLE] ?? ''
