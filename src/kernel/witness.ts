@@ -9,7 +9,7 @@ import { AssertionFailure } from '../base/assert.ts'
 import { KernelError } from '../base/errno.ts'
 import type { Address } from '../base/struct.ts'
 import type { Cpu } from './cpu.ts'
-import { lockClassName, lockSiteName } from './lock.ts'
+import { LOCK_SITES, lockClassName, lockSiteName } from './lock.ts'
 import type { Memory } from './memory.ts'
 import { NameKind, type Names } from './name.ts'
 import type { Thread } from './thread.ts'
@@ -24,7 +24,7 @@ interface Held {
   readonly lock: Address
   readonly lockClass: number
   readonly site: number
-  /** Text only when somebody wants to read it. */
+  /** Of the first that was taken at this site; text only when somebody wants to read it. */
   readonly sites: readonly CallSite[]
 }
 
@@ -43,6 +43,7 @@ export class Witness {
   readonly #names: Names
   /** Locks that are held, by the thread that holds them, or the CPU outside of any. */
   readonly #held = new Map<Thread | Cpu, Held[]>()
+  readonly #firsts = new Map<number, readonly CallSite[]>()
   /** Orders that are known to be there. */
   readonly #known = new Set<string>()
 
@@ -65,9 +66,23 @@ export class Witness {
   acquired(lock: Address, lockClass: number, site: number, entry: Entry): void {
     const holder = this.#holder
     const held = this.#held.get(holder)
-    const taken = { lock, lockClass, site, sites: callSites(FRAMES, entry) }
+    const taken = { lock, lockClass, site, sites: this.#sitesOf(lockClass, site, entry) }
     if (held === undefined) this.#held.set(holder, [taken])
     else held.push(taken)
+  }
+
+  /**
+   * From where a lock of a class is taken at a site, taken down the first time: a stack costs as much as a hundred acquisitions. A lock
+   * that is taken at no site in particular may be taken anywhere.
+   */
+  #sitesOf(lockClass: number, site: number, entry: Entry): readonly CallSite[] {
+    if (site === 0) return callSites(FRAMES, entry)
+    const key = lockClass * LOCK_SITES + site
+    const known = this.#firsts.get(key)
+    if (known !== undefined) return known
+    const sites = callSites(FRAMES, entry)
+    this.#firsts.set(key, sites)
+    return sites
   }
 
   released(lock: Address): void {
