@@ -111,10 +111,7 @@ function textOf(order: TraceOrder, answer: unknown): string {
 
 function stateText({ mode, ports, counts }: TraceState): string {
   const numbers = Object.entries(counts).map(([name, value]) => `${name} ${count(value)}`)
-  const lines = [
-    `tracing is ${mode === 'off' || mode === 'all' ? mode : `sampled, ${mode}`}`,
-    `  ${numbers.join(', ')}`,
-  ]
+  const lines = [`tracing is ${mode.includes('/') ? `sampled, ${mode}` : mode}`, `  ${numbers.join(', ')}`]
   return [...lines, ...ports.map((port) => `  ${portLine(port)}`)].join('\n')
 }
 

@@ -34,7 +34,7 @@ up: without a device, two hosts on an in-memory wire exchange UDP echo and ping
   --payload N                     on the wire: bytes of each datagram, 0 to 65507 (default 64)
   --loss P                        on the wire: share of packets lost, 0 to 0.9 (default 0)
   --seed N                        seeds every random choice, 0 to 4294967295 (default: another one each time)
-  --trace MODE                    trace what is sent to its origin: off, all, or 1/N for one of N (default off)
+  --trace MODE                    trace what is sent to its origin: off, 1/N for one of N, all, or exact (default off)
   --pairs                         the table shows each pair of CPUs
   --json                          print the counts as JSON instead of tables
   --layout                        print the layout of the machine's memory
@@ -53,7 +53,7 @@ run: the program is reached at its own address, through a TUN device; nothing in
                                   names are ether, arp, ip, icmp, igmp, udp, tcp (default direct)
   --layers LIST                   boundaries that are queues with threads of their own: of ether,ip,tcp,socket, or all
   --pcap FILE                     record what passes: FILE ends in .pcap or .pcapng
-  --trace MODE                    trace what is sent to its origin: off, all, or 1/N for one of N (default off)
+  --trace MODE                    trace what is sent to its origin: off, 1/N for one of N, all, or exact (default off)
 
 stat:
   --pid N                         which instance (default: the only one that runs)
@@ -73,7 +73,7 @@ discipline: all hosts of the instance, with all their connections; nothing is lo
   --pid N                         which instance (default: the only one that runs)
 
 trace: without a view how much is traced, and in which ports something waits
-  --mode MODE                     from now on: off, all, or 1/N for one of N
+  --mode MODE                     from now on: off, 1/N for one of N, all, or exact, which is all, with a look at each call site
   --port NAME                     with --mode: of what is sent to this port (inherit takes that back); alone: what waits there,
                                   each with its originator. A part of the name will do, and may mean several
   --limit N                       with --port: so many messages of each, 1 to 1000 (default 20)

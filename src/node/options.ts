@@ -137,7 +137,7 @@ function traceOption(text = 'off'): TraceMode {
     return parseTraceMode(text)
   } catch (error) {
     if (!(error instanceof KernelError)) throw error
-    throw new KernelError(Errno.EINVAL, `trace is "${text}": give off, all, or N or 1/N for one of N`)
+    throw new KernelError(Errno.EINVAL, `trace is "${text}": give off, all, exact, or N or 1/N for one of N`)
   }
 }
 

@@ -62,6 +62,8 @@ export interface Hop {
   readonly id: number
   /** The process that it happened in, where that is another one than the reader's. */
   readonly process?: { readonly pid: number; readonly title: string }
+  /** Nobody has looked at the stack: it is where others like it came from, without exception as yet. */
+  readonly isInferred?: true
   /** The stack from which it was done, innermost first; empty where none was taken. */
   readonly frames: readonly Frame[]
 }
@@ -155,7 +157,8 @@ export function hopTitle(hop: Hop): string {
 }
 
 function hopLine(hop: Hop, agoUs: number | undefined): string {
-  return `${hopText(hop)}${agoUs === undefined ? '' : `, ${durationText(agoUs)} earlier`}:`
+  const ago = agoUs === undefined ? '' : `, ${durationText(agoUs)} earlier`
+  return `${hopText(hop)}${ago}${hop.isInferred === true ? ', from where all like it have come so far' : ''}:`
 }
 
 function hopText({ kind, cpu, to, process }: Hop): string {

@@ -4,20 +4,25 @@ import { Errno, KernelError } from '../../base/errno.ts'
 import { MachineHeader, PORT_BYTES, PORT_TRACE_EVERY } from '../layout.ts'
 import type { Memory } from '../memory.ts'
 
-/** `off`, `all`, or N for one of N origins: what an origin leads to is then traced as a whole. */
-export type TraceMode = 'off' | 'all' | number
+/**
+ * `off`, `all`, or N for one of N origins: what an origin leads to is then traced as a whole. `exact` is `all`, with a look at the stack of each
+ * thing that is sent; the others look at one of some where all have come from the same place (site.ts).
+ */
+export type TraceMode = 'off' | 'all' | 'exact' | number
 
 const EVERY_MAX = 1_000_000_000
+/** As a word. */
+export const EXACT = 0x7ffffffe
 
-/** `off`, `all`, `1000` or `1/1000`. @throws KernelError EINVAL */
+/** `off`, `all`, `exact`, `1000` or `1/1000`. @throws KernelError EINVAL */
 export function parseTraceMode(text: string): TraceMode {
-  if (text === 'off' || text === 'all') return text
+  if (text === 'off' || text === 'all' || text === 'exact') return text
   const [, digits] = /^(?:1\/)?(\d{1,10})$/.exec(text) ?? []
   const every = Number(digits)
   if (digits === undefined || every < 1 || every > EVERY_MAX) {
     throw new KernelError(
       Errno.EINVAL,
-      `the trace mode "${text}" is none: give off, all, or N or 1/N for one of N`,
+      `the trace mode "${text}" is none: give off, all, exact, or N or 1/N for one of N`,
       'trace',
     )
   }
@@ -69,6 +74,7 @@ export function portsWord(memory: Memory): number {
 function everyOf(mode: TraceMode): number {
   if (mode === 'off') return 0
   if (mode === 'all') return 1
+  if (mode === 'exact') return EXACT
   if (!Number.isInteger(mode) || mode < 1 || mode > EVERY_MAX) {
     throw new KernelError(
       Errno.EINVAL,
@@ -80,5 +86,6 @@ function everyOf(mode: TraceMode): number {
 }
 
 function modeOf(every: number): TraceMode {
+  if (every === EXACT) return 'exact'
   return every === 0 ? 'off' : every === 1 ? 'all' : every
 }

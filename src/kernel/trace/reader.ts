@@ -8,6 +8,7 @@ import { framesOf, packageFiles } from './callsite.ts'
 import { type Chain, type ChainEnd, EMPTY_CHAIN, type Frame, HOP_KINDS, type Hop, type HopKind } from './chain.ts'
 import { traceparentText } from './context.ts'
 import { RemoteRecord, type Taken, type TraceId, TraceRecord, TraceRings, UNTRACED } from './record.ts'
+import { INFERRED } from './site.ts'
 import { type SourcePositions, sourcePositions } from './sourcemap.ts'
 import { textOf } from './text.ts'
 
@@ -107,6 +108,7 @@ export class ChainReader {
     const isMessage = MESSAGES.has(kind)
     const hasPorts = !isMessage && type !== 0
     const isLabelled = !isMessage && kind !== 'wakeup'
+    const isInferred = (stack & INFERRED) !== 0
     const label = isLabelled ? (textOf(this.#memory, cpu, target) ?? '(no longer kept)') : ''
     return {
       kind,
@@ -114,7 +116,8 @@ export class ChainReader {
       to: this.#targetName(kind, target, label, type),
       atUs,
       id,
-      frames: this.#frames(cpu, stack),
+      ...(isInferred ? { isInferred } : {}),
+      frames: this.#frames(cpu, stack & ~INFERRED),
       parent,
       subject: isMessage ? (textOf(this.#memory, cpu, type) ?? '') : '',
       bytes,

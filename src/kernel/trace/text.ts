@@ -16,7 +16,8 @@ const SLOTS = 1 << SLOT_BITS
 const SLOT_BYTES = 12
 const HEADER_BYTES = 16
 const FIRST_BYTE = HEADER_BYTES + SLOTS * SLOT_BYTES
-const GENERATIONS = 1 << 20
+/** So that the numbers of texts stay below what else a word says (site.ts). */
+const GENERATIONS = (1 << 20) - 1
 /** A text that is longer is cut. */
 export const TEXT_BYTES_MAX = 4096
 

@@ -23,7 +23,7 @@ type Setup = (cpu: Cpu) => void
 function run(
   cpus: number,
   setup: Setup,
-  options: { trace?: 'all' | 'off' | number; traceRecords?: number; seed?: number } = {},
+  options: { trace?: 'all' | 'exact' | 'off' | number; traceRecords?: number; seed?: number } = {},
 ) {
   const machine = simulate({
     cpus,
@@ -403,6 +403,51 @@ test('what another process is told begins with the own stack, and goes on with t
   assert.ok(chain!.hops.every(({ process }) => process?.pid === 77))
   assert.deepEqual(decodeChain(encodeChain(chain!))?.hops.length, 3)
 })
+
+for (const trace of ['all', 'exact'] as const) {
+  test(`of many from one place one is looked at now and then, and the others say so; a second place is found: mode ${trace}`, async () => {
+    const seen: { from: string; isInferred: boolean }[] = []
+    const machine = run(
+      1,
+      (cpu) => {
+        cpu.ports.create({
+          name: 'there',
+          dispatch: 'deferred',
+          handler: () => {
+            const [hop] = cpu.tracer.where().hops
+            seen.push({ from: hop?.frames[0]?.function ?? '', isInferred: hop?.isInferred === true })
+            return 0
+          },
+        })
+        const send = () => cpu.ports.send(cpu.ports.lookup('there'), cpu.ports.allocate(Ask))
+        function here() {
+          send()
+        }
+        function elsewhere() {
+          send()
+        }
+        cpu.threads.start('sender', function* (thread) {
+          for (let i = 0; i < 200; i++) here()
+          yield* thread.delay(1000)
+          for (let i = 0; i < 200; i++) (i % 2 === 0 ? here : elsewhere)()
+        })
+      },
+      { trace, traceRecords: 1024 },
+    )
+    await machine.stop()
+    assert.equal(seen.length, 400)
+    const inferred = seen.filter(({ isInferred }) => isInferred).length
+    if (trace === 'exact') {
+      assert.equal(inferred, 0)
+      assert.equal(seen.filter(({ from }) => from === 'send').length, 400)
+      return
+    }
+    assert.ok(seen.slice(0, 16).every(({ isInferred }) => !isInferred))
+    assert.ok(inferred > 100, `${inferred}`)
+    // From the first look on that has seen another, each is looked at.
+    assert.ok(seen.slice(-50).every(({ isInferred }) => !isInferred))
+  })
+}
 
 test('a full table gives up its oldest records, says so, and counts them', async () => {
   let chain: Chain | undefined

@@ -6,7 +6,8 @@
 //
 //   off      nothing is recorded; the cost is a look at `on` for each message
 //   1/N      of N things that begin without a cause, one is recorded with all that follows from it, up to DEPTH_MAX hops
-//   all      everything
+//   all      everything; as with 1/N stacks that are known without looking are taken as known (site.ts)
+//   exact    everything, each with a look at its stack
 //
 // A call on the sender's own CPU needs no stack of its own, for it is on the sender's: one is taken only if the message is kept.
 import type { Random } from '../../base/random.ts'
@@ -18,9 +19,10 @@ import { MessageHeader, messageTypeName, STORES_IN_ORDER } from '../message.ts'
 import { type CallSite, callSites, framesOf, hasProgram, sitesHash, sitesText } from './callsite.ts'
 import { type Chain, chainText, HOP_KINDS, type Hop, type HopKind } from './chain.ts'
 import type { TraceContext } from './context.ts'
-import { modeWord, portEvery, portsWord } from './mode.ts'
+import { EXACT, modeWord, portEvery, portsWord } from './mode.ts'
 import { ChainReader } from './reader.ts'
 import { RemoteRecord, type Taken, type TraceId, TraceRecord, TraceRings, UNTRACED } from './record.ts'
+import { INFERRED, SiteMemory } from './site.ts'
 import type { HopTasks } from './task.ts'
 import { type TextId, TextTable } from './text.ts'
 
@@ -46,8 +48,8 @@ const FRAMES_DEEP = 20
 const RANDOM = 0x7ace
 /** With 1/N a chain that goes on for ever, as a thread that asks again and again, ends here. */
 const DEPTH_MAX = 16
-/** Timers whose cause is kept. */
-const TIMERS_MAX = 65536
+/** Places for timers whose cause is kept: a power of two. */
+const TIMERS = 8192
 /** Of a hash of sites: more of them have to be taken to tell who it was. */
 const DEEPER = -1
 /** Stacks that are known without looking at their text. */
@@ -97,14 +99,23 @@ export class Tracer {
   #typesGeneration = 0
   readonly #modeWord: number
   readonly #portsWord: number
+  /** The mode as the machine's memory has it, and one of how many is taken. */
+  #word = 0
   #every = 0
+  /** Stacks that are known without looking are not looked at. */
+  #infers = false
   /** One of many is taken, on all ports: then what was left out is left out all the way. */
   #isSampled = false
   #ports = 0
   /** Origins until one is taken. */
   #countdown = 1
   #sequence = 0
-  readonly #timers = new Map<Address, TraceId>()
+  /** Timers whose cause is kept, each in the one place that its address has, and the records. */
+  readonly #timerAt = new Int32Array(TIMERS)
+  readonly #timerTrace = new Int32Array(TIMERS)
+  readonly #sites: SiteMemory
+  #sitesGeneration = 0
+  readonly #entries = new Map<Entry, number>()
   /** Its own, so that what is traced changes nothing of a simulated run. */
   readonly #random: Random
 
@@ -117,6 +128,7 @@ export class Tracer {
     this.#texts = new TextTable(memory, cpu.index)
     this.#count = cpu.counterPage.open(TraceCounters)
     this.#random = cpu.random.fork(RANDOM)
+    this.#sites = new SiteMemory(this.#random)
     this.#modeWord = modeWord(memory)
     this.#portsWord = portsWord(memory)
     this.look()
@@ -124,10 +136,13 @@ export class Tracer {
 
   /** Looks whether the mode has changed. Called at the beginning of each turn. */
   look(): void {
-    const every = this.#i32[this.#modeWord]!
+    const word = this.#i32[this.#modeWord]!
     const ports = this.#i32[this.#portsWord]!
-    if (every === this.#every && ports === this.#ports) return
+    if (word === this.#word && ports === this.#ports) return
+    this.#word = word
+    const every = word === EXACT ? 1 : word
     this.#every = every
+    this.#infers = word !== EXACT && ports === 0
     this.#ports = ports
     this.#isSampled = every > 1 && ports === 0
     this.#countdown = this.#interval(every)
@@ -137,7 +152,7 @@ export class Tracer {
     if (this.on && !wasOn) this.#forget()
     if (!this.on) {
       this.current = 0
-      this.#timers.clear()
+      this.#timerAt.fill(0)
     }
     if (this.on !== wasOn) this.onSwitch(this.on)
   }
@@ -146,7 +161,7 @@ export class Tracer {
 
   /** A message is put at a port: its number is in it from here on. Without a stack as yet: see `stack`. */
   sent(kind: number, port: number, message: Address): void {
-    const cause = this.#cause()
+    const cause = this.outside === undefined ? this.current : this.#cause()
     if (this.#isSampled && cause === UNTRACED) this.#i32[(message >> 2) + TRACE] = UNTRACED
     else this.#put(kind, port, message, cause, this.#wants(cause, this.#everyOf(port)))
   }
@@ -167,13 +182,15 @@ export class Tracer {
   /** As `stack`, of a record of this CPU. */
   stackOf(id: TraceId, below: Entry): void {
     if (id === 0 || id === UNTRACED || below === nobody) return
-    const word = (this.#rings.place(id) >> 2) + STACK
-    if (this.#i32[word] === 0) this.#i32[word] = this.#capture(below)
+    const w = this.#rings.place(id) >> 2
+    if (this.#i32[w + STACK] === 0) this.#i32[w + STACK] = this.#stackAt(w, below, false)
   }
 
   /** As `stackOf`, if a program is among the callers: else it is the stack's own way, which is always the same. */
   stackOfProgram(id: TraceId, below: Entry): void {
-    if (id !== 0 && id !== UNTRACED && hasProgram(callSites(FRAMES, below))) this.stackOf(id, below)
+    if (id === 0 || id === UNTRACED) return
+    const w = this.#rings.place(id) >> 2
+    this.#i32[w + STACK] = this.#stackAt(w, below, true)
   }
 
   /** A packet that nothing is noted of is kept: what runs now is its cause, and not what will run when it goes on. */
@@ -241,7 +258,7 @@ export class Tracer {
 
   /** What hop `id` sent is taken now, after as long as it is ago; or by a call. The record may be another CPU's. */
   took(id: TraceId, how?: Taken): void {
-    if (id === 0 || !this.#rings.isKept(id)) return
+    if (id === 0 || id === UNTRACED || !this.#rings.isKept(id)) return
     const place = this.#rings.place(id)
     const taken = how ?? this.#cpu.clock.now() - this.#f64[(place >> 3) + TIME]!
     this.#i32[(place >> 2) + TAKEN] = this.#rings.takenWord(id, taken)
@@ -266,6 +283,10 @@ export class Tracer {
    * a segment's own one, in the upper half, and the peer's.
    */
   packet(kind: number, label: string, packet: Address, bytes: number, parent: TraceId, ports = 0): TraceId {
+    if (parent === UNTRACED && this.#isSampled) {
+      this.#i32[(packet >> 2) + TRACE] = UNTRACED
+      return UNTRACED
+    }
     if (!this.#wants(parent, this.#every)) return this.#leaveOut(packet)
     const id = this.#record(kind, this.#texts.intern(label), ports, parent)
     this.#i32[(this.#rings.place(id) >> 2) + EXTRA] = bytes
@@ -294,6 +315,7 @@ export class Tracer {
 
   /** As `packetOn`, where there is no packet any more but what it was of. */
   noteOn(kind: number, label: string, bytes: number, parent: TraceId, ports: number): TraceId {
+    if (parent === UNTRACED && this.#isSampled) return 0
     if (parent === 0 ? this.#every !== 1 : !this.#wants(parent, this.#every)) return 0
     const id = this.#record(kind, this.#texts.intern(label), ports, parent)
     this.#i32[(this.#rings.place(id) >> 2) + EXTRA] = bytes
@@ -307,29 +329,32 @@ export class Tracer {
 
   /** A timer was armed here, by whatever runs now. */
   armed(timer: Address, run: FunctionId, below: Entry): void {
+    if (this.#isSampled && this.current === UNTRACED && this.outside === undefined) {
+      this.disarmed(timer)
+      return
+    }
     const id = this.#noteFunction(HOP.timer, run, below)
     if (id === 0 || id === UNTRACED) {
       this.disarmed(timer)
       return
     }
-    if (this.#timers.size >= TIMERS_MAX) {
-      for (const first of this.#timers.keys()) {
-        this.#timers.delete(first)
-        this.#count[C.timersEvicted]!++
-        break
-      }
-    }
-    this.#timers.set(timer, id)
+    const slot = slotOf(timer)
+    const other = this.#timerAt[slot]!
+    if (other !== 0 && other !== timer) this.#count[C.timersEvicted]!++
+    this.#timerAt[slot] = timer
+    this.#timerTrace[slot] = id
   }
 
   /** It fires: what runs now was caused by its arming. */
   fired(timer: Address): void {
-    this.current = this.#timers.size === 0 ? 0 : (this.#timers.get(timer) ?? 0)
+    const slot = slotOf(timer)
+    this.current = this.#timerAt[slot] === timer ? this.#timerTrace[slot]! : 0
     this.disarmed(timer)
   }
 
   disarmed(timer: Address): void {
-    if (this.#timers.size > 0) this.#timers.delete(timer)
+    const slot = slotOf(timer)
+    if (this.#timerAt[slot] === timer) this.#timerAt[slot] = 0
   }
 
   // For whoever asks.
@@ -451,7 +476,8 @@ export class Tracer {
 
   #everyOf(port: number): number {
     const own = this.#ports === 0 ? 0 : portEvery(this.#cpu.memory, port)
-    return own === 0 ? this.#every : own - 1
+    if (own === 0) return this.#every
+    return own === 1 + EXACT ? 1 : own - 1
   }
 
   #wants(parent: TraceId, every: number): boolean {
@@ -499,12 +525,45 @@ export class Tracer {
     return depth === 0xffff ? depth - 1 : depth
   }
 
-  #capture(below: Entry): TextId {
+  /** The stack of a record of this CPU: as it is known to be, or as it is. */
+  #stackAt(w: number, below: Entry, isProgramOnly: boolean): TextId {
+    if (!this.#infers) return this.#capture(below, isProgramOnly)
+    if (this.#sitesGeneration !== this.#texts.generation) this.#sites.clear()
+    this.#sitesGeneration = this.#texts.generation
+    const key = this.#siteKey(w, below)
+    const known = this.#sites.guess(key)
+    if (known !== undefined) return known
+    const stack = this.#capture(below, isProgramOnly)
+    this.#sites.saw(key, stack)
+    return stack
+  }
+
+  /** What surrounds the call: what is sent where, by which function, because of what. 53 bits of it. */
+  #siteKey(w: number, below: Entry): number {
+    const words = this.#i32
+    const kind = words[w + KIND_AND_DEPTH]! & 0xffff
+    let entry = this.#entries.get(below)
+    if (entry === undefined) {
+      entry = this.#entries.size
+      this.#entries.set(below, entry)
+    }
+    let here = mixed(mixed(kind, words[w + TARGET]!), entry)
+    // Of packets it is their ports.
+    if (kind <= HOP.abort) here = mixed(here, words[w + SUBJECT]!)
+    const parent = words[w + PARENT]!
+    if (parent === 0 || !this.#rings.isKept(parent)) return here >>> 0
+    const p = this.#rings.place(parent) >> 2
+    const before = mixed(mixed(words[p + KIND_AND_DEPTH]! & 0xffff, words[p + TARGET]!), words[p + STACK]! & ~INFERRED)
+    return (here >>> 0) * 0x200000 + (before >>> 11)
+  }
+
+  #capture(below: Entry, isProgramOnly: boolean): TextId {
     this.#count[C.stacks]!++
     const sites = callSites(FRAMES, below)
     const hash = sitesHash(sites)
     const known = this.#knownText(hash)
     if (known > 0) return known
+    if (isProgramOnly && !hasProgram(sites)) return 0
     if (known !== DEEPER && (sites.length < FRAMES || hasProgram(sites))) return this.#intern(hash, sites)
     this.#known.set(hash, DEEPER)
     const all = callSites(FRAMES_DEEP, below)
@@ -533,9 +592,19 @@ export class Tracer {
     const { layout } = this.#cpu.memory
     const first = this.#rings.place(this.#rings.id(this.#cpu.index, 0)) >> 2
     this.#i32.fill(0, first, first + (layout.traceRecords * TraceRecord.size) / 4)
-    this.#timers.clear()
+    this.#timerAt.fill(0)
+    this.#sites.clear()
   }
 }
 
 /** Errors whose stack goes on already. */
 const explained = new WeakSet<object>()
+
+function mixed(hash: number, value: number): number {
+  return Math.imul(hash ^ value, 0x9e3779b1) ^ (hash >>> 15)
+}
+
+/** Where a timer's cause is kept. Timers lie at multiples of 8. */
+function slotOf(timer: Address): number {
+  return (Math.imul(timer >>> 3, 0x9e3779b1) >>> 16) & (TIMERS - 1)
+}

@@ -8,7 +8,10 @@ const frame = { function: 'ask', file: 'program.ts', line: 12, column: 8 }
 const hop: Hop = { kind: 'send', cpu: 0, to: 'tcp', atUs: 100, id: 7, frames: [frame] }
 
 test('a chain is itself again after the wire', () => {
-  const chain: Chain = { hops: [hop, { ...hop, process: { pid: 12, title: 'node' }, frames: [] }], end: 'evicted' }
+  const chain: Chain = {
+    hops: [hop, { ...hop, process: { pid: 12, title: 'node' }, isInferred: true, frames: [] }],
+    end: 'evicted',
+  }
   assert.deepEqual(decodeChain(encodeChain(chain)), chain)
 })
 

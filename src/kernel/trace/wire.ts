@@ -62,7 +62,8 @@ function hopOf(value: unknown): Hop | undefined {
     if (frame === undefined) return undefined
     checked.push(frame)
   }
-  const hop: Hop = { kind: value.kind as HopKind, cpu, to, atUs, id, frames: checked }
+  const inferred = value.isInferred === true ? ({ isInferred: true } as const) : {}
+  const hop: Hop = { kind: value.kind as HopKind, cpu, to, atUs, id, ...inferred, frames: checked }
   if (process === undefined) return hop
   if (!isRecord(process) || !isCount(process.pid) || !isText(process.title)) return undefined
   return { ...hop, process: { pid: process.pid, title: process.title } }
