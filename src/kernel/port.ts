@@ -600,6 +600,10 @@ export class Ports {
     this.#i32[(message >> 2) + ORIGIN_AND_FROM] = this.#index * 0x10001
     this.#tally.messagesSent++
     if (!this.#tracer.on) return this.#put(id, message, undefined)
+    if (this.#tracer.isLeftOut) {
+      this.#tracer.leaveOut(message)
+      return this.#put(id, message, undefined)
+    }
     this.#tracer.sent(sync === 0 ? SEND : CALL, id, message)
     return this.#put(id, message, entry)
   }

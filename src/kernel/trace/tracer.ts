@@ -174,6 +174,16 @@ export class Tracer {
     this.#put(kind, port, message, parent, parent === 0 ? every === 1 : this.#wants(parent, every))
   }
 
+  /** Whether what runs now belongs to what was left out, so that all that it sends does as well: for who would else ask in several places. */
+  get isLeftOut(): boolean {
+    return this.#isSampled && this.current === UNTRACED && this.outside === undefined
+  }
+
+  /** A message is sent by what was left out (`isLeftOut`). */
+  leaveOut(message: Address): void {
+    this.#i32[(message >> 2) + TRACE] = UNTRACED
+  }
+
   /** The call site from which a message was sent, where it has a record that has none yet. `below` is the kernel's entry. */
   stack(message: Address, below: Entry): void {
     this.stackOf(this.#i32[(message >> 2) + TRACE]!, below)
