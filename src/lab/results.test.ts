@@ -51,6 +51,9 @@ test('a file of another version or another program is refused', async () => {
   const text = resultsText(results)
   await refused(text.replace('"version":1', '"version":2'), /is of version 2; this damselfly reads version 1/)
   await refused(text.replace('damselfly-lab-results', 'other'), /is no file of "damselfly lab"/)
+  // What cannot be made a text of.
+  await refused('{"format":{"toString":1}}', /is no file of "damselfly lab"/)
+  await refused(text.replace('"version":1', '"version":{"toString":1}'), /is of another version; this damselfly reads/)
   await refused('[]', /is no file of "damselfly lab"/)
   await refused('null', /is no file of "damselfly lab"/)
   await refused(planText(plan), /is no file of "damselfly lab"/)

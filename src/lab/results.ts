@@ -81,11 +81,12 @@ function parse(path: string, text: string, formats: readonly string[]): { readon
   } catch {
     throw refused(path, 'is cut off, or is no JSON')
   }
-  if (!isRecord(value) || !formats.includes(String(value.format))) {
+  if (!isRecord(value) || typeof value.format !== 'string' || !formats.includes(value.format)) {
     throw refused(path, 'is no file of "damselfly lab"')
   }
   if (value.version !== FORMAT_VERSION) {
-    throw refused(path, `is of version ${value.version}; this damselfly reads version ${FORMAT_VERSION}`)
+    const version = typeof value.version === 'number' ? `version ${value.version}` : 'another version'
+    throw refused(path, `is of ${version}; this damselfly reads version ${FORMAT_VERSION}`)
   }
   return value
 }
