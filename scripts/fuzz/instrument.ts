@@ -133,6 +133,9 @@ function visit(node: AnyNode, edits: Edits): void {
     case 'LogicalExpression':
       edits.expression(node.right)
       break
+    case 'AssignmentExpression':
+      if (['&&=', '||=', '??='].includes(node.operator)) edits.expression(node.right)
+      break
   }
   for (const value of Object.values(node)) {
     if (Array.isArray(value)) {
