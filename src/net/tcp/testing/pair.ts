@@ -15,8 +15,9 @@ import { errnoName } from '../../../base/errno.ts'
 import { Random } from '../../../base/random.ts'
 import type { Address } from '../../../base/struct.ts'
 import { FaultCounters, type FaultOptions } from '../../../device/fault.ts'
+import { Mbufs } from '../../../device/mbuf.ts'
 import type { DeviceSpec } from '../../../device/spec.ts'
-import { type WireOptions, wireRegions } from '../../../device/wire.ts'
+import { type WireOptions, WireQueue, wireRegions } from '../../../device/wire.ts'
 import type { CounterSet } from '../../../kernel/counters.ts'
 import type { Cpu } from '../../../kernel/cpu.ts'
 import { type SimMachine, simulate } from '../../../machine/sim.ts'
@@ -26,6 +27,7 @@ import type { TcpSocket, TcpSocketOptions } from '../../../socket/tcpsocket.ts'
 import { type HostConfig, Stack } from '../../../stack.ts'
 import { TcpCounters } from '../../counters.ts'
 import { DisciplineChanger, disciplineUnderTest } from '../../testing/discipline.ts'
+import type { Bytes } from '../../testing/frame.ts'
 import { assertAllFree, balance } from '../../testing/host.ts'
 import { congestionControlId } from '../congestion/control.ts'
 import { type Pcb, PcbFlag, TcpPcb, TcpTuple } from '../pcb.ts'
@@ -49,7 +51,12 @@ export interface WorldOptions {
   readonly memoryBytes?: number
   /** Where each connection's sequence numbers begin. Default: as they are. */
   readonly initialSequence?: number
+  /** Somebody in the middle of each link, on a CPU of their own: gets each frame, and says what goes on in its place. */
+  readonly tap?: Tap
 }
+
+/** @param toServer it goes to host 0 */
+export type Tap = (frame: Bytes, toServer: boolean) => readonly Bytes[]
 
 /** What one end of a conversation does. */
 export interface Plan {
@@ -65,6 +72,8 @@ export interface Plan {
   readonly abortsAfterSent?: number
   readonly abortsAfterReceived?: number
   readonly options?: TcpSocketOptions
+  /** What its peer sends is changed on its way: nothing is expected of what it receives. */
+  readonly isForged?: boolean
   /** `cubic`, the default, or `newreno`. */
   readonly congestionControl?: string
 }
@@ -273,12 +282,8 @@ export class Party {
     const socket = this.socket!
     const count = socket.receive(this.#buffer)
     if (count > 0) {
-      const { peer } = this
-      assert(peer !== undefined, `${this.name} receives from somebody`)
-      const isRight = peer.#pattern.matches(this.#buffer.subarray(0, count), this.received)
-      assert(isRight, `${this.name}: the bytes at ${this.received} are those that were sent`)
+      if (this.plan.isForged !== true) this.#check(this.#buffer.subarray(0, count))
       this.received += count
-      assert(this.received <= peer.sent, `${this.name}: no more is received than was sent`)
       this.progressAtUs = this.#world.nowUs
       if (this.received >= (this.plan.abortsAfterReceived ?? Number.POSITIVE_INFINITY)) {
         this.#abort()
@@ -288,17 +293,39 @@ export class Party {
     if (socket.ended && !this.ended) {
       this.ended = true
       this.endedAtUs = this.#world.nowUs
-      const { peer } = this
-      assert(peer?.isShut === true, `${this.name}: a stream ends when its sender has said so`)
-      assert.equal(this.received, peer.plan.sends ?? 0, `${this.name}: a stream that ends well is whole`)
+      if (this.plan.isForged !== true) {
+        const { peer } = this
+        assert(peer?.isShut === true, `${this.name}: a stream ends when its sender has said so`)
+        assert.equal(this.received, peer.plan.sends ?? 0, `${this.name}: a stream that ends well is whole`)
+      }
       if (this.sent >= (this.plan.sends ?? 0)) this.#finishSending()
       this.#perhapsClose()
     }
     return count > 0
   }
 
+  /** These bytes came next. */
+  #check(bytes: Uint8Array): void {
+    const { peer } = this
+    assert(peer !== undefined, `${this.name} receives from somebody`)
+    const isRight = peer.#pattern.matches(bytes, this.received)
+    assert(isRight, `${this.name}: the bytes at ${this.received} are those that were sent`)
+    assert(this.received + bytes.length <= peer.sent, `${this.name}: no more is received than was sent`)
+  }
+
   #perhapsClose(): void {
     if (this.#shut && this.ended) this.socket!.close()
+  }
+
+  /** Ends it, whatever it does. In a turn of its CPU. */
+  abort(): void {
+    if (this.socket !== undefined) this.#abort()
+  }
+
+  /** It never got a connection, and does not wait for one any more. */
+  abandon(): void {
+    assert.equal(this.socket, undefined, `${this.name} has no socket`)
+    this.over = true
   }
 
   #abort(): void {
@@ -349,6 +376,9 @@ export class World {
   /** Ports of host 0 that somebody listens at, by what the listener was asked for. */
   readonly #listeners = new Map<string, number>()
   readonly #changer = new DisciplineChanger()
+  /** The CPU of who is in the middle, or -1. */
+  readonly #tapper: number
+  #tapping = false
   #finished = false
 
   constructor(options: WorldOptions = {}) {
@@ -359,23 +389,34 @@ export class World {
     const wires = Array.from({ length: hosts - 1 }, (_, i): WireOptions => {
       return { name: `w${i + 1}`, a: own(i + 1), b: own(0), entries: ENTRIES, mtu, offload }
     })
-    const regions = wireRegions(...wires)
-    this.machine = simulate({ cpus: hosts * cpus, seed, memoryBytes, regions, checkOrder: true, checkLocks: true })
+    const { tap } = options
+    this.#tapper = tap === undefined ? -1 : hosts * cpus
+    // Host 0's parts of the links: the same wires, or those behind whoever is in the middle.
+    const near = wires.map((wire) => (tap === undefined ? wire : { ...wire, name: `${wire.name}x`, a: [this.#tapper] }))
+    const far = wires.map((wire) => (tap === undefined ? wire : { ...wire, b: [this.#tapper] }))
+    const regions = wireRegions(...far, ...near)
+    const count = hosts * cpus + (tap === undefined ? 0 : 1)
+    this.machine = simulate({ cpus: count, seed, memoryBytes, regions, checkOrder: true, checkLocks: true })
     for (let host = 0; host < hosts; host++) {
       const interfaces = wires
         .map((wire, i) => ({ wire, number: i + 1 }))
         .filter(({ number }) => host === 0 || number === host)
         .map(({ wire, number }) => {
-          const end: DeviceSpec = { kind: 'wire', wire, side: host === 0 ? 'b' : 'a' }
+          const end: DeviceSpec =
+            host === 0
+              ? { kind: 'wire', wire: near[number - 1]!, side: 'b' }
+              : { kind: 'wire', wire: far[number - 1]!, side: 'a' }
           const device = this.#lane(end, (host === 0 ? options.backward : options.forward) ?? {})
           return { name: wire.name, device, addresses: [`10.0.${number}.${host === 0 ? 1 : 2}/24`] }
         })
       const config = { name: `h${host}`, index: host, cpus: own(host), interfaces, ...disciplineUnderTest() }
       this.stacks.push(own(host).map((index) => this.#start(this.machine.cpus[index]!, config)))
     }
+    if (tap !== undefined) for (const [i, wire] of far.entries()) this.#tap(wire, near[i]!, tap)
     this.machine.run({ untilUs: 1000 })
     this.#introduce()
     for (const { spec, faults } of this.#lanes) Object.assign(spec, faults)
+    this.#tapping = true
     if (this.#changer.isActive) this.#changeLater()
   }
 
@@ -471,7 +512,7 @@ export class World {
     for (const stack of this.stacks.flat()) assert.equal(stack.tcp.size, 0, 'no socket is left')
     const tcp = this.counts(TcpCounters)
     assert.equal(tcp.opened, tcp.closed, 'all connections that were opened are closed')
-    balance(this.machine)
+    balance(this.machine, this.#tapper)
     this.#finished = true
     this.machine.stop().catch(() => {})
     assertAllFree(this.machine)
@@ -501,6 +542,42 @@ export class World {
     const spec = { kind: 'fault', of, direction: 'out', queuePackets, ...rate } as const
     this.#lanes.push({ spec, faults })
     return spec
+  }
+
+  /** Passes on what comes by one wire to the other, once the hosts know each other by way of `tap`. */
+  #tap(far: WireOptions, near: WireOptions, tap: Tap): void {
+    const cpu = this.machine.cpus[this.#tapper]!
+    const mbufs = Mbufs.of(cpu)
+    const steer = (_: unknown, packet: Address) => this.#hash(packet)
+    const queues = [new WireQueue(cpu, far, 'b', steer), new WireQueue(cpu, near, 'a', steer)] as const
+    for (const [side, queue] of queues.entries()) {
+      const other = queues[1 - side]!
+      const pass = (packet: Address) => {
+        const bytes = mbufs.bytes(packet)
+        mbufs.free(packet)
+        for (const each of this.#tapping ? tap(bytes, side === 0) : [bytes]) {
+          const copy = mbufs.copyFrom(each)
+          assert.notEqual(copy, 0, 'who is in the middle has memory')
+          other.transmit(copy)
+        }
+      }
+      cpu.addPollable({
+        poll: () => queue.receive(64, pass),
+        flush: () => other.flush(),
+        pending: () => queue.pending(),
+        close: () => queue.close(),
+      })
+    }
+  }
+
+  /** As a card would compute it. */
+  #hash(packet: Address): number {
+    const { context, dispatch } = this.stacks[0]![0]!
+    const m = context.mbuf()
+    m.at = packet
+    const { u8 } = this.machine.memory
+    const isIp = m.length >= 14 && u8[m.data + 12] === 8 && u8[m.data + 13] === 0
+    return isIp ? dispatch.hash(m.data + 14, m.length - 14) : 0
   }
 
   /** Every CPU gets to know its neighbours' link addresses. */
@@ -554,6 +631,11 @@ export class World {
         other.remotePort === socket.localPort &&
         other.localAddress === socket.remoteAddress,
     )
+    if (this.#tapper >= 0 && (found === undefined || found.server.socket !== undefined)) {
+      // Made by who is in the middle.
+      socket.abort()
+      return
+    }
     assert(found !== undefined, 'who connects is one of ours')
     const { server } = found
     assert.equal(server.socket, undefined, 'a connection is accepted once')
