@@ -11,13 +11,11 @@ import { configureInterface, interfaceMtu, QUEUE_LENGTH } from '../src/device/li
 import { openTun } from '../src/device/linux/tun.ts'
 import type { DeviceSpec } from '../src/device/spec.ts'
 import { total } from '../src/kernel.ts'
-import { boot } from '../src/machine/boot.ts'
 import { CpuFailure } from '../src/machine/failure.ts'
 import type { InlineMachine } from '../src/machine/inline.ts'
 import type { Discipline } from '../src/net/discipline.ts'
-import { HandleHost } from '../src/node/handle-host.ts'
-import { Host } from '../src/node/host.ts'
-import { Stack } from '../src/stack.ts'
+import type { Host } from '../src/node/host.ts'
+import { bootInline, standHost } from './own-host.ts'
 import { converse, PORT, serve, someExchange } from './peer-stream.ts'
 
 export const KERNEL = '10.77.0.1'
@@ -125,8 +123,10 @@ async function startStack(): Promise<{ readonly machine: InlineMachine; readonly
   configureInterface(tun.name, { address: `${KERNEL}/24`, queueLength: QUEUE_LENGTH, up: true })
   const { name, descriptors } = tun
   const plain: DeviceSpec = { kind: 'tun', name, descriptors, cpus: [0], mtu: interfaceMtu(name) }
-  const recorded: DeviceSpec = pcap === undefined ? plain : { kind: 'capture', of: plain, path: pcap, wallUs: Date.now() * 1000 }
-  const device: DeviceSpec = Object.keys(faults).length === 0 ? recorded : { kind: 'fault', of: recorded, seed, ...faults }
+  const recorded: DeviceSpec =
+    pcap === undefined ? plain : { kind: 'capture', of: plain, path: pcap, wallUs: Date.now() * 1000 }
+  const device: DeviceSpec =
+    Object.keys(faults).length === 0 ? recorded : { kind: 'fault', of: recorded, seed, ...faults }
   const config = {
     name: 'host',
     index: 0,
@@ -134,14 +134,6 @@ async function startStack(): Promise<{ readonly machine: InlineMachine; readonly
     discipline,
     interfaces: [{ name, device, addresses: [`${STACK}/24`] }],
   }
-  const machine = (await boot({ host: 'inline', cpus: 1, memoryBytes: 256 * 1024 * 1024, signals: false })) as InlineMachine
-  const stack = new Stack(machine.cpu, config)
-  await new Promise<void>((resolve) => {
-    machine.cpu.threads.start('host', function* (this: void, thread) {
-      yield* stack.start(thread)
-      resolve()
-    })
-    machine.kick()
-  })
-  return { machine, host: new Host('host', new HandleHost(stack), async () => {}) }
+  const machine = await bootInline()
+  return { machine, host: await standHost(machine, config) }
 }

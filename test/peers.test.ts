@@ -8,8 +8,8 @@ import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { FaultOptions } from '../src/device/fault.ts'
 import { libcUnavailable } from '../src/device/linux/library.ts'
-import type { Discipline } from '../src/net/discipline.ts'
 import { available, Namespace } from '../src/lab/tun/namespace.ts'
+import type { Discipline } from '../src/net/discipline.ts'
 import { environment } from './command.ts'
 import type { PeerOptions, PeerReport } from './peer-program.ts'
 
@@ -29,7 +29,10 @@ const LINKS: readonly (readonly [string, FaultOptions])[] = [
   ['losses in bursts', { burst: { pGoodToBad: 0.01, pBadToGood: 0.3 } }],
   ['doubles, flipped bits and cuts', { duplicate: 0.03, corrupt: 0.02, corruptBits: 1, truncate: 0.01 }],
   ['a slow link with a short queue', { rateBitsPerSecond: 20e6, queueBytes: 30_000, delayUs: 2000 }],
-  ['a little of everything', { loss: 0.02, reorder: 0.05, reorderUs: 3000, duplicate: 0.01, delayUs: 1000, jitterUs: 500 }],
+  [
+    'a little of everything',
+    { loss: 0.02, reorder: 0.05, reorderUs: 3000, duplicate: 0.01, delayUs: 1000, jitterUs: 500 },
+  ],
 ]
 const SHORT_LINKS = ['a good link', 'a little of everything']
 const DISCIPLINES: readonly Discipline[] = IS_LONG ? ['connp-t', 'connp-l'] : ['connp-t']
@@ -60,9 +63,17 @@ describe('the kernel’s TCP', { skip: libcUnavailable() ?? available() ?? false
             }
             const server = client === 'kernel' ? 'stack' : 'kernel'
             // The stack first: the device is its.
-            const first = new Peer(namespace, { ...common, side: 'stack', role: server === 'stack' ? 'server' : 'client' }, true)
+            const first = new Peer(
+              namespace,
+              { ...common, side: 'stack', role: server === 'stack' ? 'server' : 'client' },
+              true,
+            )
             if (server === 'stack') await first.ready
-            const second = new Peer(namespace, { ...common, side: 'kernel', role: server === 'stack' ? 'client' : 'server' }, false)
+            const second = new Peer(
+              namespace,
+              { ...common, side: 'kernel', role: server === 'stack' ? 'client' : 'server' },
+              false,
+            )
             if (server === 'kernel') {
               await second.ready
               first.go()

@@ -67,7 +67,10 @@ describe('tshark', { skip: existsSync('/usr/bin/tshark') ? false : 'tshark is no
         assert.deepEqual(fields(bad, 'frame.number'), [])
         assert(fields('tcp.checksum.status == 1', 'frame.number').length > 100, 'checksums are looked at')
         // What errors quote was cut off by their senders, which is no fault of theirs.
-        assert.deepEqual(fields('_ws.expert.severity == "Error" || _ws.expert.group == "Malformed"', '_ws.expert.message'), [])
+        assert.deepEqual(
+          fields('_ws.expert.severity == "Error" || _ws.expert.group == "Malformed"', '_ws.expert.message'),
+          [],
+        )
       })
 
       test('finds the stream whole', () => {

@@ -1,0 +1,34 @@
+// What the readings of a soak say: a table of each quantity, and whether it grows.
+import { QUANTITIES, type Reading, TOLERANCES } from './measure.ts'
+import { grows, slopeOf } from './slope.ts'
+
+/** The beginning is left out: code is compiled, tables grow to their size… */
+const WARM_UP = 0.35
+/** … and TIME-WAITs gather until the first of them end. */
+export const WARM_UP_S = 80
+/** A trend of fewer is none. */
+const READINGS_MIN = 8
+
+export interface Verdict {
+  readonly text: string
+  readonly isGood: boolean
+}
+
+export function judge(readings: readonly Reading[]): Verdict {
+  const steady = readings.slice(Math.floor(readings.length * WARM_UP)).filter(({ at }) => at >= WARM_UP_S)
+  if (steady.length < READINGS_MIN) {
+    return { text: `  ${steady.length} readings are too few: give it more minutes`, isGood: false }
+  }
+  let isGood = true
+  const lines = QUANTITIES.map((quantity) => {
+    const { title, unit, scale, share, least } = TOLERANCES[quantity]
+    const slope = slopeOf(steady.map((reading) => ({ at: reading.at, value: reading[quantity] })))
+    const isGrowing = grows(slope, share, least)
+    if (isGrowing) isGood = false
+    const most = Math.max(share * slope.median, least)
+    const number = (value: number) => `${(value / scale).toFixed(scale === 1 ? 0 : 1)}${unit === '' ? '' : ` ${unit}`}`
+    const word = isGrowing ? 'GROWS' : 'flat'
+    return `  ${title.padEnd(14)}${number(slope.median).padStart(10)}  ${word}: by ${number(slope.growth)} (${number(most)} may be), z ${slope.z.toFixed(1)}`
+  })
+  return { text: lines.join('\n'), isGood }
+}
