@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync } from 'node:fs'
-import { connect, createServer, type Server } from 'node:net'
+import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, beforeEach, describe, test } from 'node:test'
@@ -204,6 +204,81 @@ describe('the control socket', { skip: process.platform === 'win32' && 'UNIX soc
     assert.equal(await answerTo('x'.repeat(5000)), '')
     assert.match(await answerTo('{"order":\n'), /^\{"refused":\{"code":"EINVAL","message":".+"\}\}$/)
     assert.deepEqual(await askInstance(process.pid), SNAPSHOT)
+    await closed(server)
+  })
+
+  test('lets go of peers that take their time, and of more of them than it has room for, and goes on', async () => {
+    const server = await serveControl(
+      { snapshot: () => SNAPSHOT, order: () => Promise.reject(new Error('no orders')) },
+      { patienceMs: 300 },
+    )
+    const path = join(folder, `${process.pid}.sock`)
+    // Each says something before anybody could think that it had fallen silent.
+    const slow = Array.from({ length: 100 }, () => {
+      const socket = connect(path)
+      const timer = setInterval(() => socket.write('['), 20)
+      socket.on('error', () => {})
+      return new Promise<void>((resolve) => {
+        socket.on('close', () => {
+          clearInterval(timer)
+          resolve()
+        })
+      })
+    })
+    await Promise.all(slow)
+    assert.deepEqual(await askInstance(process.pid), SNAPSHOT)
+    await closed(server)
+  })
+
+  test('lets go of a peer that sends without an end, and of one that does not take its answer', async () => {
+    const title = 'x'.repeat(3_000_000)
+    const server = await serveControl(
+      { snapshot: () => ({ ...SNAPSHOT, title }), order: () => Promise.reject(new Error('no orders')) },
+      { patienceMs: 300 },
+    )
+    const path = join(folder, `${process.pid}.sock`)
+    const gone = (begin: (socket: Socket) => void) =>
+      new Promise<void>((resolve) => {
+        const socket = connect(path, () => begin(socket))
+        socket.on('error', () => {})
+        socket.on('close', () => resolve())
+      })
+    await gone((socket) => {
+      const more = () => socket.write(Buffer.alloc(1000, 'x'), (error) => error ?? setImmediate(more))
+      more()
+      socket.resume()
+    })
+    const open = new Set<Socket>()
+    server.on('connection', (socket: Socket) => {
+      open.add(socket)
+      socket.on('close', () => open.delete(socket))
+    })
+    const deaf = connect(path, () => deaf.write('\n'))
+    deaf.on('error', () => {})
+    deaf.pause()
+    await new Promise<void>((resolve) => {
+      const timer = setInterval(() => {
+        if (server.listening && open.size === 0 && deaf.bytesWritten > 0) {
+          clearInterval(timer)
+          resolve()
+        }
+      }, 20)
+    })
+    deaf.destroy()
+    assert.equal((await askInstance(process.pid)).title.length, title.length)
+    await closed(server)
+  })
+
+  test('that answers without an end is given up', async () => {
+    mkdirSync(folder, { mode: 0o700 })
+    const server = createServer((socket) => {
+      const more = () => socket.write(Buffer.alloc(1 << 20, ' '), (error) => error ?? setImmediate(more))
+      socket.on('error', () => {})
+      socket.resume()
+      more()
+    })
+    await new Promise<void>((resolve) => server.listen(join(folder, `${process.pid}.sock`), resolve))
+    await assert.rejects(askInstance(process.pid), { code: 'ECONNREFUSED', message: /it does not come to an end/ })
     await closed(server)
   })
 

@@ -13,6 +13,10 @@ const PATH_BYTES_MAX = process.platform === 'linux' ? 107 : 103
 const PATIENCE_MS = 5000
 /** The longest order. */
 const ORDER_BYTES_MAX = 4096
+/** The longest answer: a snapshot of all CPUs that there can be is a few MB. */
+const ANSWER_BYTES_MAX = 64 * 1024 * 1024
+/** Peers at a time. A command is one. */
+const PEERS_MAX = 32
 
 /** What an instance does. */
 export interface Obedience {
@@ -62,8 +66,14 @@ function make(path: string): void {
   isThere(path)
 }
 
-/** Answers everybody who asks, until it is closed or the process ends. Rejects where no socket can be made. */
-export async function serveControl(instance: Obedience): Promise<Server> {
+/**
+ * Answers everybody who asks, until it is closed or the process ends. Rejects where no socket can be made.
+ * @param patienceMs that an order may take to come, and an answer to be taken
+ */
+export async function serveControl(
+  instance: Obedience,
+  { patienceMs = PATIENCE_MS }: { readonly patienceMs?: number } = {},
+): Promise<Server> {
   const parent = directory()
   const path = join(parent, `${process.pid}.sock`)
   if (Buffer.byteLength(path) > PATH_BYTES_MAX) {
@@ -75,10 +85,11 @@ export async function serveControl(instance: Obedience): Promise<Server> {
     socket.on('error', () => {})
     // Whoever asks and does not listen keeps nobody alive.
     socket.unref()
-    readLine(socket, (line) => {
+    readLine(socket, patienceMs, (line) => {
       void answerTo(line, instance).then((answer) => socket.end(JSON.stringify(answer)))
     })
   })
+  server.maxConnections = PEERS_MAX
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(path, resolve)
@@ -92,16 +103,20 @@ export async function serveControl(instance: Obedience): Promise<Server> {
   return server
 }
 
-/** The first line that a peer sends. One that sends too much, or nothing for too long, is let go. */
-function readLine(socket: Socket, done: (line: string) => void): void {
+/** The first line that a peer sends. One that sends too much, or takes too long for it, is let go. */
+function readLine(socket: Socket, patienceMs: number, done: (line: string) => void): void {
   let bytes: Buffer = Buffer.alloc(0)
-  socket.setTimeout(PATIENCE_MS, () => socket.destroy())
+  // By itself it would let a byte now and then keep a peer here for hours.
+  socket.setTimeout(patienceMs, () => socket.destroy())
+  const deadline = setTimeout(() => socket.destroy(), patienceMs).unref()
+  socket.once('close', () => clearTimeout(deadline))
   const onData = (chunk: Buffer) => {
     bytes = Buffer.concat([bytes, chunk])
     if (bytes.length > ORDER_BYTES_MAX) return socket.destroy()
     const end = bytes.indexOf('\n')
     if (end < 0) return
     socket.off('data', onData)
+    clearTimeout(deadline)
     done(bytes.toString('utf8', 0, end))
   }
   socket.on('data', onData)
@@ -178,7 +193,12 @@ function exchange(pid: number, line: string): Promise<unknown> {
       reject(new KernelError(Errno.ECONNREFUSED, sentence, 'stat', { cause }))
     }
     socket.setTimeout(PATIENCE_MS, () => socket.destroy(new Error('it does not answer')))
-    socket.on('data', (chunk: Buffer) => chunks.push(chunk))
+    let length = 0
+    socket.on('data', (chunk: Buffer) => {
+      chunks.push(chunk)
+      length += chunk.length
+      if (length > ANSWER_BYTES_MAX) socket.destroy(new Error('it does not come to an end'))
+    })
     socket.on('error', refuse)
     socket.on('end', () => {
       if (chunks.length === 0) return refuse(new Error('it has ended'))

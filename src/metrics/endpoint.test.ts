@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { type IncomingHttpHeaders, request, type Server } from 'node:http'
-import { type AddressInfo, connect } from 'node:net'
+import { type AddressInfo, connect, type Socket } from 'node:net'
 import { after, describe, test } from 'node:test'
 import { type Exposition, listensAt, serveMetrics } from './endpoint.ts'
 
@@ -117,6 +117,50 @@ describe('the endpoint of the counts', () => {
       socket.on('close', () => resolve())
     })
     assert.equal((await ask(server)).status, 200)
+  })
+
+  test('lets go of those that say little, nothing, or more than there is room for, and goes on', async () => {
+    const server = await serveMetrics({ host: '127.0.0.1', port: 0 }, text, 300)
+    servers.push(server)
+    const { port } = server.address() as AddressInfo
+    const gone = (say: (socket: Socket) => NodeJS.Timeout | undefined) =>
+      new Promise<void>((resolve) => {
+        const socket = connect(port, '127.0.0.1')
+        const timer = say(socket)
+        socket.on('error', () => {})
+        socket.resume()
+        socket.on('close', () => {
+          clearInterval(timer)
+          resolve()
+        })
+      })
+    await Promise.all([
+      ...Array.from({ length: 20 }, () => gone(() => undefined)),
+      ...Array.from({ length: 20 }, () =>
+        gone((socket) => {
+          socket.write('GET /metrics HTTP/1.1\r\n')
+          return setInterval(() => socket.write('a: b\r\n'), 50)
+        }),
+      ),
+      ...Array.from({ length: 20 }, () =>
+        gone((socket) => {
+          const more = () => socket.write('x'.repeat(1000), (error) => error ?? setImmediate(more))
+          socket.write('GET /metrics?')
+          more()
+          return undefined
+        }),
+      ),
+    ])
+    assert.equal((await ask(server)).status, 200)
+  })
+
+  test('takes nothing of what a request brings', async () => {
+    const server = await serve(text)
+    for (const path of ['/metrics/../../etc/passwd', '/%2e%2e/metrics', '//metrics', '/metrics%00', '/__proto__']) {
+      assert.equal((await ask(server, { path })).status, 404, path)
+    }
+    assert.equal((await ask(server, { path: '/metrics?__proto__[polluted]=1' })).text, 'a 1\n')
+    assert.equal(({} as { polluted?: unknown }).polluted, undefined)
   })
 
   test('that cannot listen is a sentence', async () => {

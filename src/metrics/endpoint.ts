@@ -16,9 +16,14 @@ const PATIENCE_MS = 5000
 
 /**
  * Serves what `scrape` gives until the server is closed. A `scrape` that rejects is answered 503 with its sentence.
+ * @param patienceMs that a request may take to come, and its answer to be taken
  * @throws KernelError EADDRINUSE and others, where it cannot listen
  */
-export async function serveMetrics(address: ListenAddress, scrape: () => Promise<Exposition>): Promise<Server> {
+export async function serveMetrics(
+  address: ListenAddress,
+  scrape: () => Promise<Exposition>,
+  patienceMs = PATIENCE_MS,
+): Promise<Server> {
   let reading: Promise<Exposition> | undefined
   const scrapeOnce = () => {
     // Who asks while somebody else is answered gets the same answer.
@@ -27,12 +32,15 @@ export async function serveMetrics(address: ListenAddress, scrape: () => Promise
     })
     return reading
   }
-  const server = createServer({ requestTimeout: PATIENCE_MS, headersTimeout: PATIENCE_MS }, (request, response) => {
+  // Node looks every 30 s only, unless it is told to, and at those alone that have begun to ask.
+  const limits = { requestTimeout: patienceMs, headersTimeout: patienceMs, connectionsCheckingInterval: patienceMs }
+  const server = createServer(limits, (request, response) => {
     response.setHeader('connection', 'close')
     void answer(request, response, isLoopback(address.host), scrapeOnce)
   })
   server.maxConnections = CONNECTIONS_MAX
   server.maxHeadersCount = 100
+  server.setTimeout(patienceMs, (socket) => socket.destroy())
   server.on('clientError', (_error, socket) => socket.destroy())
   await new Promise<void>((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) => reject(cannotListen(address, cause)))
