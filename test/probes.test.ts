@@ -20,13 +20,23 @@ function answer(sent: readonly Sent[]): string {
       assert(segment !== undefined)
       const { flags, seq, ack } = segment
       // The host's own number is by chance.
-      return flags === 'SA' ? `SA ack ${ack}` : flags.includes('A') ? `${flags} seq ${seq} ack ${ack}` : `${flags} seq ${seq}`
+      return flags === 'SA'
+        ? `SA ack ${ack}`
+        : flags.includes('A')
+          ? `${flags} seq ${seq} ack ${ack}`
+          : `${flags} seq ${seq}`
     })
     .join(', ')
 }
 
 /** Segments to a port: what is sent, and what comes from a port where nobody listens and from one where somebody does. */
-const SEGMENTS: readonly (readonly [name: string, section: string, flags: string, closed: string, listening: string])[] = [
+const SEGMENTS: readonly (readonly [
+  name: string,
+  section: string,
+  flags: string,
+  closed: string,
+  listening: string,
+])[] = [
   ['no flags (nmap T2, null scan)', '9293 3.10.7.1, 3.10.7.2', '', `RA seq 0 ack ${SEQ}`, 'nothing'],
   ['FIN (FIN scan)', '9293 3.10.7.1, 3.10.7.2', 'F', `RA seq 0 ack ${SEQ + 1}`, 'nothing'],
   ['FIN, PSH, URG (nmap T7, Xmas scan)', '9293 3.10.7.1, 3.10.7.2', 'FPU', `RA seq 0 ack ${SEQ + 1}`, 'nothing'],
@@ -46,7 +56,12 @@ describe('a segment', () => {
     onHosts(`${name} gets what RFC ${section} says`, {}, (host) => {
       host.listen({ port: LISTENING })
       host.introduce()
-      for (const [i, [targetPort, expected]] of ([[CLOSED, closed], [LISTENING, listening]] as const).entries()) {
+      for (const [i, [targetPort, expected]] of (
+        [
+          [CLOSED, closed],
+          [LISTENING, listening],
+        ] as const
+      ).entries()) {
         const ack = flags.includes('A') ? ACK : 0
         host.inject(tcp({ sourcePort: 6000 + i, targetPort, seq: SEQ, ack, flags, urgent: 0 }))
         assert.equal(answer(host.take().slice(0, 1)), expected, `port ${targetPort}`)
@@ -71,7 +86,13 @@ describe('a segment', () => {
 })
 
 /** In a connection in which the peer has sent nothing yet: `A` is an acknowledgment of all, which is a challenge. */
-const IN_CONNECTION: readonly (readonly [name: string, section: string, flags: string, fields: SegmentFields, expected: string])[] = [
+const IN_CONNECTION: readonly (readonly [
+  name: string,
+  section: string,
+  flags: string,
+  fields: SegmentFields,
+  expected: string,
+])[] = [
   ['no flags', '9293 3.10.7.4', '', { seq: 1 }, 'nothing'],
   ['FIN without ACK', '9293 3.10.7.4', 'F', { seq: 1 }, 'nothing'],
   ['FIN, PSH, URG without ACK', '9293 3.10.7.4', 'FPU', { seq: 1, urgent: 1 }, 'nothing'],
@@ -98,8 +119,16 @@ describe('in a connection', () => {
       const before = { seq: peer.seq, ack: peer.ack }
       host.inject(peer.packet(flags, fields))
       const came = peer.take()
-      if (expected === 'nothing') assert.deepEqual(came.map(({ flags }) => flags), [])
-      else assert.deepEqual(came.map(({ flags, seq, ack, data }) => [flags, seq, ack, data.length]), [['A', 1, 1, 0]])
+      if (expected === 'nothing')
+        assert.deepEqual(
+          came.map(({ flags }) => flags),
+          [],
+        )
+      else
+        assert.deepEqual(
+          came.map(({ flags, seq, ack, data }) => [flags, seq, ack, data.length]),
+          [['A', 1, 1, 0]],
+        )
       Object.assign(peer, before)
       peer.send('PA', { data: text('still here') })
       assert.deepEqual(program.received(), text('still here'))
@@ -123,11 +152,26 @@ describe('in a connection', () => {
 
 /** All but TCP. */
 const PACKETS: readonly (readonly [name: string, section: string, packet: Bytes, expected: string])[] = [
-  ['UDP to a port where nobody is (nmap U1)', '1122 4.1.3.1', udp({ targetPort: 40_125, id: 0x1042 }, counting(300, 0x43)), 'icmp 3/3'],
-  ['UDP without a checksum to such a port', '1122 4.1.3.4', udp({ targetPort: 40_125, checksum: 0 }, text('x')), 'icmp 3/3'],
+  [
+    'UDP to a port where nobody is (nmap U1)',
+    '1122 4.1.3.1',
+    udp({ targetPort: 40_125, id: 0x1042 }, counting(300, 0x43)),
+    'icmp 3/3',
+  ],
+  [
+    'UDP without a checksum to such a port',
+    '1122 4.1.3.4',
+    udp({ targetPort: 40_125, checksum: 0 }, text('x')),
+    'icmp 3/3',
+  ],
   ['UDP to all, to such a port', '1122 3.2.2', udp({ target: '10.0.0.255', targetPort: 40_125 }, text('x')), 'nothing'],
   ['UDP with a wrong checksum', '1122 4.1.3.4', udp({ targetPort: 40_125, checksum: 0x1234 }, text('x')), 'nothing'],
-  ['an echo request with a code (nmap IE)', '792', icmp({ type: 8, code: 9, rest: echoRest(1, 295) }, counting(120)), 'icmp 0/9'],
+  [
+    'an echo request with a code (nmap IE)',
+    '792',
+    icmp({ type: 8, code: 9, rest: echoRest(1, 295) }, counting(120)),
+    'icmp 0/9',
+  ],
   ['an echo request without data', '1122 3.2.2.6', icmp({ type: 8 }, counting(0)), 'icmp 0/0'],
   ['an echo request to all', '1122 3.2.2.6', icmp({ type: 8, target: '10.0.0.255' }, text('x')), 'nothing'],
   ['a timestamp request', '1122 3.2.2.8', icmp({ type: 13, rest: echoRest(1, 1) }, counting(12)), 'nothing'],
@@ -135,10 +179,25 @@ const PACKETS: readonly (readonly [name: string, section: string, packet: Bytes,
   ['an information request', '1122 3.2.2.7', icmp({ type: 15, rest: echoRest(1, 1) }, counting(0)), 'nothing'],
   ['a router solicitation', '1122 3.2.2', icmp({ type: 10 }, counting(0)), 'nothing'],
   ['ICMP of a type that nobody knows', '1122 3.2.2', icmp({ type: 200 }, counting(20)), 'nothing'],
-  ['an error about what was never sent', '1122 3.2.2', icmp({ type: 3, code: 3 }, udp({ source: '10.0.0.1', target: '10.0.0.9' }, text('x'))), 'nothing'],
+  [
+    'an error about what was never sent',
+    '1122 3.2.2',
+    icmp({ type: 3, code: 3 }, udp({ source: '10.0.0.1', target: '10.0.0.9' }, text('x'))),
+    'nothing',
+  ],
   ['a protocol that nobody speaks (nmap -sO)', '1122 3.2.2.1', ip({ protocol: 132 }, counting(12)), 'icmp 3/2'],
-  ['a protocol that nobody speaks, to all', '1122 3.2.2', ip({ protocol: 132, target: '10.0.0.255' }, counting(12)), 'nothing'],
-  ['a record of the route', '1122 3.2.1.8', icmp({ type: 8, options: [7, 7, 4, 0, 0, 0, 0, 0] }, text('x')), 'icmp 0/0'],
+  [
+    'a protocol that nobody speaks, to all',
+    '1122 3.2.2',
+    ip({ protocol: 132, target: '10.0.0.255' }, counting(12)),
+    'nothing',
+  ],
+  [
+    'a record of the route',
+    '1122 3.2.1.8',
+    icmp({ type: 8, options: [7, 7, 4, 0, 0, 0, 0, 0] }, text('x')),
+    'icmp 0/0',
+  ],
   ['a timestamp option', '1122 3.2.1.8', icmp({ type: 8, options: [68, 8, 5, 0, 0, 0, 0, 0] }, text('x')), 'icmp 0/0'],
   ['an option that nobody knows', '1122 3.2.1.8', icmp({ type: 8, options: [0x5e, 4, 1, 2] }, text('x')), 'icmp 0/0'],
   ['a loose source route', '7126 4.3', icmp({ type: 8, options: [131, 7, 4, 10, 0, 0, 9, 0] }, text('x')), 'nothing'],

@@ -9,6 +9,7 @@ const readings = (change: (i: number) => Partial<Reading>): Reading[] =>
     rss: 200e6 + (at % 3) * 1e6,
     descriptors: 30 + (at % 2),
     slab: 500 + (at % 5),
+    timeWaits: 0,
     heap: 20e6 + (at % 4) * 1e5,
     ...change(at),
   }))
@@ -34,6 +35,15 @@ for (const [name, change] of [
     )
   })
 }
+
+test('TIME-WAITs, which come as fast as connections go, are left out', () => {
+  // Twice as many a second from the middle on; each is an object for 60 s, 6 readings.
+  const total = (i: number) => (i < 30 ? 20 * i : 600 + 40 * (i - 30))
+  const { isGood, text } = judge(
+    readings((i) => ({ timeWaits: total(i), slab: 500 + total(i) - total(Math.max(i - 6, 0)) })),
+  )
+  assert(isGood, text)
+})
 
 test('too few readings are no proof', () => {
   const { isGood, text } = judge(readings(() => ({})).slice(0, 8))

@@ -6,6 +6,7 @@ import { grows, slopeOf } from './slope.ts'
 const WARM_UP = 0.35
 /** … and TIME-WAITs gather until the first of them end. */
 export const WARM_UP_S = 80
+const TIME_WAIT_S = 60
 /** A trend of fewer is none. */
 const READINGS_MIN = 8
 
@@ -14,8 +15,21 @@ export interface Verdict {
   readonly isGood: boolean
 }
 
+/** How many TIME-WAITs there are at a reading: those that began within the last of their time. */
+function timeWaitsAt(readings: readonly Reading[], { at, timeWaits }: Reading): number {
+  const then = at - TIME_WAIT_S
+  const next = readings.findIndex((reading) => reading.at >= then)
+  const [before, after] = [readings[next - 1], readings[next]]
+  if (before === undefined || after === undefined) return timeWaits
+  const share = (then - before.at) / (after.at - before.at)
+  return timeWaits - (before.timeWaits + share * (after.timeWaits - before.timeWaits))
+}
+
 export function judge(readings: readonly Reading[]): Verdict {
-  const steady = readings.slice(Math.floor(readings.length * WARM_UP)).filter(({ at }) => at >= WARM_UP_S)
+  const steady = readings
+    .map((reading) => ({ ...reading, slab: reading.slab - timeWaitsAt(readings, reading) }))
+    .slice(Math.floor(readings.length * WARM_UP))
+    .filter(({ at }) => at >= WARM_UP_S)
   if (steady.length < READINGS_MIN) {
     return { text: `  ${steady.length} readings are too few: give it more minutes`, isGood: false }
   }

@@ -9,7 +9,14 @@ import { allTargets } from '../../scripts/fuzz/targets.ts'
 import { Random, systemSeed } from '../../src/base/random.ts'
 
 /** Inputs by chance; of those that cost more, fewer. */
-const INPUTS: { readonly [target: string]: number } = { tcp: 60, icmp: 60, control: 60, results: 100, pcap: 2000, 'tcp-options': 3000 }
+const INPUTS: { readonly [target: string]: number } = {
+  tcp: 60,
+  icmp: 60,
+  control: 60,
+  results: 100,
+  pcap: 2000,
+  'tcp-options': 3000,
+}
 const INPUTS_USUAL = 200
 const SEED = 1
 
@@ -19,8 +26,16 @@ const text = (string: string) => new TextEncoder().encode(string)
 /** What has failed once, and what is wrong in a way of its own. */
 const REGRESSIONS: readonly (readonly [target: string, what: string, ...inputs: readonly Uint8Array[]])[] = [
   ['results', 'a format that no text can be made of', text('{"format":{"toString":1}}')],
-  ['results', 'a version that no text can be made of', text('{"format":"damselfly-lab-results","version":{"toString":1}}')],
-  ['control', 'orders that are no objects', ...['null', '[]', '"order"', '1e999', 'true'].map((line) => text(`${line}\n`))],
+  [
+    'results',
+    'a version that no text can be made of',
+    text('{"format":"damselfly-lab-results","version":{"toString":1}}'),
+  ],
+  [
+    'control',
+    'orders that are no objects',
+    ...['null', '[]', '"order"', '1e999', 'true'].map((line) => text(`${line}\n`)),
+  ],
   [
     'control',
     'names that are an object’s own',
@@ -31,8 +46,19 @@ const REGRESSIONS: readonly (readonly [target: string, what: string, ...inputs: 
     text('{"order":"trace","view":"toString"}\n'),
     text('{"order":"trace","view":"port","port":"__proto__","limit":1,"patienceMs":0}\n'),
   ],
-  ['control', 'what is nested deep', text(`${'['.repeat(4000)}\n`), text(`${'{"a":'.repeat(600)}1${'}'.repeat(600)}\n`)],
-  ['control', 'code', text('process.exit(1)\n'), text('{"order":"eval","code":"process.exit(1)"}\n'), text('`process.exit(1)`\n')],
+  [
+    'control',
+    'what is nested deep',
+    text(`${'['.repeat(4000)}\n`),
+    text(`${'{"a":'.repeat(600)}1${'}'.repeat(600)}\n`),
+  ],
+  [
+    'control',
+    'code',
+    text('process.exit(1)\n'),
+    text('{"order":"eval","code":"process.exit(1)"}\n'),
+    text('`process.exit(1)`\n'),
+  ],
   ['control', 'no end, and no text', text('{"order":'), new Uint8Array(5000).fill(0xff), Uint8Array.of(0, 10)],
 ]
 

@@ -1,0 +1,42 @@
+// What a hostile packet costs does not grow with how many there were: the classes of attacks that live from lists which get longer. Work is
+// counted in edges of the code, of an instrumented copy of it, so that no clock is asked. DAMSELFLY_LONG=1 sends a hundred thousand of each.
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { EDGES, instrumentTree } from '../../scripts/fuzz/instrument.ts'
+import { ATTACKS } from '../../scripts/fuzz/work.ts'
+
+const IS_LONG = process.env.DAMSELFLY_LONG !== undefined
+const PACKETS = 500
+const ROUNDS = IS_LONG ? 200 : 12
+/** Of a packet: what the whole way up and an answer take, several times over. */
+const EDGES_PER_PACKET = 1000
+
+type Work = typeof import('../../scripts/fuzz/work.ts')
+
+describe('the work for each of many', () => {
+  let tree: string
+  let edges: Uint32Array
+  let work: Work
+  before(async () => {
+    const dist = fileURLToPath(new URL('../../', import.meta.url))
+    tree = mkdtempSync(join(dist, 'work-'))
+    edges = new Uint32Array(instrumentTree(dist, tree))
+    Object.assign(globalThis, { [EDGES]: edges })
+    work = (await import(pathToFileURL(join(tree, 'scripts/fuzz/work.js')).href)) as Work
+  })
+  after(() => rmSync(tree, { recursive: true, force: true }))
+
+  for (const attack of Object.keys(ATTACKS)) {
+    test(`${attack} stays the same`, () => {
+      const rounds = work.workOf(attack, ROUNDS, PACKETS, edges)
+      const quarter = Math.ceil(ROUNDS / 4)
+      const early = Math.max(...rounds.slice(0, quarter))
+      const late = Math.max(...rounds.slice(-quarter))
+      assert(late <= 1.5 * early, `${rounds}`)
+      assert(Math.max(...rounds) <= EDGES_PER_PACKET * PACKETS, `${rounds}`)
+    })
+  }
+})
