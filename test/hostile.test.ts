@@ -22,11 +22,13 @@ import {
   arp,
   BROADCAST,
   type Bytes,
+  be32,
   checksumOf,
   counting,
   echoRest,
   ether,
   fragments,
+  get32,
   icmp,
   ip,
   join,
@@ -38,6 +40,7 @@ import {
   udpSegment,
 } from '../src/net/testing/frame.ts'
 import { HOST, onHosts, PEER, PEER_LINK, type TestHost, withHost } from '../src/net/testing/host.ts'
+import { Peer } from '../src/net/testing/peer.ts'
 import { EchoCounters, echo } from '../src/service/echo.ts'
 
 const SECOND = 1_000_000
@@ -229,6 +232,54 @@ describe('hostile input', () => {
     host.expectNothing()
     assert.deepEqual(host.drops(ReassemblyCounters), { droppedOverlap: 2, droppedLayout: 3, droppedTiny: 1 })
     assert.equal(host.count(ReassemblyCounters, 'held'), 0)
+    expectAlive(host)
+  })
+
+  onHosts('12: a fragment that comes twice costs its datagram or nothing, and what is whole is what was sent', {}, (host) => {
+    const socket = host.open({ port: 9 })
+    const pieces = fragments(udp({ targetPort: 9 }, counting(200)), 64)
+    for (const twice of pieces.keys()) {
+      for (const piece of pieces.toSpliced(twice, 0, pieces[twice]!)) host.inject(piece)
+      for (const { payload } of host.received(socket)) assert.deepEqual(payload, counting(200))
+      host.run(31 * SECOND)
+      host.take()
+    }
+    assert.equal(host.count(ReassemblyCounters, 'held'), 0)
+    expectAlive(host)
+  })
+
+  onHosts('19: an error about a connection is believed only where its numbers are in flight', { seed: 19 }, (host) => {
+    const server = host.listen({ port: 7 })
+    const peer = Peer.connect(host, { timestamps: true })
+    const program = server.accept()
+    program.send(counting(5000))
+    const sent = peer.take().map(({ sent: { bytes } }) => bytes.subarray(14))
+    assert(sent.length > 0)
+    const { mss } = program.info()
+    const about = (change: number, quoted: number) => {
+      const quote = Uint8Array.from(sent[0]!)
+      const seq = get32(quote, 24)
+      quote.set(be32((seq + change) >>> 0), 24)
+      return quote.subarray(0, quoted)
+    }
+    // Of numbers that are not in flight, and of too little to say so.
+    for (const change of [-1, -100_000, 100_000, 0x7fffffff]) {
+      for (const code of [0, 1, 2, 3, 4, 13]) host.inject(icmp({ type: 3, code, rest: 576 }, about(change, 28)))
+    }
+    for (let quoted = 0; quoted < 28; quoted++) host.inject(icmp({ type: 3, code: 4, rest: 576 }, about(0, quoted)))
+    assert.equal(program.info().mss, mss)
+    // In flight, and of a size that no link has (CVE-2020-11910): not below the floor, and nobody divides by it.
+    for (const mtu of [0, 1, 20, 40, 67, 68, 296, 551, 552]) {
+      host.inject(icmp({ type: 3, code: 4, rest: mtu }, about(0, 28)))
+      host.run(10_000)
+    }
+    assert(program.info().mss >= 500, `${program.info().mss}`)
+    program.expect()
+    for (const again of peer.take()) assert(again.data.length <= mss)
+    peer.send('A', { ack: 5001 })
+    peer.send('R')
+    program.expect('error ECONNRESET')
+    program.close()
     expectAlive(host)
   })
 
