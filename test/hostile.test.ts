@@ -235,18 +235,22 @@ describe('hostile input', () => {
     expectAlive(host)
   })
 
-  onHosts('12: a fragment that comes twice costs its datagram or nothing, and what is whole is what was sent', {}, (host) => {
-    const socket = host.open({ port: 9 })
-    const pieces = fragments(udp({ targetPort: 9 }, counting(200)), 64)
-    for (const twice of pieces.keys()) {
-      for (const piece of pieces.toSpliced(twice, 0, pieces[twice]!)) host.inject(piece)
-      for (const { payload } of host.received(socket)) assert.deepEqual(payload, counting(200))
-      host.run(31 * SECOND)
-      host.take()
-    }
-    assert.equal(host.count(ReassemblyCounters, 'held'), 0)
-    expectAlive(host)
-  })
+  onHosts(
+    '12: a fragment that comes twice costs its datagram or nothing, and what is whole is what was sent',
+    {},
+    (host) => {
+      const socket = host.open({ port: 9 })
+      const pieces = fragments(udp({ targetPort: 9 }, counting(200)), 64)
+      for (const twice of pieces.keys()) {
+        for (const piece of pieces.toSpliced(twice, 0, pieces[twice]!)) host.inject(piece)
+        for (const { payload } of host.received(socket)) assert.deepEqual(payload, counting(200))
+        host.run(31 * SECOND)
+        host.take()
+      }
+      assert.equal(host.count(ReassemblyCounters, 'held'), 0)
+      expectAlive(host)
+    },
+  )
 
   onHosts('19: an error about a connection is believed only where its numbers are in flight', { seed: 19 }, (host) => {
     const server = host.listen({ port: 7 })

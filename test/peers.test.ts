@@ -17,7 +17,7 @@ const PROGRAM = fileURLToPath(new URL('./peer-program.js', import.meta.url))
 const IS_LONG = process.env.DAMSELFLY_LONG !== undefined
 /** Of the whole matrix. */
 const CONNECTIONS = 10_000
-const SHORT_CONNECTIONS = 60
+const SHORT_CONNECTIONS = 40
 /** A program that takes longer stands still. */
 const LIMIT_MS = IS_LONG ? 30 * 60_000 : 60_000
 

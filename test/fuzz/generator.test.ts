@@ -19,7 +19,7 @@ import { type Fault, Generator, NOTHING_WRONG, type Shares, USUAL } from './gene
 import { forSeeds } from './seed.ts'
 
 const SECOND = 1_000_000
-const FRAMES = 4000
+const FRAMES = 3000
 /** A frame is handed on once at most, and answered; what a turn does for it is bounded by the turn. */
 const TURNS_PER_FRAME = 40
 

@@ -1,10 +1,10 @@
 // The seeds of the fuzzing tests: some that are always the same, and fresh ones, which find what the others did not. DAMSELFLY_SEED=N runs
-// that one alone; DAMSELFLY_LONG=1 runs twenty times as many.
+// that one alone; DAMSELFLY_LONG=1 runs forty times as many.
 import { systemSeed } from '../../src/base/random.ts'
 
-const FIXED = 5
-const FRESH = 2
-const LONG = 20
+const FIXED = 3
+const FRESH = 1
+const LONG = 40
 
 /** Runs `body` for each seed; what it throws says which one that was. */
 export function forSeeds(body: (seed: number) => void): void {
