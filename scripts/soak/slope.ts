@@ -43,15 +43,12 @@ export function slopeOf(samples: readonly Sample[]): Slope {
   }
 }
 
-/**
- * Whether it grows: by more than chance, and by more than `share` of its median and more than `least`, which is what the measurement itself
- * may be off by.
- */
-export function grows({ growth, median, z }: Slope, share: number, least: number): boolean {
-  return z > Z_MAX && growth > Math.max(share * median, least)
+/** Whether it grows: by more than chance, and by more than `most`, which is what the measurement itself may be off by. */
+export function grows({ growth, z }: Slope, most: number): boolean {
+  return z > Z_MAX && growth > most
 }
 
-function medianOf(values: readonly number[]): number {
+export function medianOf(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = sorted.length >> 1
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2

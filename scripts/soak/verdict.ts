@@ -1,6 +1,6 @@
 // What the readings of a soak say: a table of each quantity, and whether it grows.
 import { QUANTITIES, type Reading, TOLERANCES } from './measure.ts'
-import { grows, slopeOf } from './slope.ts'
+import { grows, medianOf, slopeOf } from './slope.ts'
 
 /** The beginning is left out: code is compiled, tables grow to their size… */
 const WARM_UP = 0.35
@@ -26,20 +26,18 @@ function timeWaitsAt(readings: readonly Reading[], { at, timeWaits }: Reading): 
 }
 
 export function judge(readings: readonly Reading[]): Verdict {
-  const steady = readings
-    .map((reading) => ({ ...reading, slab: reading.slab - timeWaitsAt(readings, reading) }))
-    .slice(Math.floor(readings.length * WARM_UP))
-    .filter(({ at }) => at >= WARM_UP_S)
+  const steady = readings.slice(Math.floor(readings.length * WARM_UP)).filter(({ at }) => at >= WARM_UP_S)
   if (steady.length < READINGS_MIN) {
     return { text: `  ${steady.length} readings are too few: give it more minutes`, isGood: false }
   }
   let isGood = true
   const lines = QUANTITIES.map((quantity) => {
     const { title, unit, scale, share, least } = TOLERANCES[quantity]
-    const slope = slopeOf(steady.map((reading) => ({ at: reading.at, value: reading[quantity] })))
-    const isGrowing = grows(slope, share, least)
+    const most = Math.max(share * medianOf(steady.map((reading) => reading[quantity])), least)
+    const besides = (reading: Reading) => (quantity === 'slab' ? timeWaitsAt(readings, reading) : 0)
+    const slope = slopeOf(steady.map((reading) => ({ at: reading.at, value: reading[quantity] - besides(reading) })))
+    const isGrowing = grows(slope, most)
     if (isGrowing) isGood = false
-    const most = Math.max(share * slope.median, least)
     const number = (value: number) => `${(value / scale).toFixed(scale === 1 ? 0 : 1)}${unit === '' ? '' : ` ${unit}`}`
     const word = isGrowing ? 'GROWS' : 'flat'
     return `  ${title.padEnd(14)}${number(slope.median).padStart(10)}  ${word}: by ${number(slope.growth)} (${number(most)} may be), z ${slope.z.toFixed(1)}`
