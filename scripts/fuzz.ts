@@ -6,12 +6,12 @@
 // edges that they reach (fuzz/loop.ts). This thread watches: an input that does not end is a finding as well. What fails is made small and
 // saved, with a command that shows it again.
 import { createHash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { Board } from './fuzz/board.ts'
-import { instrumentTree } from './fuzz/instrument.ts'
+import { instrumentTree, type Tree } from './fuzz/instrument.ts'
 import { type Finding, type Progress, runAll, textOf } from './fuzz/loop.ts'
 import { type Options, parseOptions, UsageError, usage } from './fuzz/options.ts'
 import { allTargets } from './fuzz/targets.ts'
@@ -41,12 +41,11 @@ async function fuzz(options: Options): Promise<void> {
   const interrupt = new AbortController()
   process.once('SIGINT', () => interrupt.abort())
   process.once('SIGTERM', () => interrupt.abort())
-  const tree = mkdtempSync(join(dist, 'fuzz-'))
+  const tree = instrumentTree(dist)
   try {
-    const edges = instrumentTree(dist, tree)
-    console.log(`${edges} edges; seed ${options.seed}`)
+    console.log(`${tree.edges} edges; seed ${options.seed}`)
     for (const name of options.targets) {
-      const finding = await run(name, { folder: tree, edges }, options, interrupt.signal)
+      const finding = await run(name, tree, options, interrupt.signal)
       if (finding !== undefined) {
         report(name, finding, options)
         process.exitCode = 1
@@ -55,14 +54,14 @@ async function fuzz(options: Options): Promise<void> {
       if (interrupt.signal.aborted) break
     }
   } finally {
-    rmSync(tree, { recursive: true, force: true })
+    rmSync(tree.folder, { recursive: true, force: true })
   }
 }
 
 /** Fuzzes one target until its time is over, or something is found. */
 async function run(
   name: string,
-  tree: { readonly folder: string; readonly edges: number },
+  tree: Tree,
   { seed, minutes }: Options,
   interrupt: AbortSignal,
 ): Promise<Finding | undefined> {

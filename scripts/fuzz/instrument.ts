@@ -1,7 +1,7 @@
 // The compiled stack once more, with a counter on every edge that its code can take: what a fuzz run is guided by. A byte for each edge, in
 // one array of the thread (`EDGES`), which counts how often the edge was taken. Edges are found in the syntax tree: functions, the branches of
 // `if`, `?:`, `switch` and `try`, the bodies of loops, and the right sides of `&&`, `||` and `??`.
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type AnyNode, parse } from 'acorn'
 
@@ -18,22 +18,36 @@ export interface Instrumented {
   readonly edges: number
 }
 
-/** Copies the compiled sources and scripts of `from` (`dist`) to `to`, with counters in those that are watched. Returns how many edges there are. */
-export function instrumentTree(from: string, to: string): number {
-  rmSync(to, { recursive: true, force: true })
+export interface Tree {
+  readonly folder: string
+  /** How many edges there are. */
+  readonly edges: number
+}
+
+/**
+ * A copy of the compiled sources and scripts of `dist`, with counters in those that are watched, in a folder of its own: to be removed again.
+ * Where packages are found from, and where nobody looks who walks through `dist`.
+ */
+export function instrumentTree(dist: string): Tree {
+  const caches = join(dist, '..', 'node_modules', '.cache')
+  mkdirSync(caches, { recursive: true })
+  const folder = mkdtempSync(join(caches, 'damselfly-'))
   let edges = 0
-  for (const entry of readdirSync(from, { recursive: true, encoding: 'utf8' })) {
-    if (!/^(src|scripts)\/.*\.(js|wasm)$/.test(entry) || entry.endsWith('.test.js')) continue
-    mkdirSync(dirname(join(to, entry)), { recursive: true })
-    if (!WATCHED.test(entry) || !entry.endsWith('.js') || entry.includes('/testing/')) {
-      cpSync(join(from, entry), join(to, entry))
-      continue
+  for (const part of ['src', 'scripts']) {
+    for (const name of readdirSync(join(dist, part), { recursive: true, encoding: 'utf8' })) {
+      const entry = join(part, name)
+      if (!/\.(js|wasm)$/.test(entry) || entry.endsWith('.test.js')) continue
+      mkdirSync(dirname(join(folder, entry)), { recursive: true })
+      if (!WATCHED.test(entry) || !entry.endsWith('.js') || entry.includes('/testing/')) {
+        cpSync(join(dist, entry), join(folder, entry))
+        continue
+      }
+      const instrumented = instrument(readFileSync(join(dist, entry), 'utf8'), edges)
+      edges += instrumented.edges
+      writeFileSync(join(folder, entry), instrumented.text)
     }
-    const instrumented = instrument(readFileSync(join(from, entry), 'utf8'), edges)
-    edges += instrumented.edges
-    writeFileSync(join(to, entry), instrumented.text)
   }
-  return edges
+  return { folder, edges }
 }
 
 /** One file, whose edges are numbered from `first`. */

@@ -1,11 +1,11 @@
 // What a hostile packet costs does not grow with how many there were: the classes of attacks that live from lists which get longer. Work is
 // counted in edges of the code, of an instrumented copy of it, so that no clock is asked. DAMSELFLY_LONG=1 sends a hundred thousand of each.
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { EDGES, instrumentTree } from '../../scripts/fuzz/instrument.ts'
+import { EDGES, instrumentTree, type Tree } from '../../scripts/fuzz/instrument.ts'
 import { ATTACKS } from '../../scripts/fuzz/work.ts'
 
 const IS_LONG = process.env.DAMSELFLY_LONG !== undefined
@@ -17,17 +17,16 @@ const EDGES_PER_PACKET = 1000
 type Work = typeof import('../../scripts/fuzz/work.ts')
 
 describe('the work for each of many', () => {
-  let tree: string
+  let tree: Tree
   let edges: Uint32Array
   let work: Work
   before(async () => {
-    const dist = fileURLToPath(new URL('../../', import.meta.url))
-    tree = mkdtempSync(join(dist, 'work-'))
-    edges = new Uint32Array(instrumentTree(dist, tree))
+    tree = instrumentTree(fileURLToPath(new URL('../../', import.meta.url)))
+    edges = new Uint32Array(tree.edges)
     Object.assign(globalThis, { [EDGES]: edges })
-    work = (await import(pathToFileURL(join(tree, 'scripts/fuzz/work.js')).href)) as Work
+    work = (await import(pathToFileURL(join(tree.folder, 'scripts/fuzz/work.js')).href)) as Work
   })
-  after(() => rmSync(tree, { recursive: true, force: true }))
+  after(() => rmSync(tree.folder, { recursive: true, force: true }))
 
   for (const attack of Object.keys(ATTACKS)) {
     test(`${attack} stays the same`, () => {
