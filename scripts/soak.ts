@@ -51,7 +51,7 @@ async function soak(options: Options): Promise<void> {
 async function run(part: Part, { minutes, seed }: Options, interrupt: AbortSignal): Promise<boolean> {
   const namespace = part === 'tun' ? new Namespace('soak') : undefined
   try {
-    const { readings, error, rounds, connections } = await follow(
+    const { readings, rest, error, rounds, connections } = await follow(
       part,
       start(part, { minutes, seed }, namespace),
       interrupt,
@@ -61,7 +61,7 @@ async function run(part: Part, { minutes, seed }: Options, interrupt: AbortSigna
       console.log(`  it failed: ${error}`)
       return false
     }
-    const { text, isGood } = judge(readings)
+    const { text, isGood } = judge(readings, rest)
     console.log(text)
     // Whoever ended it early knows that it says little.
     return isGood || interrupt.aborted
@@ -81,6 +81,7 @@ function start(part: Part, options: PartOptions, namespace: Namespace | undefine
 
 interface Followed {
   readonly readings: readonly Reading[]
+  readonly rest: number | undefined
   readonly rounds: number
   readonly connections: number
   readonly error: string | undefined
@@ -92,6 +93,7 @@ function follow(part: Part, child: ChildProcess, interrupt: AbortSignal): Promis
     const readings: Reading[] = []
     let rounds = 0
     let connections = 0
+    let rest: number | undefined
     let error: string | undefined
     let toldAt = performance.now()
     const silence = setTimeout(() => {
@@ -108,6 +110,10 @@ function follow(part: Part, child: ChildProcess, interrupt: AbortSignal): Promis
         error = message.error
         return
       }
+      if ('rest' in message) {
+        rest = message.rest
+        return
+      }
       readings.push(message.reading)
       rounds = message.rounds
       connections = message.connections
@@ -119,7 +125,7 @@ function follow(part: Part, child: ChildProcess, interrupt: AbortSignal): Promis
       clearTimeout(silence)
       interrupt.removeEventListener('abort', stop)
       if (code !== 0) error ??= `its process ended by ${signal ?? code}`
-      resolve({ readings, rounds, connections, error })
+      resolve({ readings, rest, rounds, connections, error })
     })
   })
 }

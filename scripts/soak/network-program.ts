@@ -69,19 +69,15 @@ async function main(): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 5))
     socket.close()
   }
-  await rounds(
-    options,
-    () => machine.memory,
-    async (number) => {
-      if (number % ROUNDS_OF_SERVER === 0) await restart()
-      if (number % ROUNDS_OF_DISCIPLINE === 0) {
-        const discipline: Discipline = DISCIPLINES[(number / ROUNDS_OF_DISCIPLINE) % DISCIPLINES.length]!
-        await Promise.all([server.setDiscipline(discipline), client.setDiscipline(discipline)])
-      }
-      await Promise.all([...Array.from({ length: CLIENTS }, exchange), datagrams()])
-      return CLIENTS
-    },
-  )
+  await rounds(options, machine.cpu, async (number) => {
+    if (number % ROUNDS_OF_SERVER === 0) await restart()
+    if (number % ROUNDS_OF_DISCIPLINE === 0) {
+      const discipline: Discipline = DISCIPLINES[(number / ROUNDS_OF_DISCIPLINE) % DISCIPLINES.length]!
+      await Promise.all([server.setDiscipline(discipline), client.setDiscipline(discipline)])
+    }
+    await Promise.all([...Array.from({ length: CLIENTS }, exchange), datagrams()])
+    return CLIENTS
+  })
   listener?.close()
   await Promise.all([server.close(), client.close()])
   await machine.stop()

@@ -40,26 +40,22 @@ async function main(): Promise<void> {
   const interfaces = [{ name, device, addresses: [`${STACK}/24`] }]
   const host = await standHost(machine, { name: 'host', index: 0, cpus: [0], interfaces })
   const kernel = await listening(createServer({ allowHalfOpen: true }, answer))
-  await rounds(
-    options,
-    () => machine.memory,
-    async (number) => {
-      const server = await listening(host.net.createServer({ allowHalfOpen: true }, answer))
-      if (number % ROUNDS_OF_DISCIPLINE === 0) {
-        const discipline: Discipline = DISCIPLINES[(number / ROUNDS_OF_DISCIPLINE) % DISCIPLINES.length]!
-        await host.setDiscipline(discipline)
-      }
-      const own = Array.from({ length: OWN }, async () => {
-        const socket = host.net.connect({ host: KERNEL, port: PORT, allowHalfOpen: true })
-        await once(socket, 'connect')
-        await converse(socket, someExchange(random, LARGEST))
-      })
-      await Promise.all([runClient(), ...own])
-      server.close()
-      await once(server, 'close')
-      return CONNECTIONS + OWN
-    },
-  )
+  await rounds(options, machine.cpu, async (number) => {
+    const server = await listening(host.net.createServer({ allowHalfOpen: true }, answer))
+    if (number % ROUNDS_OF_DISCIPLINE === 0) {
+      const discipline: Discipline = DISCIPLINES[(number / ROUNDS_OF_DISCIPLINE) % DISCIPLINES.length]!
+      await host.setDiscipline(discipline)
+    }
+    const own = Array.from({ length: OWN }, async () => {
+      const socket = host.net.connect({ host: KERNEL, port: PORT, allowHalfOpen: true })
+      await once(socket, 'connect')
+      await converse(socket, someExchange(random, LARGEST))
+    })
+    await Promise.all([runClient(), ...own])
+    server.close()
+    await once(server, 'close')
+    return CONNECTIONS + OWN
+  })
   kernel.close()
   await host.close()
   await machine.stop()

@@ -9,13 +9,15 @@ const readings = (change: (i: number) => Partial<Reading>): Reading[] =>
     rss: 200e6 + (at % 3) * 1e6,
     descriptors: 30 + (at % 2),
     slab: 500 + (at % 5),
-    timeWaits: 0,
     heap: 20e6 + (at % 4) * 1e5,
     ...change(at),
   }))
 
 test('what is flat is good, also where it grew in the beginning', () => {
-  const { isGood, text } = judge(readings((i) => (i < 20 ? { rss: 100e6 + i * 5e6, heap: 5e6 + i * 7e5 } : {})))
+  const { isGood, text } = judge(
+    readings((i) => (i < 20 ? { rss: 100e6 + i * 5e6, heap: 5e6 + i * 7e5 } : {})),
+    undefined,
+  )
   assert(isGood, text)
   assert.match(text, /descriptors +3[01] {2}flat/)
 })
@@ -27,7 +29,7 @@ for (const [name, change] of [
   ['V8 heap', (i: number) => ({ heap: 20e6 + i * 1e5 })],
 ] as const) {
   test(`${name} that grow are found, and they alone`, () => {
-    const { isGood, text } = judge(readings(change))
+    const { isGood, text } = judge(readings(change), undefined)
     assert(!isGood)
     assert.deepEqual(
       text.split('\n').map((line) => line.includes('GROWS')),
@@ -36,17 +38,23 @@ for (const [name, change] of [
   })
 }
 
-test('TIME-WAITs, which come as fast as connections go, are left out', () => {
-  // Twice as many a second from the middle on; each is an object for 60 s, 6 readings.
-  const total = (i: number) => (i < 30 ? 20 * i : 600 + 40 * (i - 30))
-  const { isGood, text } = judge(
-    readings((i) => ({ timeWaits: total(i), slab: 500 + total(i) - total(Math.max(i - 6, 0)) })),
+test('what is left at rest is found', () => {
+  assert(
+    judge(
+      readings(() => ({})),
+      150,
+    ).isGood,
   )
-  assert(isGood, text)
+  const { isGood, text } = judge(
+    readings(() => ({})),
+    1500,
+  )
+  assert(!isGood)
+  assert.match(text, /at rest +1500 {2}LEFT: slab objects \(400 may be\)/)
 })
 
 test('too few readings are no proof', () => {
-  const { isGood, text } = judge(readings(() => ({})).slice(0, 8))
+  const { isGood, text } = judge(readings(() => ({})).slice(0, 8), undefined)
   assert(!isGood)
   assert.match(text, /too few: give it more minutes/)
 })

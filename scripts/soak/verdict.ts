@@ -6,7 +6,8 @@ import { grows, medianOf, slopeOf } from './slope.ts'
 const WARM_UP = 0.35
 /** … and TIME-WAITs gather until the first of them end. */
 export const WARM_UP_S = 80
-const TIME_WAIT_S = 60
+/** At rest there are a host's own objects, and spare packets. */
+const REST_MAX = 400
 /** A trend of fewer is none. */
 const READINGS_MIN = 8
 
@@ -15,17 +16,8 @@ export interface Verdict {
   readonly isGood: boolean
 }
 
-/** How many TIME-WAITs there are at a reading: those that began within the last of their time. */
-function timeWaitsAt(readings: readonly Reading[], { at, timeWaits }: Reading): number {
-  const then = at - TIME_WAIT_S
-  const next = readings.findIndex((reading) => reading.at >= then)
-  const [before, after] = [readings[next - 1], readings[next]]
-  if (before === undefined || after === undefined) return timeWaits
-  const share = (then - before.at) / (after.at - before.at)
-  return timeWaits - (before.timeWaits + share * (after.timeWaits - before.timeWaits))
-}
-
-export function judge(readings: readonly Reading[]): Verdict {
+/** @param rest objects of the slabs in use at the end, if it came to that */
+export function judge(readings: readonly Reading[], rest: number | undefined): Verdict {
   const steady = readings.slice(Math.floor(readings.length * WARM_UP)).filter(({ at }) => at >= WARM_UP_S)
   if (steady.length < READINGS_MIN) {
     return { text: `  ${steady.length} readings are too few: give it more minutes`, isGood: false }
@@ -34,13 +26,19 @@ export function judge(readings: readonly Reading[]): Verdict {
   const lines = QUANTITIES.map((quantity) => {
     const { title, unit, scale, share, least } = TOLERANCES[quantity]
     const most = Math.max(share * medianOf(steady.map((reading) => reading[quantity])), least)
-    const besides = (reading: Reading) => (quantity === 'slab' ? timeWaitsAt(readings, reading) : 0)
-    const slope = slopeOf(steady.map((reading) => ({ at: reading.at, value: reading[quantity] - besides(reading) })))
+    const slope = slopeOf(steady.map((reading) => ({ at: reading.at, value: reading[quantity] })))
     const isGrowing = grows(slope, most)
     if (isGrowing) isGood = false
     const number = (value: number) => `${(value / scale).toFixed(scale === 1 ? 0 : 1)}${unit === '' ? '' : ` ${unit}`}`
     const word = isGrowing ? 'GROWS' : 'flat'
     return `  ${title.padEnd(14)}${number(slope.median).padStart(10)}  ${word}: by ${number(slope.growth)} (${number(most)} may be), z ${slope.z.toFixed(1)}`
   })
+  if (rest !== undefined) {
+    const isLeft = rest > REST_MAX
+    if (isLeft) isGood = false
+    lines.push(
+      `  ${'at rest'.padEnd(14)}${`${rest}`.padStart(10)}  ${isLeft ? 'LEFT' : 'flat'}: slab objects (${REST_MAX} may be)`,
+    )
+  }
   return { text: lines.join('\n'), isGood }
 }
