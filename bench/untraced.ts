@@ -6,7 +6,7 @@
 //   tracer.current = …                     what runs now was caused by nothing
 //   this.tracer.look()                     the look at the mode, each turn
 //
-// That something is left which records, its test would show: a stripped machine in mode `all` has no record.
+// That nothing was missed, its test shows: a stripped machine in mode `all` has no record.
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type AnyNode, type Node, parse } from 'acorn'

@@ -3,6 +3,7 @@
 import type { LoadOptions, LoadWorkload } from '../../src/device/load/options.ts'
 import { type LoadCounts, readLoad, tellLoad } from '../../src/device/load/reading.ts'
 import { loadRegions } from '../../src/device/load/region.ts'
+import type { TraceMode } from '../../src/kernel/trace/mode.ts'
 import program, { Port } from '../../src/lab/workloads/server-program.ts'
 import { simulate } from '../../src/machine/sim.ts'
 import { nudge } from '../../src/machine/testing/sim.ts'
@@ -20,7 +21,7 @@ export interface Simulated {
 const READY_US = 5000
 const US = 10_000
 
-export function simulated(discipline: Discipline, workload: LoadWorkload): Simulated {
+export function simulated(discipline: Discipline, workload: LoadWorkload, trace: TraceMode = 'off'): Simulated {
   const cpus = [0, 1]
   const load: LoadOptions = {
     name: 'load0',
@@ -32,7 +33,8 @@ export function simulated(discipline: Discipline, workload: LoadWorkload): Simul
     wrong: 0.5,
     begins: false,
   }
-  const machine = simulate({ cpus: 2, seed: 4, turnUs: 10, memoryBytes: 128 * 1024 * 1024, regions: loadRegions(load) })
+  const memoryBytes = 128 * 1024 * 1024
+  const machine = simulate({ cpus: 2, seed: 4, turnUs: 10, memoryBytes, trace, regions: loadRegions(load) })
   for (const cpu of machine.cpus) {
     program(cpu, {
       name: 'server',
