@@ -150,10 +150,8 @@ const everything = [
   ...within('../src/socket', /\.test\.js$/),
   ...within('../src', /^stack\.test\.js$/),
 ]
-/** What passes between programs, connections and CPUs: where the disciplines differ most. */
-const crossings = [...within('../src/socket', /^tcp\.test\.js$/), ...within('../src', /^stack\.test\.js$/)]
-/** A few of what changes meet. */
-const changes = within('../src/net/tcp', /^(handshake|closing)\.test\.js$/)
+/** How connections begin and end: a few of what each discipline has to do. */
+const few = within('../src/net/tcp', /^(handshake|closing)\.test\.js$/)
 
 // The long form, which is a step of CI, has all cases under all of them.
 const isLong = process.env.DAMSELFLY_LONG !== undefined
@@ -161,8 +159,8 @@ for (const [variant, cases] of [
   ['giant', isLong ? everything : []],
   ['msgp', isLong ? everything : []],
   ['connp-l', isLong ? everything : []],
-  ['connp-l/3', isLong ? everything : crossings],
-  [`${CHANGING}/1`, isLong ? everything : changes],
+  ['connp-l/3', isLong ? everything : few],
+  [`${CHANGING}/1`, isLong ? everything : few],
   [`${CHANGING}/2`, isLong ? everything : []],
 ] as const) {
   if (cases.length === 0) continue
