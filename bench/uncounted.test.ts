@@ -90,15 +90,15 @@ describe('what is taken out of a file', () => {
       strip(text, 'a.js', ['handoffs']).text,
       'count[C.received]++;t.tally.sent++;{}cpu.locks.taken(a, kind, site)',
     )
-    assert.equal(strip(text, 'a.js', ['locks']).removed, 1)
-    assert.equal(strip(text, 'a.js', ['counters']).removed, 2)
+    assert.equal(strip(text, 'a.js', ['locks']).places, 1)
+    assert.equal(strip(text, 'a.js', ['counters']).places, 2)
     assert.equal(strip(text, 'a.js', []).text, text)
   })
 
   test('is not what the stack decides by; and whoever decides by another count is found', () => {
     const head = 'const C = TcpCounters.index\nconst R = ReassemblyCounters.index\n'
-    assert.equal(strip(`${head}t.count[R.held]++`, 'a.js').removed, 0)
-    assert.equal(strip(`${head}if (t.count[R.held] > 1) evict()`, 'a.js').removed, 0)
+    assert.equal(strip(`${head}t.count[R.held]++`, 'a.js').places, 0)
+    assert.equal(strip(`${head}if (t.count[R.held] > 1) evict()`, 'a.js').places, 0)
     assert.throws(() => strip(`${head}if (t.count[C.opened] > 1) refuse()`, 'a.js'), /a count is read: t.count/)
     assert.throws(() => strip(`${head}if (t.tally.sent > 1) flush()`, 'a.js'), /a count is read: t.tally.sent/)
     assert.throws(() => strip(`${head}const number = t.tally.sent++`, 'a.js'), /within a larger expression/)

@@ -11,10 +11,9 @@
 // What the stack itself reads is state and no count, and stays (STATE). A counter that is read anywhere else, or one whose
 // update is a part of a larger expression, is an error: then this is to be thought about anew. That nothing was missed, the
 // memory of a stripped machine shows, where all counters and all records of hand-offs stay zero (test/uncounted.test.ts).
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
 import { type AnyNode, type CallExpression, type MemberExpression, type Node, parse } from 'acorn'
 import { ancestor, simple } from 'acorn-walk'
+import { type Changed, changeTree } from './tree.ts'
 
 /**
  * Counts that the stack decides by: how many fragments are held, of a link with faults the number of a packet, and for whoever watches
@@ -40,36 +39,21 @@ const FINDS_RECORD = new Set(['record', '#recordOf'])
 export const PARTS = ['counters', 'handoffs', 'locks'] as const
 export type Part = (typeof PARTS)[number]
 
-export interface Stripped {
-  readonly text: string
-  /** Statements that were taken out. */
-  readonly removed: number
-}
-
 /**
  * Copies the compiled sources of `from` (`dist`) to `to`, less what counts in the stack. Returns how many statements that were.
  * @throws Error for a counter that the stack reads, or updates within a larger expression
  */
 export function stripTree(from: string, to: string, parts: readonly Part[] = PARTS): number {
-  rmSync(to, { recursive: true, force: true })
-  let removed = 0
-  for (const entry of readdirSync(from, { recursive: true, encoding: 'utf8' })) {
-    if (!/^(src|bench)\/.*\.(js|wasm)$/.test(entry) || entry.endsWith('.test.js')) continue
-    mkdirSync(dirname(join(to, entry)), { recursive: true })
-    const name = entry.replace(/^src\//, '')
-    if (name === entry || !name.endsWith('.js') || NOT_THE_STACK.test(name)) {
-      cpSync(join(from, entry), join(to, entry))
-      continue
-    }
-    const stripped = strip(readFileSync(join(from, entry), 'utf8'), name, parts)
-    removed += stripped.removed
-    writeFileSync(join(to, entry), stripped.text)
-  }
-  return removed
+  return changeTree(
+    from,
+    to,
+    (name) => NOT_THE_STACK.test(name),
+    (text, name) => strip(text, name, parts),
+  )
 }
 
 /** One file; `name` is its path below `src`. @throws Error as `stripTree` */
-export function strip(text: string, name: string, parts: readonly Part[] = PARTS): Stripped {
+export function strip(text: string, name: string, parts: readonly Part[] = PARTS): Changed {
   const program = parse(text, { ecmaVersion: 'latest', sourceType: 'module', checkPrivateFields: false })
   const counters = Counters.of(program)
   /** Counters in the file of locks are their profiles. */
@@ -122,7 +106,7 @@ export function strip(text: string, name: string, parts: readonly Part[] = PARTS
   })
   edits.sort((a, b) => b.start - a.start)
   const stripped = edits.reduce((done, edit) => done.slice(0, edit.start) + edit.text + done.slice(edit.end), text)
-  return { text: stripped, removed: edits.length }
+  return { text: stripped, places: edits.length }
 }
 
 /** What a file calls its counters: `C` for `TcpCounters.index`, and `SENT` for `K.messagesSent`. */

@@ -7,10 +7,9 @@
 //   this.tracer.look()                     the look at the mode, each turn
 //
 // That nothing was missed, its test shows: a stripped machine in mode `all` has no record.
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
 import { type AnyNode, type Node, parse } from 'acorn'
 import { ancestor } from 'acorn-walk'
+import { type Changed, changeTree } from './tree.ts'
 
 /** What is no part of what a stack does for a packet. */
 const NOT_THE_STACK = /^(lab|cli|metrics|service)\/|^kernel\/trace\/|(^|\/)testing\//
@@ -23,25 +22,11 @@ interface Edit {
 
 /** Copies the compiled sources of `from` (`dist`) to `to`, without tracing. Returns in how many places that was. */
 export function untraceTree(from: string, to: string): number {
-  rmSync(to, { recursive: true, force: true })
-  let places = 0
-  for (const entry of readdirSync(from, { recursive: true, encoding: 'utf8' })) {
-    if (!/^(src|bench)\/.*\.(js|wasm)$/.test(entry) || entry.endsWith('.test.js')) continue
-    mkdirSync(dirname(join(to, entry)), { recursive: true })
-    const name = entry.replace(/^src\//, '')
-    if (name === entry || !name.endsWith('.js') || NOT_THE_STACK.test(name)) {
-      cpSync(join(from, entry), join(to, entry))
-      continue
-    }
-    const untraced = untrace(readFileSync(join(from, entry), 'utf8'))
-    places += untraced.places
-    writeFileSync(join(to, entry), untraced.text)
-  }
-  return places
+  return changeTree(from, to, (name) => NOT_THE_STACK.test(name), untrace)
 }
 
 /** One file. */
-export function untrace(text: string): { readonly text: string; readonly places: number } {
+export function untrace(text: string): Changed {
   const program = parse(text, { ecmaVersion: 'latest', sourceType: 'module', checkPrivateFields: false })
   const edits: Edit[] = []
   const part = (node: Node) => text.slice(node.start, node.end)

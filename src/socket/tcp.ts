@@ -14,7 +14,7 @@ import { EASYNC, MessageHeader } from '../kernel/message.ts'
 import { FREE_PORT, type Port, type PortId } from '../kernel/port.ts'
 import { Timer } from '../kernel/timer.ts'
 import type { TraceId } from '../kernel/trace/record.ts'
-import { HOP } from '../kernel/trace/tracer.ts'
+import { type Entry, HOP } from '../kernel/trace/tracer.ts'
 import {
   addressBytes,
   Family,
@@ -570,7 +570,7 @@ export class TcpSockets {
   }
 
   /** @internal What the program does from here on it does because of what it has taken. `entry` is the function that it has called. */
-  taken(socket: TcpSocket, bytes: number, entry: (...parameters: never[]) => unknown): void {
+  taken(socket: TcpSocket, bytes: number, entry: Entry): void {
     const { tracer } = this.#context.cpu
     if (!tracer.on) return
     const ports = (socket.localPort << 16) | socket.remotePort

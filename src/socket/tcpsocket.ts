@@ -471,7 +471,7 @@ export class TcpSocket {
     this.#mbufs.free(packet)
   }
 
-  #took(bytes: number, entry: (...parameters: never[]) => unknown): void {
+  #took(bytes: number, entry: Entry): void {
     if (bytes === 0) return
     this.#sockets.taken(this, bytes, entry)
     this.#readable -= bytes

@@ -11,7 +11,7 @@ import type { TallyOf } from '../kernel/counters.ts'
 import { define } from '../kernel/function.ts'
 import { EASYNC } from '../kernel/message.ts'
 import type { Port } from '../kernel/port.ts'
-import { HOP } from '../kernel/trace/tracer.ts'
+import { type Entry, HOP } from '../kernel/trace/tracer.ts'
 import { addressBytes, Family, isBroadcast, isMulticast, isUnspecified, parseAddress } from '../net/address.ts'
 import type { NetContext } from '../net/context.ts'
 import type { GroupRounds } from '../net/control/group.ts'
@@ -544,7 +544,7 @@ export class UdpSockets {
   }
 
   /** What the program does from here on it does because of this packet. `entry` is the function that it has called. */
-  taken(packet: Address, entry: (...parameters: never[]) => unknown): void {
+  taken(packet: Address, entry: Entry): void {
     const { tracer } = this.#context.cpu
     if (!tracer.on) return
     const { m } = this
@@ -555,7 +555,7 @@ export class UdpSockets {
   }
 
   /** Notes of a packet who sends it: `entry` is the function that the program has called. */
-  trace(packet: Address, entry: (...parameters: never[]) => unknown): void {
+  trace(packet: Address, entry: Entry): void {
     const { tracer } = this.#context.cpu
     if (!tracer.on) return
     const { m } = this
