@@ -449,6 +449,44 @@ for (const trace of ['all', 'exact'] as const) {
   })
 }
 
+test('a stack that is taken after a call is not given to the record that has taken the place of its own meanwhile', async () => {
+  const inner: number[] = []
+  let reader: ChainReader | undefined
+  const frames: number[] = []
+  const machine = run(
+    1,
+    (cpu) => {
+      let held = 0
+      cpu.ports.create({
+        name: 'answerer',
+        handler: (m) => {
+          inner.push(cpu.tracer.of(m))
+          return 0
+        },
+      })
+      cpu.ports.create({
+        name: 'keeper',
+        handler: (m) => {
+          held = m
+          for (let i = 0; i < 64; i++) sendAsk(cpu, 'answerer')
+          return EASYNC
+        },
+      })
+      cpu.threads.start('sender', function* (thread) {
+        sendAsk(cpu, 'keeper')
+        reader = new ChainReader(cpu.memory)
+        for (const id of inner) frames.push(reader.hop(id)?.frames.length ?? -1)
+        yield* thread.pause()
+        cpu.ports.reply(held)
+      })
+    },
+    { trace: 'exact', traceRecords: 64 },
+  )
+  await machine.stop()
+  assert.equal(frames.length, 64)
+  assert.deepEqual([...new Set(frames)], [0], 'calls that were answered at once have no stack')
+})
+
 test('a full table gives up its oldest records, says so, and counts them', async () => {
   let chain: Chain | undefined
   const machine = run(

@@ -191,14 +191,15 @@ export class Tracer {
 
   /** As `stack`, of a record of this CPU. */
   stackOf(id: TraceId, below: Entry): void {
-    if (id === 0 || id === UNTRACED || below === nobody) return
+    // What was done meanwhile may have taken its place.
+    if (id === 0 || below === nobody || !this.#rings.isKept(id)) return
     const w = this.#rings.place(id) >> 2
     if (this.#i32[w + STACK] === 0) this.#i32[w + STACK] = this.#stackAt(w, below, false)
   }
 
   /** As `stackOf`, if a program is among the callers: else it is the stack's own way, which is always the same. */
   stackOfProgram(id: TraceId, below: Entry): void {
-    if (id === 0 || id === UNTRACED) return
+    if (id === 0 || !this.#rings.isKept(id)) return
     const w = this.#rings.place(id) >> 2
     this.#i32[w + STACK] = this.#stackAt(w, below, true)
   }
