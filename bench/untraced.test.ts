@@ -47,7 +47,11 @@ describe('what is taken out of a file', () => {
   const text = (source: string) => untrace(source).text
 
   test('is what asks whether the tracer is on, as if the answer were no', () => {
-    assert.equal(text('if (this.#tracer.on) a(); b()'), '{} b()')
+    assert.equal(text('if (this.#tracer.isSet) a(); b()'), '{} b()')
+    assert.equal(text('if (!tracer.concerns(m)) a(); else b()'), 'a();')
+    assert.equal(text('if (this.#tracer.concerns(m) && !x) a(); else c()'), 'c()')
+    assert.equal(text('if (x) a(); else if (tracer.isSet && (tracer.on || y)) b(); else c()'), 'if (x) a(); else c()')
+    assert.equal(text('if (!tracer.isSet || (!tracer.on && y)) a(); b()'), 'a(); b()')
     assert.equal(text('if (cpu.tracer.on) a()\nelse b()'), 'b()')
     assert.equal(text('if (!tracer.on) a()'), 'a()')
     assert.equal(text('if (tracer.on && x) a(); b()'), '{} b()')

@@ -1,8 +1,9 @@
 // The compiled stack once more, with no tracing in it: what bench/provenance.ts holds the real one against. Whatever asks a tracer whether it is
 // on is taken out of the JavaScript that tsc has made, in its syntax tree, as if the answer were always no:
 //
-//   if (this.#tracer.on) …                 the statement, or what stands behind its else
+//   if (this.#tracer.isSet) …              the statement, or what stands behind its else
 //   this.#tracer.on && …, tracer.on ? … : …  false, and the last part
+//   tracer.concerns(message)               false
 //   tracer.current = …                     what runs now was caused by nothing
 //   this.tracer.look()                     the look at the mode, each turn
 //
@@ -66,14 +67,20 @@ export function untrace(text: string): Changed {
   return { text: untraced + text.slice(at), places }
 }
 
-/** `tracer.on`, or that and something else. */
+/** `tracer.isSet`, `tracer.on` or `tracer.concerns(…)`, or that and something else. */
 function isFalse(node: AnyNode): boolean {
   if (node.type === 'LogicalExpression') return node.operator === '&&' && (isFalse(node.left) || isFalse(node.right))
-  return node.type === 'MemberExpression' && isTracer(node.object) && nameOf(node.property) === 'on'
+  if (node.type === 'CallExpression') return isAsked(node.callee, ['concerns'])
+  return isAsked(node, ['isSet', 'on'])
 }
 
-/** `!tracer.on`. */
+function isAsked(node: AnyNode, names: readonly string[]): boolean {
+  return node.type === 'MemberExpression' && isTracer(node.object) && names.includes(nameOf(node.property))
+}
+
+/** `!tracer.isSet`, or that or something else. */
 function isTrue(node: AnyNode): boolean {
+  if (node.type === 'LogicalExpression') return node.operator === '||' && (isTrue(node.left) || isTrue(node.right))
   return node.type === 'UnaryExpression' && node.operator === '!' && isFalse(node.argument)
 }
 

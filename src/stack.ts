@@ -184,7 +184,7 @@ export class Stack {
     this.icmp.input.onError[IpProtocol.tcp] = (type, code, quote, mtu) => tcpError(tcp, type, code, quote, mtu)
     // Down, and up again: what is for ourselves.
     const local = (packet: Address) => {
-      if (cpu.tracer.on) loop(cpu, packet)
+      if (cpu.tracer.isSet) loop(cpu, packet)
       this.dispatch.defer(packet)
     }
     this.ip.output.onLocal = local
@@ -278,7 +278,7 @@ export class Stack {
       return (packet) => {
         m.at = packet
         m.interfaceIndex = iface.index
-        if (tracer.on) noteArrival(tracer, m, packet, iface.name)
+        if (tracer.isSet) noteArrival(tracer, m, packet, iface.name)
         if (isEthernet) this.#ether.input(iface, packet)
         else this.dispatch.steer(packet)
       }
@@ -294,7 +294,7 @@ export class Stack {
     return (packet) => {
       m.at = packet
       m.interfaceIndex = iface.index
-      if (tracer.on) noteArrival(tracer, m, packet, iface.name)
+      if (tracer.isSet) noteArrival(tracer, m, packet, iface.name)
       input(packet)
     }
   }

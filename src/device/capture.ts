@@ -18,7 +18,7 @@ import { ChainReader } from '../kernel/trace/reader.ts'
 import { traceSummary } from '../kernel/trace/summary.ts'
 import { noteArrival } from './arrival.ts'
 import { type Deliver, type DeviceInfo, type DeviceQueue, frameBytes, segmentedFrameBytes } from './device.ts'
-import { Mbuf, type MbufCursor, Mbufs } from './mbuf.ts'
+import { Mbuf, type MbufCursor, MbufFlag, Mbufs } from './mbuf.ts'
 import { captureFile, formatOf } from './pcap/file.ts'
 import { type Direction, LinkType, SNAP_LENGTH_MAX } from './pcap/format.ts'
 import type { CaptureWriter } from './pcap/writer.ts'
@@ -136,7 +136,10 @@ export class CaptureQueue implements DeviceQueue {
 
   readonly #recordAndDeliver: Deliver = (packet) => {
     const { tracer } = this.#cpu
-    if (tracer.on) noteArrival(tracer, this.#m, packet, this.info.name)
+    if (tracer.isSet) {
+      noteArrival(tracer, this.#m, packet, this.info.name)
+      this.#m.flags |= MbufFlag.ARRIVED
+    }
     this.#record(packet, 'in')
     this.#deliver(packet)
   }
@@ -149,7 +152,7 @@ export class CaptureQueue implements DeviceQueue {
     const { memory, tracer } = this.#cpu
     const { u32 } = memory
     const total = u32[(packet >> 2) + TOTAL]!
-    const comment = tracer.on && this.#hasComments ? this.#comment(packet) : undefined
+    const comment = tracer.isSet && this.#hasComments ? this.#comment(packet) : undefined
     if (u32[(packet >> 2) + PART] === 0) this.#write(u32[(packet >> 2) + DATA]!, total, total, direction, comment)
     else this.#recordChain(packet, total, direction, comment)
     this.#cancelFlush ??= this.#cpu.timers.after(FLUSH_US, this.#flushFile)

@@ -339,7 +339,7 @@ export class HubQueue implements DeviceQueue {
     words[w + REPLY_PORT] = FREE_PORT
     words[w + ERROR] = 0
     // How it came about is told across the hub, where anybody wants to know.
-    if (!this.#cpu.tracer.on) words[w + TRACE] = 0
+    if (!this.#cpu.tracer.isSet) words[w + TRACE] = 0
     words[w + ON_ABORT] = 0
     this.#u16[(packet >> 1) + FROM] = this.#cpu.index
     this.#u16[(packet >> 1) + FLAGS]! &= HASHED

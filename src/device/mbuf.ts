@@ -254,7 +254,7 @@ export class Mbufs {
     if (own === 0) return false
     this.#i32[own >> 2] = DONE
     const { tracer } = this.#cpu
-    if (tracer.on && !(tracer.isLeftOut && !tracer.isTraced(own))) this.#sendTraced(port, own, entry)
+    if (tracer.isSet && (tracer.on || this.#i32[(own >> 2) + TRACE]! > 0)) this.#sendTraced(port, own, entry)
     else this.#cpu.ports.send(port, own)
     return true
   }

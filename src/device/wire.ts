@@ -257,7 +257,7 @@ export class WireQueue implements DeviceQueue {
     words[w + REPLY_PORT] = HOME
     words[w + ERROR] = 0
     // How it came about is told across the wire, where anybody wants to know.
-    if (!this.#cpu.tracer.on) words[w + TRACE] = 0
+    if (!this.#cpu.tracer.isSet) words[w + TRACE] = 0
     words[w + ON_ABORT] = 0
     const flags = this.#u16[(packet >> 1) + FLAGS]!
     this.#u16[(packet >> 1) + FLAGS] = (flags & this.#kept) | ((flags & this.#vouched) === 0 ? 0 : CHECKED)

@@ -43,7 +43,7 @@ const header = {
   from: u16, //        26  the CPU that put it where it is now: another than `origin` after a forward
   sequence: u32, //    28  for the order checker: counts what `from` put on `port`
   queuedAt: f64, //    32  µs: the time of the put, by the clock of the sender's turn
-  trace: u32, //       40  TraceId: how it came here (trace/tracer.ts)
+  trace: i32, //       40  TraceId: how it came here (trace/tracer.ts)
   onAbort: u16, //     44  id of a registered function; 0 again once the abort was asked for
   onReceipt: u16, //   46  id of a registered function
 }

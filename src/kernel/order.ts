@@ -37,7 +37,7 @@ export class OrderChecker {
     const before = this.#received.get(key) ?? 0
     if (sequence <= before) this.#violated(message, this.#traces.get(key) ?? 0)
     this.#received.set(key, sequence)
-    if (this.#cpu.tracer.on) this.#traces.set(key, this.#cpu.tracer.of(message))
+    if (this.#cpu.tracer.isSet) this.#traces.set(key, this.#cpu.tracer.of(message))
   }
 
   /** With how both came here, where that is traced: the one that is late, and the one that came before it. */

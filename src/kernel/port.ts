@@ -31,6 +31,7 @@ import {
 } from './message.ts'
 import { NameKind } from './name.ts'
 import type { Thread } from './thread.ts'
+import { UNTRACED } from './trace/record.ts'
 import { type Entry, HOP, nobody, type Tracer } from './trace/tracer.ts'
 
 /** A port's number: the same on every CPU. */
@@ -101,6 +102,7 @@ const PUT_ONLY = PortKind.putOnly
 const RECEIVED = K.messagesReceived
 const REPLIES_QUEUED = K.repliesQueued
 const TYPE = M.type >> 2
+const TRACE = M.trace >> 2
 const { send: SEND, call: CALL, forward: FORWARD, reply: ANSWER, abort: ABORT } = HOP
 assert(FLAGS === 0, 'the flags are the first word of a message')
 
@@ -334,7 +336,7 @@ export class Ports {
     this.#i32[message >> 2] = flags | QUEUED
     this.#u16[(message >> 1) + FROM] = this.#index
     this.#count[K.messagesForwarded]!++
-    if (this.#tracer.on) this.#tracer.passedOn(FORWARD, id, message)
+    if (this.#concernsTracer(message)) this.#tracer.passedOn(FORWARD, id, message)
     const code = this.#put(id, message, this.#tracer.on ? this.forward : undefined)
     if (code !== EASYNC) this.#finish(message, code)
   }
@@ -353,7 +355,7 @@ export class Ports {
       const record = this.#recordOf(port, message)
       this.#handoffs.waited(record, this.#cpu.now - this.#f64[(message >> 3) + QUEUED_AT]!, 1)
       this.#handoffs.served(record, 1, false)
-      if (this.#tracer.on) this.#tracer.taken(message)
+      if (this.#concernsTracer(message)) this.#tracer.taken(message)
     }
     return message
   }
@@ -599,13 +601,19 @@ export class Ports {
     this.#i32[message >> 2] = (flags & ~(DONE | REPLY | SYNC)) | QUEUED | sync
     this.#i32[(message >> 2) + ORIGIN_AND_FROM] = this.#index * 0x10001
     this.#tally.messagesSent++
-    if (!this.#tracer.on) return this.#put(id, message, undefined)
-    if (this.#tracer.isLeftOut) {
-      this.#tracer.leaveOut(message)
+    if (!this.#tracer.isSet) return this.#put(id, message, undefined)
+    if (!this.#tracer.on) {
+      // What it carries from before is no longer true.
+      this.#i32[(message >> 2) + TRACE] = UNTRACED
       return this.#put(id, message, undefined)
     }
     this.#tracer.sent(sync === 0 ? SEND : CALL, id, message)
     return this.#put(id, message, entry)
+  }
+
+  /** Whether there is anything to note of a message that is passed on or taken: what runs now is recorded, or the message has been. */
+  #concernsTracer(message: Address): boolean {
+    return this.#tracer.isSet && (this.#tracer.on || this.#i32[(message >> 2) + TRACE]! > 0)
   }
 
   /** What asks for the end was caused by whoever runs now, and by how the message came to be sent. */
@@ -695,7 +703,7 @@ export class Ports {
     }
     this.#setError(message, error)
     const home = words[this.#homes + replyPort]!
-    if (this.#tracer.on) {
+    if (this.#concernsTracer(message)) {
       this.#tracer.passedOn(ANSWER, replyPort, message)
       if (entry !== undefined) this.#tracer.stack(message, entry)
     }
@@ -861,7 +869,7 @@ export class Ports {
     }
     port.running = false
     this.#serving = false
-    if (this.#tracer.on) this.#tracer.current = 0
+    if (this.#tracer.isSet) this.#tracer.current = 0
     this.#publishDone()
     this.#count[RECEIVED]! += served
     if (ofRecord > 0) {
@@ -873,7 +881,7 @@ export class Ports {
   }
 
   #handle(port: Port, message: Address, isShown = false): void {
-    if (this.#tracer.on && !isShown) {
+    if (this.#concernsTracer(message) && !isShown) {
       this.#tracer.taken(message)
       if (this.#tracer.tasks !== undefined) {
         this.#tracer.run(this.#tracer.current, () => this.#handle(port, message, true))

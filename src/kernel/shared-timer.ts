@@ -141,7 +141,7 @@ export class SharedTimers implements TimerSet {
     else wheel.link(timer, deadlineUs, run, argument)
     mutex.leave(cpu)
     this.#count[C.timersArmed]!++
-    if (cpu.tracer.on) cpu.tracer.armed(timer, run, this.arm)
+    if (cpu.tracer.isSet) cpu.tracer.armed(timer, run, this.arm)
     if (!this.#firing) this.#carryBy(deadlineUs)
   }
 
@@ -186,7 +186,7 @@ export class SharedTimers implements TimerSet {
       this.#count[C.timersFired]!++
       // Read before it runs: what the record lies in may then be freed.
       const argument = this.#i32[(timer + AT.argument) >> 2]!
-      if (cpu.tracer.on) cpu.tracer.fired(timer)
+      if (cpu.tracer.isSet) cpu.tracer.fired(timer)
       functionOf(this.#u16[(timer + AT.run) >> 1]!)(cpu, argument, timer, 0, cpu.index)
       this.#gate.leave(cpu, argument)
     }

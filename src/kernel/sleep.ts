@@ -106,9 +106,9 @@ export class SleepQueue {
     const woken = one ? list.splice(0, 1) : list.splice(0, list.length)
     if (list.length === 0) this.#sleepers.delete(on)
     this.#leave(on, woken.length)
-    const { current } = this.#cpu.tracer
+    const { tracer } = this.#cpu
     for (const thread of woken) {
-      if (current !== 0) thread.trace = current
+      if (tracer.isSet) thread.trace = tracer.wokenBy(thread.trace)
       this.#cpu.threads.wokenUp(thread)
     }
     return woken.length

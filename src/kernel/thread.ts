@@ -189,7 +189,7 @@ export class Thread {
       this.interruptible = false
     }
     this.cpu.memory.i32[(this.#record + AT.waitsFor) >> 2] = 0
-    if (this.cpu.tracer.on) this.cpu.tracer.enter(message)
+    if (this.cpu.tracer.isSet) this.cpu.tracer.enter(message)
     return ports.error(message)
   }
 
@@ -556,8 +556,7 @@ export class Threads {
   }
 
   #begin(thread: Thread, run: Program, argument: number): void {
-    const { tracer } = this.#cpu
-    if (tracer.on) thread.trace = tracer.current
+    thread.trace = this.#cpu.tracer.current
     this.#cpu.ports.serveBy(thread.port, thread)
     thread.generator = run(thread, argument)
     thread.state = ThreadState.waiting
@@ -578,7 +577,7 @@ export class Threads {
     this.#cpu.count[K.contextSwitches]!++
     if (this.#local.get(thread.id) === thread) this.#i32[this.#word(thread.id, AT.switches)]!++
     const { tracer } = this.#cpu
-    if (tracer.on) tracer.resume(thread.trace)
+    if (tracer.isSet) tracer.resume(thread.trace)
     const { done } =
       !tracer.on || tracer.tasks === undefined
         ? generator.next()

@@ -332,7 +332,7 @@ export class Timers implements TimerSet {
       this.#cpu.count[K.timersRearmed]!++
     } else wheel.link(timer, deadlineUs, run, argument)
     this.#cpu.count[K.timersArmed]!++
-    if (this.#tracer.on) this.#tracer.armed(timer, run, this.armAt)
+    if (this.#tracer.isSet) this.#tracer.armed(timer, run, this.armAt)
   }
 
   /** Disarms. Returns whether it was armed. */
@@ -340,7 +340,7 @@ export class Timers implements TimerSet {
     if (!this.isArmed(timer)) return false
     this.#wheel.unlink(timer)
     this.#cpu.count[K.timersCancelled]!++
-    if (this.#tracer.on) this.#tracer.disarmed(timer)
+    if (this.#tracer.isSet) this.#tracer.disarmed(timer)
     return true
   }
 
@@ -422,16 +422,17 @@ export class Timers implements TimerSet {
       this.#cpu.count[K.timersFired]!++
       const run = functionOf(this.#u16[(timer + RUN) >> 1]!)
       const argument = words[(timer + ARGUMENT) >> 2]!
-      if (this.#tracer.on) this.#fireTraced(timer, run, argument)
+      if (this.#tracer.isSet) this.#fireTraced(timer, run, argument)
       else run(this.#cpu, argument, timer, 0, this.#cpu.index)
     }
-    if (this.#tracer.on) this.#tracer.current = 0
+    if (this.#tracer.isSet) this.#tracer.current = 0
     return fired
   }
 
   #fireTraced(timer: Address, run: RemoteFunction, argument: number): void {
     this.#tracer.fired(timer)
-    this.#tracer.run(this.#tracer.current, () => run(this.#cpu, argument, timer, 0, this.#cpu.index))
+    if (this.#tracer.tasks === undefined) run(this.#cpu, argument, timer, 0, this.#cpu.index)
+    else this.#tracer.run(this.#tracer.current, () => run(this.#cpu, argument, timer, 0, this.#cpu.index))
   }
 }
 

@@ -80,7 +80,12 @@ export class EventLoopDriver {
       this.#again = true
       return
     }
-    for (let i = 0; i < this.#cpus.length; i++) this.#cpus[i]!.refresh()
+    for (let i = 0; i < this.#cpus.length; i++) {
+      const cpu = this.#cpus[i]!
+      cpu.refresh()
+      // What a program does of its own accord may begin a chain.
+      if (cpu.tracer.isSet && cpu.tracer.current === 0) cpu.tracer.begin()
+    }
     this.schedule()
   }
 

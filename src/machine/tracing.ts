@@ -6,13 +6,13 @@ import { stackHook } from './stackhook.ts'
 
 /** A CPU of this thread: as long as it traces, and until it is shut down, what it runs is told as caused by what it was. */
 export function shown(cpu: Cpu, { inspect }: Pick<MachineOptions, 'inspect'>): Cpu {
-  const show = (on: boolean) => {
-    if (on) stackHook.add(cpu)
+  const show = (isSet: boolean) => {
+    if (isSet) stackHook.add(cpu)
     else stackHook.remove(cpu)
-    cpu.tracer.tasks = on && (inspect ?? isInspected()) ? tasksOf(cpu.memory) : undefined
+    cpu.tracer.tasks = isSet && (inspect ?? isInspected()) ? tasksOf(cpu.memory) : undefined
   }
   cpu.tracer.onSwitch = show
-  if (cpu.tracer.on) show(true)
+  if (cpu.tracer.isSet) show(true)
   // The first that is added is the last that runs.
   cpu.onStop(() => show(false))
   return cpu

@@ -90,7 +90,7 @@ export class NodeLoop {
   queue(handle: Deliverable): void {
     if (handle.queued) return
     handle.queued = true
-    if (this.#tracer.on) handle.trace = this.#tracer.current
+    if (this.#tracer.isSet) handle.trace = this.#tracer.current
     this.#ready.push(handle)
     this.driver.schedule()
   }
@@ -102,7 +102,7 @@ export class NodeLoop {
 
   /** From here on the program is told of a connection. */
   toldOf(connection: object): void {
-    if (this.#tracer.on) this.#tracer.current = this.#causes.get(connection) ?? this.#tracer.current
+    if (this.#tracer.isSet) this.#tracer.current = this.#causes.get(connection) ?? this.#tracer.current
   }
 
   /** Calls a function of the program in the scope of `resource`, and then what that has put off. */
@@ -138,7 +138,7 @@ export class NodeLoop {
     const { current } = tracer
     tracer.current = 0
     const isAnswered = this.driver.wait(answered, ANSWER_MS)
-    if (tracer.on) tracer.current = current
+    if (tracer.isSet) tracer.current = current
     return isAnswered
   }
 
@@ -203,7 +203,7 @@ export class NodeLoop {
       while (told < ready.length) {
         const handle = ready[told++]!
         handle.queued = false
-        if (this.#tracer.on) this.#deliverTraced(handle)
+        if (this.#tracer.isSet && (this.#tracer.on || handle.trace > 0)) this.#deliverTraced(handle)
         else handle.deliver()
       }
       return told

@@ -15,7 +15,7 @@ export function chainFromTraceparent(header: string): Chain | undefined {
  */
 export function withTraceparent<T>(cpu: Cpu, header: string, call: () => T): T {
   const { tracer } = cpu
-  const context = tracer.on ? parseTraceparent(header) : undefined
+  const context = tracer.isSet ? parseTraceparent(header) : undefined
   const remote = context === undefined ? 0 : tracer.remote(context)
   if (remote === 0) return call()
   const { current } = tracer

@@ -537,7 +537,7 @@ export class TcpSockets {
         else {
           handoffs.waited(this.#accept, now - at)
           accepted++
-          tracer.current = tracer.on ? this.#accepted(socket) : 0
+          tracer.current = tracer.isSet ? this.#accepted(socket) : 0
           listener.onConnection(socket)
         }
       }
@@ -572,7 +572,7 @@ export class TcpSockets {
   /** @internal What the program does from here on it does because of what it has taken. `entry` is the function that it has called. */
   taken(socket: TcpSocket, bytes: number, entry: Entry): void {
     const { tracer } = this.#context.cpu
-    if (!tracer.on) return
+    if (!tracer.isSet || (!tracer.on && socket.trace <= 0)) return
     const ports = (socket.localPort << 16) | socket.remotePort
     const id = tracer.noteOn(HOP.read, 'tcp', bytes, socket.trace, ports)
     tracer.stackOfProgram(id, entry)

@@ -7,7 +7,7 @@ import { NameKind, Names } from '../name.ts'
 import { framesOf, packageFiles } from './callsite.ts'
 import { type Chain, type ChainEnd, EMPTY_CHAIN, type Frame, HOP_KINDS, type Hop, type HopKind } from './chain.ts'
 import { traceparentText } from './context.ts'
-import { RemoteRecord, type Taken, type TraceId, TraceRecord, TraceRings, UNTRACED } from './record.ts'
+import { RemoteRecord, type Taken, type TraceId, TraceRecord, TraceRings } from './record.ts'
 import { INFERRED } from './site.ts'
 import { type SourcePositions, sourcePositions } from './sourcemap.ts'
 import { textOf } from './text.ts'
@@ -60,7 +60,7 @@ export class ChainReader {
 
   /** The chain that ends with hop `id`; `hopsMax` of it. */
   chain(id: TraceId, hopsMax: number = HOPS_MAX): ChainReading {
-    if (id === 0 || id === UNTRACED) return EMPTY_CHAIN
+    if (id <= 0) return EMPTY_CHAIN
     const hops: HopReading[] = []
     let end: ChainEnd = 'origin'
     for (let at = id; at !== 0; ) {

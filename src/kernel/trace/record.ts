@@ -8,8 +8,8 @@ import type { Memory } from '../memory.ts'
 
 /** A record's number: its CPU in the upper bits, a sequence in the lower ones, 31 bits together. 0: none. */
 export type TraceId = number
-/** No record's number: somebody has been asked whether this is to be traced, and has said no to all that follows from it. */
-export const UNTRACED: TraceId = 0x7fffffff
+/** No record's number: of one of N chains this is none, and nothing that follows from it is. Those of records are above 0. */
+export const UNTRACED: TraceId = -1
 
 export const TraceRecord = struct({
   sequence: u32, //  0  0: empty, or being written
@@ -105,12 +105,7 @@ export class TraceRings {
 
   /** Whether the record is still this one's. */
   isKept(id: TraceId): boolean {
-    return (
-      id > 0 &&
-      id !== UNTRACED &&
-      this.cpuOf(id) < this.#memory.layout.cpus &&
-      this.#sequenceAt(id) === (id & this.sequenceMask)
-    )
+    return id > 0 && this.cpuOf(id) < this.#memory.layout.cpus && this.#sequenceAt(id) === (id & this.sequenceMask)
   }
 
   #sequenceAt(id: TraceId): number {

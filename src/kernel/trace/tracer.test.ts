@@ -10,6 +10,7 @@ import type { Cpu } from '../cpu.ts'
 import { define } from '../function.ts'
 import { EASYNC, message } from '../message.ts'
 import { program, type Thread } from '../thread.ts'
+import { Timer } from '../timer.ts'
 import { type Chain, chainText } from './chain.ts'
 import { setPortTraceMode, setTraceMode, traceMode } from './mode.ts'
 import { ChainReader } from './reader.ts'
@@ -251,6 +252,8 @@ test('an abort is told with who asked for it and who had sent the message', asyn
   assert.match(functions(chain!)[0]!, /aborting/)
 })
 const slotsOfAbort = new WeakMap<Cpu, () => void>()
+const slotsOfTell = new Map<Cpu, () => void>()
+const TELL = define('trace.tell', (cpu) => slotsOfTell.get(cpu)!())
 const ABORT = define('trace.abort', (cpu) => slotsOfAbort.get(cpu)!())
 
 test('an error that a handler throws goes on through the queue, and has the assertion and its cause untouched', () => {
@@ -374,6 +377,80 @@ test('with 1/N one origin of N is taken, with all that follows from it', async (
   await machine.stop()
   assert.equal(asked, 100)
   assert.ok(traced >= 4 && traced <= 25, `${traced} of ${asked}`)
+})
+
+test('with 1/N what was taken once leaves nothing behind: of a message that is sent again, a timer that is armed anew, a thread that sleeps', async () => {
+  const seen: { readonly what: string; readonly hops: number }[] = []
+  const machine = run(
+    2,
+    (cpu) => {
+      const tell = (what: string) => seen.push({ what, hops: cpu.tracer.where().hops.length })
+      if (cpu.index === 1) {
+        cpu.ports.create({
+          name: 'there',
+          handler: () => {
+            tell('message')
+            return 0
+          },
+        })
+        return
+      }
+      cpu.threads.start('sleeper', function* (thread) {
+        for (;;) {
+          yield* thread.sleep(1)
+          tell('sleeper')
+        }
+      })
+      const timer = cpu.slab.allocate(Timer.size)
+      cpu.memory.u8.fill(0, timer, timer + Timer.size)
+      slotsOfTell.set(cpu, () => tell('timer'))
+      const m = cpu.ports.allocate(Ask)
+      // Everything; one of so many that it is none; and everything again.
+      for (const [i, mode] of (['all', 1_000_000_000, 'all'] as const).entries()) {
+        cpu.threads.start(`asker ${i}`, function* (thread) {
+          yield* thread.delay(5000 * (i + 1))
+          setTraceMode(cpu.memory, mode)
+          yield* thread.delay(100)
+          cpu.sleepQueue.wakeup(1)
+          // The first time it is armed anew before it fires.
+          cpu.timers.arm(timer, i === 0 ? 50_000 : 100, TELL)
+          yield* thread.call(cpu.ports.lookup('there'), m)
+        })
+      }
+    },
+    { trace: 'off' },
+  )
+  await machine.stop()
+  const hopsOf = (what: string) => seen.filter((each) => each.what === what).map(({ hops }) => hops > 0)
+  assert.deepEqual(hopsOf('message'), [true, false, true])
+  assert.deepEqual(hopsOf('sleeper'), [true, false, true])
+  assert.deepEqual(hopsOf('timer'), [false, true])
+})
+
+test('with 1/N a function that is run elsewhere knows who asked for it, where that was taken', async () => {
+  const chains: { [name: string]: Chain } = {}
+  const ways = new Map<string, number>()
+  const machine = run(
+    2,
+    (cpu) => {
+      slots.set(cpu, chains)
+      if (cpu.index === 1) return
+      cpu.threads.start('asker', function* (thread) {
+        for (let i = 0; i < 60; i++) {
+          yield* thread.delay(500)
+          cpu.ipi.send(1, LOOK)
+          yield* thread.delay(500)
+          const way = `${kinds(chains.ipi!)}`
+          ways.set(way, (ways.get(way) ?? 0) + 1)
+        }
+      })
+    },
+    { trace: 5 },
+  )
+  await machine.stop()
+  assert.deepEqual([...ways.keys()].sort(), ['', 'ipi 0'])
+  const taken = ways.get('ipi 0')!
+  assert.ok(taken > 4 && taken < 40, `${taken} of 60`)
 })
 
 test('what another process is told begins with the own stack, and goes on with the chain', async () => {

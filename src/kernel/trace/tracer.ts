@@ -4,8 +4,9 @@
 // fired, what its thread was last given. What it sends is recorded with that as its parent, and travels with its own number.
 // So the chain from any message back to its origin is in memory, and costs nothing to carry.
 //
-//   off      nothing is recorded; the cost is a look at `on` for each message
-//   1/N      of N things that begin without a cause, one is recorded with all that follows from it, up to DEPTH_MAX hops
+//   off      nothing is recorded; the cost is a look at `isSet` for each message
+//   1/N      of N things that begin without a cause, one is recorded with all that follows from it, up to DEPTH_MAX hops; `on` says
+//            while that is so, and the rest costs as good as nothing
 //   all      everything; as with 1/N stacks that are known without looking are taken as known (site.ts)
 //   exact    everything, each with a look at its stack
 //
@@ -75,16 +76,19 @@ export type Entry = (...parameters: never[]) => unknown
 export const nobody: Entry = () => {}
 
 export class Tracer {
-  /** Whether anything is to be recorded: looked at wherever something is sent, and changed between turns only. */
+  /** Whether the mode is another than off: looked at wherever something is sent or taken, and changed between turns only. */
+  isSet = false
+  /**
+   * Whether what runs now is to tell what it sends. While `isSet` it always is, but with 1/N: then only in chains that are taken, and in
+   * an origin whose turn it is.
+   */
   on = false
-  /** What the code that runs now was caused by; 0 where that is not known. */
-  current: TraceId = 0
-  /** Told whenever `on` changes. For the host: what its thread shows of traces depends on it (machine/tracing.ts). */
-  onSwitch: (on: boolean) => void = () => {}
+  /** Told whenever `isSet` changes. For the host: what its thread shows of traces depends on it (machine/tracing.ts). */
+  onSwitch: (isSet: boolean) => void = () => {}
   /** What shows hops to a debugger, where there is one. The host's, and looked at only while `on`. */
   tasks: HopTasks | undefined = undefined
-  /** Whose trace of another kind is being worked on right now, where somebody knows (otel/span.ts). Looked at only while `on`. */
-  outside: (() => TraceContext | undefined) | undefined = undefined
+  #outside: (() => TraceContext | undefined) | undefined = undefined
+  #current: TraceId = 0
   /** What was last recorded of it. */
   #remote: { readonly context: TraceContext; readonly parent: TraceId; readonly id: TraceId } | undefined = undefined
   readonly #cpu: Cpu
@@ -106,13 +110,19 @@ export class Tracer {
   #infers = false
   /** One of many is taken, on all ports: then what was left out is left out all the way. */
   #isSampled = false
+  /** So it is, and nobody else has a say: then `on` goes with `current`. */
+  #isFollowing = false
   #ports = 0
-  /** Origins until one is taken. */
+  /** Origins until one is taken, and how many there were of messages to ports that have an N of their own; 0: not decided yet. */
   #countdown = 1
+  #portCountdown = 0
+  /** What runs now is an origin whose turn it is: the first thing that it sends begins a chain. */
+  #mayBegin = false
   #sequence = 0
   /** Timers whose cause is kept, each in the one place that its address has, and the records. */
   readonly #timerAt = new Int32Array(TIMERS)
   readonly #timerTrace = new Int32Array(TIMERS)
+  #timersKept = 0
   readonly #sites: SiteMemory
   #sitesGeneration = 0
   readonly #entries = new Map<Entry, number>()
@@ -146,42 +156,63 @@ export class Tracer {
     this.#ports = ports
     this.#isSampled = every > 1 && ports === 0
     this.#countdown = this.#interval(every)
-    const wasOn = this.on
-    this.on = every !== 0 || ports !== 0
+    this.#portCountdown = 0
+    const wasSet = this.isSet
+    this.isSet = every !== 0 || ports !== 0
     // What was noted of messages before says nothing of their next way.
-    if (this.on && !wasOn) this.#forget()
-    if (!this.on) {
-      this.current = 0
-      this.#timerAt.fill(0)
-    }
-    if (this.on !== wasOn) this.onSwitch(this.on)
+    if (this.isSet && !wasSet) this.#forget()
+    if (!this.isSet) this.#forgetTimers()
+    this.#follow()
+    this.current = 0
+    if (this.isSet !== wasSet) this.onSwitch(this.isSet)
+  }
+
+  /** What the code that runs now was caused by; 0 where that is not known, UNTRACED where it is left out. */
+  get current(): TraceId {
+    return this.#current
+  }
+
+  set current(id: TraceId) {
+    this.#current = id
+    this.#mayBegin = false
+    if (this.#isFollowing) this.on = id > 0
+  }
+
+  /** Whose trace of another kind is being worked on right now, where somebody knows (otel/span.ts). Looked at only while `on`, which it then always is. */
+  get outside(): (() => TraceContext | undefined) | undefined {
+    return this.#outside
+  }
+
+  set outside(outside: (() => TraceContext | undefined) | undefined) {
+    this.#outside = outside
+    this.#follow()
+  }
+
+  /** What runs from here on nothing has caused that is known: with 1/N one of so many origins begins a chain. */
+  begin(): void {
+    this.#current = 0
+    this.#mayBegin = this.#every > 1 && --this.#countdown <= 0
+    if (this.#isFollowing) this.on = this.#mayBegin
   }
 
   // What the kernel tells of.
 
   /** A message is put at a port: its number is in it from here on. Without a stack as yet: see `stack`. */
   sent(kind: number, port: number, message: Address): void {
-    const cause = this.outside === undefined ? this.current : this.#cause()
-    if (this.#isSampled && cause === UNTRACED) this.#i32[(message >> 2) + TRACE] = UNTRACED
-    else this.#put(kind, port, message, cause, this.#wants(cause, this.#everyOf(port)))
+    const cause = this.#cause()
+    this.#put(kind, port, message, cause, this.#wantsAt(port, cause))
   }
 
   /** As `sent`, of one that has come a part of its way already: forwarded, or answered. It begins no chain, but where all is traced. */
   passedOn(kind: number, port: number, message: Address): void {
     const parent = this.#i32[(message >> 2) + TRACE]! || this.current
-    if (this.#isSampled && parent === UNTRACED) return
-    const every = this.#everyOf(port)
-    this.#put(kind, port, message, parent, parent === 0 ? every === 1 : this.#wants(parent, every))
+    if (parent <= 0 && this.#isSampled) return
+    this.#put(kind, port, message, parent, this.#wantsAt(port, parent))
   }
 
-  /** Whether what runs now belongs to what was left out, so that all that it sends does as well: for who would else ask in several places. */
-  get isLeftOut(): boolean {
-    return this.#isSampled && this.current === UNTRACED && this.outside === undefined
-  }
-
-  /** A message is sent by what was left out (`isLeftOut`). */
-  leaveOut(message: Address): void {
-    this.#i32[(message >> 2) + TRACE] = UNTRACED
+  /** Whether there is anything to note of a message, for who passes it on or takes it: what runs now is recorded, or the message has been. */
+  concerns(message: Address): boolean {
+    return this.isSet && (this.on || this.#i32[(message >> 2) + TRACE]! > 0)
   }
 
   /** The call site from which a message was sent, where it has a record that has none yet. `below` is the kernel's entry. */
@@ -192,14 +223,14 @@ export class Tracer {
   /** As `stack`, of a record of this CPU. */
   stackOf(id: TraceId, below: Entry): void {
     // What was done meanwhile may have taken its place.
-    if (id === 0 || below === nobody || !this.#rings.isKept(id)) return
+    if (below === nobody || !this.#rings.isKept(id)) return
     const w = this.#rings.place(id) >> 2
     if (this.#i32[w + STACK] === 0) this.#i32[w + STACK] = this.#stackAt(w, below, false)
   }
 
   /** As `stackOf`, if a program is among the callers: else it is the stack's own way, which is always the same. */
   stackOfProgram(id: TraceId, below: Entry): void {
-    if (id === 0 || !this.#rings.isKept(id)) return
+    if (!this.#rings.isKept(id)) return
     const w = this.#rings.place(id) >> 2
     this.#i32[w + STACK] = this.#stackAt(w, below, true)
   }
@@ -207,7 +238,7 @@ export class Tracer {
   /** A packet that nothing is noted of is kept: what runs now is its cause, and not what will run when it goes on. */
   kept(packet: Address): void {
     const word = (packet >> 2) + TRACE
-    if (this.#i32[word] === 0) this.#i32[word] = this.current
+    if (this.#i32[word] === 0) this.#i32[word] = this.#current || this.#refusal
   }
 
   /** The number that a message carries. */
@@ -217,8 +248,7 @@ export class Tracer {
 
   /** Whether a message has a record of how it came here. */
   isTraced(message: Address): boolean {
-    const id = this.of(message)
-    return id !== 0 && id !== UNTRACED
+    return this.of(message) > 0
   }
 
   /** From here on runs what a message has caused. */
@@ -269,7 +299,7 @@ export class Tracer {
 
   /** What hop `id` sent is taken now, after as long as it is ago; or by a call. The record may be another CPU's. */
   took(id: TraceId, how?: Taken): void {
-    if (id === 0 || id === UNTRACED || !this.#rings.isKept(id)) return
+    if (!this.#rings.isKept(id)) return
     const place = this.#rings.place(id)
     const taken = how ?? this.#cpu.clock.now() - this.#f64[(place >> 3) + TIME]!
     this.#i32[(place >> 2) + TAKEN] = this.#rings.takenWord(id, taken)
@@ -283,7 +313,7 @@ export class Tracer {
     below: Entry | undefined,
     parent: TraceId = this.#cause(),
   ): TraceId {
-    if (!this.#wants(parent, this.#every)) return this.#refusal
+    if (!this.#wants(parent)) return this.#refusal
     const id = this.#record(kind, target, subject, parent)
     if (below !== undefined) this.stackOf(id, below)
     return id
@@ -294,27 +324,39 @@ export class Tracer {
    * a segment's own one, in the upper half, and the peer's.
    */
   packet(kind: number, label: string, packet: Address, bytes: number, parent: TraceId, ports = 0): TraceId {
-    if (parent === UNTRACED && this.#isSampled) {
-      this.#i32[(packet >> 2) + TRACE] = UNTRACED
-      return UNTRACED
-    }
-    if (!this.#wants(parent, this.#every)) return this.#leaveOut(packet)
+    if (!this.#wants(parent)) return this.#refuse(packet)
     const id = this.#record(kind, this.#texts.intern(label), ports, parent)
     this.#i32[(this.#rings.place(id) >> 2) + EXTRA] = bytes
     this.#i32[(packet >> 2) + TRACE] = id
     return id
   }
 
+  /** With 1/N: whether a packet that comes from a device is left out, as nearly all are; then nothing has caused what runs from here on. */
+  skips(packet: Address): boolean {
+    if (!this.#isFollowing || this.#i32[(packet >> 2) + TRACE]! > 0 || --this.#countdown <= 0) return false
+    this.current = 0
+    return true
+  }
+
   /** A packet comes from a device: what was decided of whoever has sent it, on a wire of this machine, does not hold for us. */
   arrived(label: string, packet: Address, bytes: number): void {
     const cause = this.of(packet)
-    this.took(cause)
-    this.current = this.packet(HOP.packet, label, packet, bytes, cause === UNTRACED ? 0 : cause)
+    if (cause <= 0) {
+      this.begin()
+      if (!this.on) return
+    } else this.took(cause)
+    this.current = this.packet(HOP.packet, label, packet, bytes, cause <= 0 ? 0 : cause)
   }
 
   /** What a thread goes on with, which was caused by `trace`: where that was not taken, what it does next may be. */
   resume(trace: TraceId): void {
-    this.current = trace === UNTRACED ? 0 : trace
+    if (trace > 0) this.current = trace
+    else this.begin()
+  }
+
+  /** What a thread that is woken now will go on with, and `before` what it would have. */
+  wokenBy(before: TraceId): TraceId {
+    return this.#current !== 0 || this.#isSampled ? this.#current : before
   }
 
   /** As `packet`, of one that goes on: what is not traced until here begins no chain, but where all is traced. 0: nothing has changed. */
@@ -326,8 +368,7 @@ export class Tracer {
 
   /** As `packetOn`, where there is no packet any more but what it was of. */
   noteOn(kind: number, label: string, bytes: number, parent: TraceId, ports: number): TraceId {
-    if (parent === UNTRACED && this.#isSampled) return 0
-    if (parent === 0 ? this.#every !== 1 : !this.#wants(parent, this.#every)) return 0
+    if (parent <= 0 ? this.#every !== 1 : !this.#wants(parent)) return 0
     const id = this.#record(kind, this.#texts.intern(label), ports, parent)
     this.#i32[(this.#rings.place(id) >> 2) + EXTRA] = bytes
     return id
@@ -340,18 +381,15 @@ export class Tracer {
 
   /** A timer was armed here, by whatever runs now. */
   armed(timer: Address, run: FunctionId, below: Entry): void {
-    if (this.#isSampled && this.current === UNTRACED && this.outside === undefined) {
-      this.disarmed(timer)
-      return
-    }
-    const id = this.#noteFunction(HOP.timer, run, below)
-    if (id === 0 || id === UNTRACED) {
+    const id = this.on ? this.#noteFunction(HOP.timer, run, below) : UNTRACED
+    if (id <= 0) {
       this.disarmed(timer)
       return
     }
     const slot = slotOf(timer)
     const other = this.#timerAt[slot]!
-    if (other !== 0 && other !== timer) this.#count[C.timersEvicted]!++
+    if (other === 0) this.#timersKept++
+    else if (other !== timer) this.#count[C.timersEvicted]!++
     this.#timerAt[slot] = timer
     this.#timerTrace[slot] = id
   }
@@ -359,13 +397,17 @@ export class Tracer {
   /** It fires: what runs now was caused by its arming. */
   fired(timer: Address): void {
     const slot = slotOf(timer)
-    this.current = this.#timerAt[slot] === timer ? this.#timerTrace[slot]! : 0
+    if (this.#timerAt[slot] === timer) this.current = this.#timerTrace[slot]!
+    else this.begin()
     this.disarmed(timer)
   }
 
   disarmed(timer: Address): void {
+    if (this.#timersKept === 0) return
     const slot = slotOf(timer)
-    if (this.#timerAt[slot] === timer) this.#timerAt[slot] = 0
+    if (this.#timerAt[slot] !== timer) return
+    this.#timerAt[slot] = 0
+    this.#timersKept--
   }
 
   // For whoever asks.
@@ -427,12 +469,12 @@ export class Tracer {
 
   /** Whether there is anything to tell of what runs now. */
   get isKnown(): boolean {
-    return this.current !== 0 && this.current !== UNTRACED
+    return this.#current > 0
   }
 
   /** What is done now is caused by what runs; and, in it, by what `outside` knows of. */
   #cause(): TraceId {
-    const context = this.outside?.()
+    const context = this.#outside?.()
     if (context === undefined) return this.current
     const last = this.#remote
     const isSame =
@@ -450,7 +492,7 @@ export class Tracer {
   #put(kind: number, port: number, message: Address, parent: TraceId, isWanted: boolean): void {
     const word = message >> 2
     if (isWanted) this.#i32[word + TRACE] = this.#record(kind, port, this.#typeLabel(this.#i32[word + TYPE]!), parent)
-    else this.#leaveOut(message)
+    else this.#refuse(message)
   }
 
   /** Of a chain that is not taken nothing is; but where only single ports are traced, nobody was asked. */
@@ -458,7 +500,7 @@ export class Tracer {
     return this.#every > 1 ? UNTRACED : 0
   }
 
-  #leaveOut(message: Address): TraceId {
+  #refuse(message: Address): TraceId {
     const none = this.#refusal
     this.#i32[(message >> 2) + TRACE] = none
     return none
@@ -466,7 +508,7 @@ export class Tracer {
 
   #noteFunction(kind: number, run: FunctionId, below: Entry): TraceId {
     const cause = this.#cause()
-    if (!this.#wants(cause, this.#every)) return this.#refusal
+    if (!this.#wants(cause)) return this.#refusal
     const id = this.#record(kind, this.#texts.intern(functionName(run)), 0, cause)
     this.stackOf(id, below)
     return id
@@ -485,19 +527,32 @@ export class Tracer {
     return label
   }
 
-  #everyOf(port: number): number {
-    const own = this.#ports === 0 ? 0 : portEvery(this.#cpu.memory, port)
-    if (own === 0) return this.#every
-    return own === 1 + EXACT ? 1 : own - 1
-  }
-
-  #wants(parent: TraceId, every: number): boolean {
+  /** Whether what `parent` leads to is recorded. */
+  #wants(parent: TraceId): boolean {
+    const every = this.#every
     if (every <= 1) return every === 1
-    if (parent === UNTRACED) return false
-    if (parent !== 0 && this.#depth(parent) < DEPTH_MAX) return true
-    if (--this.#countdown > 0) return false
+    if (parent > 0) return this.#depth(parent) < DEPTH_MAX
+    if (!this.#mayBegin) return false
+    this.#mayBegin = false
     this.#countdown = this.#interval(every)
     return true
+  }
+
+  /** As `wants`, of what is put at a port, which may have a mode of its own: then each message to it may begin a chain. */
+  #wantsAt(port: number, parent: TraceId): boolean {
+    const own = this.#ports === 0 ? 0 : portEvery(this.#cpu.memory, port)
+    if (own === 0) return this.#wants(parent)
+    const every = own === 1 + EXACT ? 1 : own - 1
+    if (every <= 1) return every === 1
+    if (parent > 0 && this.#depth(parent) < DEPTH_MAX) return true
+    if (this.#portCountdown === 0) this.#portCountdown = this.#interval(every)
+    return --this.#portCountdown === 0
+  }
+
+  /** With 1/N `on` is only while a chain is that was taken; but where somebody else has a say in what is, he is asked each time. */
+  #follow(): void {
+    this.#isFollowing = this.#isSampled && this.#outside === undefined
+    this.on = this.#isFollowing ? this.#current > 0 || this.#mayBegin : this.isSet
   }
 
   /** `every` on average, and by chance: what comes in a regular pattern is then taken alike. */
@@ -514,7 +569,7 @@ export class Tracer {
     this.#count[C.recorded]!++
     if (words[w] !== 0) this.#count[C.evicted]!++
     words[w] = 0
-    words[w + PARENT] = parent === UNTRACED ? 0 : parent
+    words[w + PARENT] = parent < 0 ? 0 : parent
     words[w + STACK] = 0
     words[w + TARGET] = target
     words[w + KIND_AND_DEPTH] = kind | ((this.#depth(parent) + 1) << 16)
@@ -603,8 +658,13 @@ export class Tracer {
     const { layout } = this.#cpu.memory
     const first = this.#rings.place(this.#rings.id(this.#cpu.index, 0)) >> 2
     this.#i32.fill(0, first, first + (layout.traceRecords * TraceRecord.size) / 4)
-    this.#timerAt.fill(0)
+    this.#forgetTimers()
     this.#sites.clear()
+  }
+
+  #forgetTimers(): void {
+    this.#timerAt.fill(0)
+    this.#timersKept = 0
   }
 }
 

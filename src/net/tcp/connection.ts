@@ -120,6 +120,7 @@ export function open(t: Tcp, p: Pcb): void {
   p.sndUna = p.iss
   p.sndNxt = (p.iss + 1) | 0
   p.sndEnd = p.sndNxt
+  p.tracedEnd = p.sndEnd
   p.peerMss = MSS_DEFAULT[family]
   p.state = State.synSent
   p.firstUnansweredAt = t.now

@@ -69,7 +69,7 @@ export function input(t: Tcp, packet: Address, isBroadcast: boolean): void {
       const { p } = t
       p.at = record
       t.tally.toConnection++
-      if (t.cpu.tracer.on) p.trace = t.cpu.tracer.current
+      if (t.cpu.tracer.isSet) p.trace = t.cpu.tracer.current
       segment(t, p)
       if (t.packet !== 0) t.mbufs.free(t.packet)
       return

@@ -154,6 +154,7 @@ function begin(t: Tcp, p: Pcb, listener: Listener, roundTripUs: number): void {
   p.sndUna = (p.iss + 1) | 0
   p.sndNxt = p.sndUna
   p.sndEnd = p.sndUna
+  p.tracedEnd = p.sndEnd
   p.rcvNxt = (p.irs + 1) | 0
   p.lastAckSent = p.rcvNxt
   p.rcvAdvertised = (p.rcvNxt + Math.min(p.rcvBuffer, 65535)) | 0

@@ -23,7 +23,7 @@ export function append(t: Tcp, p: Pcb, packet: Address): void {
   t.m.at = packet
   const { total } = t.m
   // What is traced keeps an mbuf of its own, which knows its write.
-  const isTraced = t.cpu.tracer.on && t.cpu.tracer.isTraced(packet)
+  const isTraced = t.cpu.tracer.isSet && t.cpu.tracer.isTraced(packet)
   if (!isTraced && total <= MERGE_BYTES_MAX && p.sndLast !== 0 && t.mbufs.tailroom(p.sndLast) >= total) {
     const last = p.sndLast >> 2
     t.mbufs.copyOut(packet, 0, total, words[last + DATA]! + words[last + LENGTH]!)
@@ -40,6 +40,7 @@ export function append(t: Tcp, p: Pcb, packet: Address): void {
     p.sndLast = last
   }
   p.sndEnd = add(p.sndEnd, total)
+  if (isTraced) p.tracedEnd = p.sndEnd
 }
 
 /** The first `count` bytes are acknowledged. */

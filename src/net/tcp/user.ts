@@ -337,7 +337,7 @@ export class TcpUser {
       p.at = pcb
       const next = p.eventNext
       p.flags &= ~PcbFlag.IN_EVENTS
-      if (tracer.on) tracer.current = p.trace
+      if (tracer.isSet) tracer.current = p.trace
       this.#tellOne(p, pcb)
       pcb = next
     }

@@ -435,7 +435,7 @@ export class TestHost {
 
   #collect(cpu: Cpu, packet: Address, wire: number): void {
     const bytes = Mbufs.of(cpu).bytes(packet)
-    const trace = cpu.tracer.on ? cpu.tracer.of(packet) : 0
+    const trace = cpu.tracer.isSet ? cpu.tracer.of(packet) : 0
     Mbufs.of(cpu).free(packet)
     const frame = read(bytes)
     if (this.answerArp && frame.arp?.operation === 'request' && frame.arp.target !== frame.arp.sender) {

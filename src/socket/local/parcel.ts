@@ -61,7 +61,7 @@ export class Parcels {
    * datagrams, and is taken where one was given, or where what is sent is traced.
    */
   get wantedByAny(): number {
-    return this.#isGiven || this.#cpu.tracer.on ? ALL : ALL & ~Want.TRACE
+    return this.#isGiven || this.#cpu.tracer.isSet ? ALL : ALL & ~Want.TRACE
   }
 
   /** The sender's stack, in at most so many bytes. */
