@@ -2,15 +2,16 @@
 //
 //     npm run soak -- --minutes 60          see --help for the options
 //
-// Each part is a process of its own (soak/network-program.ts, soak/tun-program.ts), which tells a reading of its memory, descriptors, slabs and
-// heap behind each round. At the end the slope of each is tested (soak/slope.ts); one that grows makes the exit code 1.
+// Each part is a process of its own (soak/network-program.ts, soak/tun-program.ts) with a stack on one or several CPUs. It tells a reading of its
+// memory and descriptors, and of each CPU's slabs, heap and tables, behind each round (soak/measure.ts), and comes to rest every so often, where
+// all counts must add up. At the end the slope of each is tested (soak/slope.ts); one that grows makes the exit code 1.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { libcUnavailable } from '../src/device/linux/library.ts'
 import { available, Namespace } from '../src/lab/tun/namespace.ts'
 import type { Reading } from './soak/measure.ts'
 import { type Options, type Part, parseOptions, USAGE, UsageError } from './soak/options.ts'
-import type { PartMessage, PartOptions } from './soak/part.ts'
+import type { PartMessage, PartOptions, Progress } from './soak/part.ts'
 import { judge } from './soak/verdict.ts'
 
 const PROGRESS_MS = 10_000
@@ -48,15 +49,13 @@ async function soak(options: Options): Promise<void> {
 }
 
 /** Runs a part to its end; whether all was well. */
-async function run(part: Part, { minutes, seed }: Options, interrupt: AbortSignal): Promise<boolean> {
+async function run(part: Part, options: Options, interrupt: AbortSignal): Promise<boolean> {
+  const { minutes, seed, cpus, leak } = options
   const namespace = part === 'tun' ? new Namespace('soak') : undefined
   try {
-    const { readings, rest, error, rounds, connections } = await follow(
-      part,
-      start(part, { minutes, seed }, namespace),
-      interrupt,
-    )
-    console.log(`${part}: ${rounds} rounds, ${connections} connections, ${readings.length} readings`)
+    const child = start(part, { minutes, seed, cpus, leak }, namespace)
+    const { readings, rest, error, progress } = await follow(part, child, interrupt)
+    console.log(`${part}, ${cpus} ${cpus === 1 ? 'CPU' : 'CPUs'}: ${readings.length} readings; ${doneText(progress)}`)
     if (error !== undefined) {
       console.log(`  it failed: ${error}`)
       return false
@@ -81,9 +80,8 @@ function start(part: Part, options: PartOptions, namespace: Namespace | undefine
 
 interface Followed {
   readonly readings: readonly Reading[]
-  readonly rest: number | undefined
-  readonly rounds: number
-  readonly connections: number
+  readonly rest: readonly number[] | undefined
+  readonly progress: Progress | undefined
   readonly error: string | undefined
 }
 
@@ -91,9 +89,8 @@ interface Followed {
 function follow(part: Part, child: ChildProcess, interrupt: AbortSignal): Promise<Followed> {
   return new Promise((resolve) => {
     const readings: Reading[] = []
-    let rounds = 0
-    let connections = 0
-    let rest: number | undefined
+    let progress: Progress | undefined
+    let rest: readonly number[] | undefined
     let error: string | undefined
     let toldAt = performance.now()
     const silence = setTimeout(() => {
@@ -115,22 +112,29 @@ function follow(part: Part, child: ChildProcess, interrupt: AbortSignal): Promis
         return
       }
       readings.push(message.reading)
-      rounds = message.rounds
-      connections = message.connections
+      progress = message.progress
       if (performance.now() - toldAt < PROGRESS_MS) return
       toldAt = performance.now()
-      console.log(`${part}: ${progressText(message.reading, connections)}`)
+      console.log(`${part}: ${progressText(message.reading, progress)}`)
     })
     child.once('exit', (code, signal) => {
       clearTimeout(silence)
       interrupt.removeEventListener('abort', stop)
       if (code !== 0) error ??= `its process ended by ${signal ?? code}`
-      resolve({ readings, rest, rounds, connections, error })
+      resolve({ readings, rest, progress, error })
     })
   })
 }
 
-function progressText({ at, rss, descriptors, slab, heap }: Reading, connections: number): string {
-  const mb = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`
-  return `${at.toFixed(0)} s, ${connections} connections, memory ${mb(rss)}, ${descriptors} descriptors, ${slab} slab objects, heap ${mb(heap)}`
+function doneText(progress: Progress | undefined): string {
+  if (progress === undefined) return 'nothing was done'
+  const { rounds, connections, cut, restarts, disciplines, rests } = progress
+  return `${rounds} rounds, ${connections} connections, ${cut} of them cut off by ${restarts} restarts; ${disciplines} changes of discipline; ${rests} rests`
+}
+
+function progressText({ at, rss, descriptors, cpus }: Reading, { connections }: Progress): string {
+  const mb = (bytes: number) => (bytes / 1e6).toFixed(1)
+  const slabs = cpus.map(({ slab }) => slab).join(' + ')
+  const heaps = cpus.map(({ heap }) => mb(heap)).join(' + ')
+  return `${at.toFixed(0)} s, ${connections} connections, memory ${mb(rss)} MB, ${descriptors} descriptors, ${slabs} slab objects, heap ${heaps} MB`
 }

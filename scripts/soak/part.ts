@@ -1,58 +1,113 @@
-// What the parts of a soak have in common: they take rounds, and tell a reading behind each.
-
+// What the parts of a soak have in common: they take rounds, tell a reading behind each, and come to rest now and then, where all counts must add up.
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Cpu } from '../../src/kernel/cpu.ts'
-import { liveObjects, measure, type Reading } from './measure.ts'
+import type { Leak } from './leak.ts'
+import type { SoakMachine } from './machine.ts'
+import type { Reading } from './measure.ts'
+import type { Endings } from './member.ts'
 
 export interface PartOptions {
   readonly minutes: number
   readonly seed: number
+  /** That own connections. */
+  readonly cpus: number
+  readonly leak: Leak | undefined
+}
+
+/** What a part has done so far. */
+export interface Progress {
+  rounds: number
+  connections: number
+  /** Of them, those that a program's end has cut off. */
+  cut: number
+  /** Servers that ended, and began again. */
+  restarts: number
+  disciplines: number
+  /** How often it came to rest, and all counts added up. */
+  rests: number
 }
 
 export type PartMessage =
-  | { readonly reading: Reading; readonly rounds: number; readonly connections: number }
-  /** Objects of the slabs that are in use when all connections are over, and all TIME-WAITs. */
-  | { readonly rest: number }
+  | { readonly reading: Reading; readonly progress: Progress }
+  /** Objects of each CPU's slabs that are in use when all connections are over, and all TIME-WAITs. */
+  | { readonly rest: readonly number[] }
   | { readonly error: string }
 
 /** The shortest time between two readings: a collection of all memory takes a while itself. */
 const READING_MS = 500
+/** Between two rests. */
+const REST_EVERY_MS = 15_000
 /** A TIME-WAIT's minute, and what ends a little later. */
 const REST_MS = 75_000
 
-/** How a process of a part runs: `round` again and again, until the time is over or the parent says so; then all comes to rest. */
-export async function rounds(
-  { minutes }: PartOptions,
-  cpu: Cpu,
-  round: (number: number) => Promise<number>,
-): Promise<void> {
-  const beganMs = performance.now()
-  let isOver = false
-  process.on('message', () => {
-    isOver = true
-  })
-  process.on('disconnect', () => process.exit(1))
-  // Ctrl-C goes to all processes of the terminal: the parent decides.
-  process.on('SIGINT', () => {})
-  let connections = 0
-  let readAtMs = beganMs
-  for (let number = 0; !isOver && performance.now() - beganMs < minutes * 60_000; number++) {
-    connections += await round(number)
-    if (performance.now() - readAtMs < READING_MS) continue
-    tell({ reading: measure(cpu, beganMs), rounds: number + 1, connections })
-    readAtMs = performance.now()
+export class Rounds {
+  readonly progress: Progress = { rounds: 0, connections: 0, cut: 0, restarts: 0, disciplines: 0, rests: 0 }
+  readonly #options: PartOptions
+  readonly #machine: SoakMachine
+
+  constructor(options: PartOptions, machine: SoakMachine) {
+    this.#options = options
+    this.#machine = machine
   }
-  if (isOver) return
-  await delay(REST_MS)
-  tell({ rest: liveObjects(cpu) })
+
+  /** Takes rounds again and again, until the time is over or the parent says so; then all comes to rest. */
+  async run(round: (number: number) => Promise<void>): Promise<void> {
+    const { minutes, leak } = this.#options
+    const machine = this.#machine
+    const { progress } = this
+    const beganMs = performance.now()
+    let isOver = false
+    process.on('message', () => {
+      isOver = true
+    })
+    process.on('disconnect', () => process.exit(1))
+    // Ctrl-C goes to all processes of the terminal: the parent decides.
+    process.on('SIGINT', () => {})
+    await this.#quiet()
+    let readAtMs = beganMs
+    let restedAtMs = beganMs
+    for (; !isOver && performance.now() - beganMs < minutes * 60_000; progress.rounds++) {
+      await round(progress.rounds)
+      if (leak !== undefined) await machine.ask(machine.members.at(-1)!, { kind: 'leak', leak })
+      if (performance.now() - readAtMs >= READING_MS) {
+        tell({ reading: await machine.read(), progress })
+        readAtMs = performance.now()
+      }
+      if (performance.now() - restedAtMs < REST_EVERY_MS) continue
+      await this.#quiet()
+      restedAtMs = performance.now()
+    }
+    if (isOver) return
+    await this.#quiet()
+    await delay(REST_MS)
+    tell({ rest: await machine.live() })
+  }
+
+  /** Conversations of a round have ended so. */
+  add({ whole, cut }: Endings): void {
+    this.progress.connections += whole + cut
+    this.progress.cut += cut
+  }
+
+  async #quiet(): Promise<void> {
+    await this.#machine.quiet()
+    this.progress.rests++
+  }
 }
 
-/** The process has done its part, and ends when nothing is open any more. */
-export function leave(): void {
+/** Runs a part's program, and tells what it throws. The process ends when nothing is open any more. */
+export async function runPart(main: (options: PartOptions) => Promise<void>): Promise<void> {
+  try {
+    await main(JSON.parse(process.argv[2]!) as PartOptions)
+  } catch (error) {
+    tell({ error: (error as Error).stack ?? String(error) })
+    // What is under way keeps the process alive, and has nobody left who waits for it.
+    process.exitCode = 1
+    setImmediate(() => process.exit())
+  }
   process.removeAllListeners('disconnect')
   process.disconnect?.()
 }
 
-export function tell(message: PartMessage): void {
+function tell(message: PartMessage): void {
   process.send!(message)
 }

@@ -1,5 +1,6 @@
 // A host on TUN, with the kernel's TCP at the other end: a server whose program ends and begins again under clients that are programs of their
-// own, each for a few dozen connections, and connections of its own to the kernel.
+// own, each for a few dozen connections, and connections of its own to the kernel. Node's sockets are this thread's; with several CPUs each has a queue
+// of the device, and programs of its own besides (member.ts).
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer, type Server, type Socket } from 'node:net'
@@ -8,56 +9,68 @@ import { Random } from '../../src/base/random.ts'
 import { configureInterface, interfaceMtu, QUEUE_LENGTH } from '../../src/device/linux/interface.ts'
 import { openTun } from '../../src/device/linux/tun.ts'
 import type { DeviceSpec } from '../../src/device/spec.ts'
-import { DISCIPLINES, type Discipline } from '../../src/net/discipline.ts'
-import { bootInline, standHost } from '../../test/own-host.ts'
 import { converse, serve, someExchange } from '../../test/peer-stream.ts'
-import { leave, type PartOptions, rounds, tell } from './part.ts'
+import { Crew, MEMBER_PORT } from './crew.ts'
+import { SoakMachine } from './machine.ts'
+import { type PartOptions, Rounds, runPart } from './part.ts'
+import type { ClientOptions, ClientReport } from './tun-client.ts'
 
 const KERNEL = '10.77.0.1'
 const STACK = '10.77.0.2'
 const PORT = 9000
+const ECHO_PORT = 9001
 const CLIENT = fileURLToPath(new URL('./tun-client.js', import.meta.url))
 const CONNECTIONS = 40
+const ECHOES = 12
 const OWN = 8
 const LARGEST = 100_000
 const ROUNDS_OF_DISCIPLINE = 2
+/** Until then a client on the kernel has begun, and spoken. */
+const AMID_MS = 800
 
-const options = JSON.parse(process.argv[2]!) as PartOptions
-const random = new Random(options.seed)
-try {
-  await main()
-} catch (error) {
-  tell({ error: (error as Error).stack ?? String(error) })
-}
-leave()
+await runPart(main)
 
-async function main(): Promise<void> {
-  const tun = openTun({ name: 'df0', kind: 'tun', queues: 1, vnetHeader: true })
+async function main(options: PartOptions): Promise<void> {
+  const { cpus } = options
+  const random = new Random(options.seed)
+  const tun = openTun({ name: 'df0', kind: 'tun', queues: cpus, vnetHeader: true })
   configureInterface(tun.name, { address: `${KERNEL}/24`, queueLength: QUEUE_LENGTH, up: true })
   const { name, descriptors, vnetHeader } = tun
-  const device: DeviceSpec = { kind: 'tun', name, descriptors, vnetHeader, cpus: [0], mtu: interfaceMtu(name) }
-  const machine = await bootInline()
+  const all = SoakMachine.cpusOf(cpus)
+  const device: DeviceSpec = { kind: 'tun', name, descriptors, vnetHeader, cpus: all.cpus, mtu: interfaceMtu(name) }
   const interfaces = [{ name, device, addresses: [`${STACK}/24`] }]
-  const host = await standHost(machine, { name: 'host', index: 0, cpus: [0], interfaces })
-  const kernel = await listening(createServer({ allowHalfOpen: true }, answer))
-  await rounds(options, machine.cpu, async (number) => {
-    const server = await listening(host.net.createServer({ allowHalfOpen: true }, answer))
-    if (number % ROUNDS_OF_DISCIPLINE === 0) {
-      const discipline: Discipline = DISCIPLINES[(number / ROUNDS_OF_DISCIPLINE) % DISCIPLINES.length]!
-      await host.setDiscipline(discipline)
-    }
+  const machine = await SoakMachine.boot({ cpus, hosts: [{ name: 'host', index: 0, ...all, interfaces }] })
+  const host = machine.hosts[0]!
+  const rounds = new Rounds(options, machine)
+  const kernel = await listening(createServer({ allowHalfOpen: true }, answer), PORT)
+  const echo = await listening(createServer({ allowHalfOpen: true }, sendBack), ECHO_PORT)
+  const target = () => ({ address: KERNEL, port: ECHO_PORT })
+  const crew = new Crew(machine, rounds, { server: 0, client: 0, target, amidMs: AMID_MS, random })
+  await crew.begin()
+  await rounds.run(async (number) => {
+    const server = await listening(host.net.createServer({ allowHalfOpen: true }, answer), PORT)
+    rounds.progress.restarts++
     const own = Array.from({ length: OWN }, async () => {
       const socket = host.net.connect({ host: KERNEL, port: PORT, allowHalfOpen: true })
       await once(socket, 'connect')
       await converse(socket, someExchange(random, LARGEST))
     })
-    await Promise.all([runClient(), ...own])
+    const [{ cut }] = await Promise.all([
+      runClient(cpus, random.next() >>> 0),
+      crew.talk(false),
+      crew.restart(),
+      number % ROUNDS_OF_DISCIPLINE === 0 ? crew.changeDiscipline(1) : undefined,
+      ...own,
+    ])
+    rounds.add({ whole: CONNECTIONS + ECHOES + OWN - cut, busy: 0, cut, wrong: 0 })
     server.close()
     await once(server, 'close')
-    return CONNECTIONS + OWN
   })
   kernel.close()
+  echo.close()
+  await crew.end()
   await host.close()
+  await machine.quiet()
   await machine.stop()
   tun.close()
 }
@@ -67,22 +80,35 @@ function answer(socket: Socket): void {
   serve(socket).catch(() => socket.destroy())
 }
 
-async function listening(server: Server): Promise<Server> {
-  server.listen(PORT)
+function sendBack(socket: Socket): void {
+  // A client of a member may reset it.
+  socket.on('error', () => {})
+  socket.pipe(socket)
+}
+
+async function listening(server: Server, port: number): Promise<Server> {
+  server.listen(port)
   await once(server, 'listening')
   return server
 }
 
 /** A program on the kernel: it begins, connects, and ends. */
-async function runClient(): Promise<void> {
-  const given = JSON.stringify({
+async function runClient(cpus: number, seed: number): Promise<ClientReport> {
+  const given: ClientOptions = {
     address: STACK,
     port: PORT,
-    seed: random.next() >>> 0,
+    seed,
     connections: CONNECTIONS,
     largest: LARGEST,
+    echoes: ECHOES,
+    echoPorts: Array.from({ length: cpus }, (_, member) => MEMBER_PORT + member),
+  }
+  const child: ChildProcess = fork(CLIENT, [JSON.stringify(given)], { execArgv: [], stdio: 'inherit' })
+  let report: ClientReport | undefined
+  child.once('message', (message: ClientReport) => {
+    report = message
   })
-  const child: ChildProcess = fork(CLIENT, [given], { execArgv: [], stdio: 'inherit' })
   const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null]
-  if (code !== 0) throw new Error(`the client ended by ${signal ?? code}`)
+  if (code !== 0 || report === undefined) throw new Error(`the client ended by ${signal ?? code}`)
+  return report
 }

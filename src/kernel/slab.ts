@@ -69,6 +69,8 @@ export interface SlabReading {
   readonly zones: number
   readonly capacity: number
   readonly live: number
+  /** Of those that are free: how many the magazine in front of the zones has. */
+  readonly magazine: number
 }
 
 /** Addresses that a magazine holds; what is beyond goes back to its zone. */
@@ -269,8 +271,15 @@ export class Slab {
         capacity += this.#i32[(zone + AT.capacity) >> 2]!
         free += this.#i32[(zone + AT.freeCount) >> 2]!
       }
-      free += this.#magazines[slabClass]!.count
-      readings.push({ objectBytes: SLAB_SIZES[slabClass]!, zones: zones.length, capacity, live: capacity - free })
+      const magazine = this.#magazines[slabClass]!.count
+      free += magazine
+      readings.push({
+        objectBytes: SLAB_SIZES[slabClass]!,
+        zones: zones.length,
+        capacity,
+        live: capacity - free,
+        magazine,
+      })
     })
     return readings
   }
