@@ -24,7 +24,9 @@ const CONNECTIONS = 40
 const ECHOES = 12
 const OWN = 8
 const LARGEST = 100_000
-const ROUNDS_OF_DISCIPLINE = 2
+/** Rounds of a member's server, and of a discipline: also such as have the one without the other. */
+const ROUNDS_OF_MEMBER = 2
+const ROUNDS_OF_DISCIPLINE = 3
 /** Until then a client on the kernel has begun, and spoken. */
 const AMID_MS = 800
 
@@ -48,6 +50,7 @@ async function main(options: PartOptions): Promise<void> {
   const crew = new Crew(machine, rounds, { server: 0, client: 0, target, amidMs: AMID_MS, random })
   await crew.begin()
   await rounds.run(async (number) => {
+    const isRestart = number % ROUNDS_OF_MEMBER === 0
     const server = await listening(host.net.createServer({ allowHalfOpen: true }, answer), PORT)
     rounds.progress.restarts++
     const own = Array.from({ length: OWN }, async () => {
@@ -58,10 +61,11 @@ async function main(options: PartOptions): Promise<void> {
     const [{ cut }] = await Promise.all([
       runClient(cpus, random.next() >>> 0),
       crew.talk(false),
-      crew.restart(),
+      isRestart ? crew.restart() : undefined,
       number % ROUNDS_OF_DISCIPLINE === 0 ? crew.changeDiscipline(1) : undefined,
       ...own,
     ])
+    if (cut > 0 && !isRestart) throw new Error(`${cut} echoes were cut off, and no server has ended`)
     rounds.add({ whole: CONNECTIONS + ECHOES + OWN - cut, busy: 0, cut, wrong: 0 })
     server.close()
     await once(server, 'close')
