@@ -11,11 +11,9 @@ import { configureInterface, interfaceMtu, QUEUE_LENGTH } from '../src/device/li
 import { openTun } from '../src/device/linux/tun.ts'
 import type { DeviceSpec } from '../src/device/spec.ts'
 import { total } from '../src/kernel.ts'
-import { CpuFailure } from '../src/machine/failure.ts'
-import type { InlineMachine } from '../src/machine/inline.ts'
 import type { Discipline } from '../src/net/discipline.ts'
 import type { Host } from '../src/node/host.ts'
-import { bootInline, standHost } from './own-host.ts'
+import { bootInline, bootThreads, type OwnMachine, standHost } from './own-host.ts'
 import { converse, PORT, serve, someExchange } from './peer-stream.ts'
 
 export const KERNEL = '10.77.0.1'
@@ -33,6 +31,8 @@ export interface PeerOptions {
   /** Of the stack's link, in both directions. */
   readonly faults: FaultOptions
   readonly discipline: Discipline
+  /** Of the stack: 1 is this thread; more are worker threads with a queue of the device each, and this thread has its programs only. */
+  readonly cpus: number
   /** A client that waits for a word before it begins: its peer stands later. */
   readonly waits?: boolean
   /** A file of what passes the device. */
@@ -103,8 +103,6 @@ async function connectAll(): Promise<void> {
 }
 
 function end(done: number): void {
-  const failure = machine?.machine.failure
-  if (failure instanceof CpuFailure) fail(failure)
   const count = (name: 'lost' | 'reordered') =>
     machine === undefined ? 0 : total(machine.machine.memory, FaultCounters, name)
   const report: PeerReport = { done, wrong: failures, lost: count('lost'), reordered: count('reordered') }
@@ -117,12 +115,13 @@ function end(done: number): void {
   })
 }
 
-async function startStack(): Promise<{ readonly machine: InlineMachine; readonly host: Host }> {
-  const { faults, discipline, pcap, seed } = options
-  const tun = openTun({ name: 'df0', kind: 'tun', queues: 1 })
+async function startStack(): Promise<{ readonly machine: OwnMachine; readonly host: Host }> {
+  const { faults, discipline, cpus, pcap, seed } = options
+  const tun = openTun({ name: 'df0', kind: 'tun', queues: cpus })
   configureInterface(tun.name, { address: `${KERNEL}/24`, queueLength: QUEUE_LENGTH, up: true })
   const { name, descriptors } = tun
-  const plain: DeviceSpec = { kind: 'tun', name, descriptors, cpus: [0], mtu: interfaceMtu(name) }
+  const owners = Array.from({ length: cpus }, (_, i) => i)
+  const plain: DeviceSpec = { kind: 'tun', name, descriptors, cpus: owners, mtu: interfaceMtu(name) }
   const recorded: DeviceSpec =
     pcap === undefined ? plain : { kind: 'capture', of: plain, path: pcap, wallUs: Date.now() * 1000 }
   const device: DeviceSpec =
@@ -130,10 +129,14 @@ async function startStack(): Promise<{ readonly machine: InlineMachine; readonly
   const config = {
     name: 'host',
     index: 0,
-    cpus: [0],
+    cpus: owners,
+    programs: cpus === 1 ? [] : [cpus],
     discipline,
     interfaces: [{ name, device, addresses: [`${STACK}/24`] }],
   }
-  const machine = await bootInline()
+  const program = new URL('../src/node/start-program.js', import.meta.url)
+  const machine = cpus === 1 ? await bootInline() : await bootThreads({ workers: cpus, program, data: config })
+  // Why a CPU has stopped, which the connections only notice.
+  machine.done.catch(fail)
   return { machine, host: await standHost(machine, config) }
 }

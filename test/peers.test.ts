@@ -1,6 +1,6 @@
 // The kernel's TCP at the other end of a bad link, in a network namespace of its own: each of them connects to the other, over links that lose
 // and reorder, under two disciplines; sizes are by chance, halves are closed one before the other, and every byte is summed at both ends.
-// `npm run peers` makes 10 000 connections, in a matrix of all faults.
+// `npm run peers` makes 10 000 connections, in a matrix of all faults, half of it with the stack on two CPUs of real threads.
 import assert from 'node:assert/strict'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -40,11 +40,22 @@ const DISCIPLINES: readonly Discipline[] = IS_LONG ? ['connp-t', 'connp-l'] : ['
 const links = LINKS.filter(([name]) => IS_LONG || SHORT_LINKS.includes(name))
 const each = IS_LONG ? Math.ceil(CONNECTIONS / (links.length * DISCIPLINES.length * 2)) : SHORT_CONNECTIONS
 
+/**
+ * Every other place of the matrix has two CPUs: each link and discipline in one of both directions, each direction and discipline over every other
+ * link. The program's CPU owns no connection then.
+ */
+function cpusOf(client: 'kernel' | 'stack', discipline: Discipline, link: number): number {
+  const place = link + DISCIPLINES.indexOf(discipline) + (client === 'kernel' ? 0 : 1)
+  return IS_LONG && place % 2 === 0 ? 2 : 1
+}
+
 describe('the kernel’s TCP', { skip: libcUnavailable() ?? available() ?? false }, () => {
   for (const client of ['kernel', 'stack'] as const) {
     for (const discipline of DISCIPLINES) {
       for (const [number, [link, faults]] of links.entries()) {
-        const title = client === 'kernel' ? 'connects to the stack' : 'is connected to by the stack'
+        const cpus = cpusOf(client, discipline, number)
+        const stack = cpus === 1 ? 'the stack' : `the stack on ${cpus} CPUs`
+        const title = client === 'kernel' ? `connects to ${stack}` : `is connected to by ${stack}`
         describe(`${title} under ${discipline}, over ${link}`, () => {
           let namespace: Namespace
           before(() => {
@@ -60,6 +71,7 @@ describe('the kernel’s TCP', { skip: libcUnavailable() ?? available() ?? false
               most: IS_LONG ? 500_000 : 200_000,
               faults,
               discipline,
+              cpus,
             }
             const server = client === 'kernel' ? 'stack' : 'kernel'
             // The stack first: the device is its.

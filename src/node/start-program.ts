@@ -1,4 +1,4 @@
-// What each worker of a program's machine runs: its part of the host. Loaded by start.ts's machine only.
+// What each worker of a program's machine runs: its part of the host. Loaded by start.ts's machine, and by a test's own.
 import type { Cpu } from '../kernel/cpu.ts'
 import type { HostConfig } from '../net/config.ts'
 import { Stack } from '../stack.ts'
