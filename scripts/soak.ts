@@ -15,8 +15,8 @@ import type { PartMessage, PartOptions, Progress } from './soak/part.ts'
 import { judge } from './soak/verdict.ts'
 
 const PROGRESS_MS = 10_000
-/** A part that tells nothing for so long stands still. */
-const SILENCE_MS = 120_000
+/** A part that tells nothing for so long stands still: it waits for quiet, and then for the last TIME-WAIT. */
+const SILENCE_MS = 180_000
 /** The exit code after Ctrl-C, as shells have it. */
 const INTERRUPTED = 130
 

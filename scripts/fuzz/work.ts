@@ -44,11 +44,12 @@ export const ATTACKS: { readonly [name: string]: Attack } = {
       return toHost(host, peer.packet('A', { seq, data: counting(1, seq) }))
     }
   },
+  // Those that come again are dearer, up to the longest way through the blocks that there may be. They come early enough to be compared with.
   'tiny segments out of order, from the end': (host) => {
     const { peer } = connect(host, 20_002)
     let at = 0
     return () => {
-      const seq = 60_000 - 2 * (at++ % 29_000)
+      const seq = 60_000 - 2 * (at++ % 1000)
       return toHost(host, peer.packet('A', { seq, data: counting(1, seq) }))
     }
   },
