@@ -128,8 +128,13 @@ function follow(part: Part, child: ChildProcess, interrupt: AbortSignal): Promis
 
 function doneText(progress: Progress | undefined): string {
   if (progress === undefined) return 'nothing was done'
-  const { rounds, connections, cut, restarts, disciplines, rests } = progress
-  return `${rounds} rounds, ${connections} connections, ${cut} of them cut off by ${restarts} restarts; ${disciplines} changes of discipline; ${rests} rests`
+  const { rounds, connections, cut, restarts, disciplines, crossed, rests } = progress
+  return [
+    `${rounds} rounds, ${connections} connections, ${cut} of them cut off by ${restarts} restarts`,
+    `${disciplines} changes of discipline`,
+    `${crossed} messages from connections to programs on other CPUs`,
+    `${rests} rests`,
+  ].join('; ')
 }
 
 function progressText({ at, rss, descriptors, cpus }: Reading, { connections }: Progress): string {

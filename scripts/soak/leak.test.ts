@@ -24,7 +24,7 @@ const SHOWS: { readonly [L in Leak]: readonly (readonly [keyof CpuReading | keyo
 }
 
 for (const kind of LEAKS) {
-  test(`a leak of a ${kind} shows in what is read, and without it nothing does`, () => {
+  test(`a leak on purpose shows in what is read, and without it nothing does: ${kind}`, () => {
     const { cpus, memory } = new ByHand(1)
     const cpu = cpus[0]!
     const read = () => {

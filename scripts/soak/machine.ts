@@ -99,6 +99,14 @@ export class SoakMachine {
     return this.#isApart ? [...members, liveObjects(this.#cpu)] : members
   }
 
+  /** What connections have told programs on other CPUs: data and notices. */
+  get crossed(): number {
+    return this.#machine
+      .handoffs()
+      .filter(({ point, source, target }) => point === 'rcv' && source !== target)
+      .reduce((all, { enqueued }) => all + enqueued, 0)
+  }
+
   /**
    * Waits until no socket is left, all CPUs sleep and every count adds up: no program has anything open but listeners.
    * @param drained as for `imbalances`

@@ -76,7 +76,7 @@ async function main(options: PartOptions): Promise<void> {
     socket.close()
   }
   await crew.begin()
-  await rounds.run(async (number) => {
+  const isWhole = await rounds.run(async (number) => {
     const isRestart = number % ROUNDS_OF_SERVER === 0
     if (isRestart) await restart()
     await Promise.all([
@@ -90,7 +90,8 @@ async function main(options: PartOptions): Promise<void> {
   listener?.close()
   await crew.end()
   await Promise.all([server.close(), client.close()])
-  await machine.quiet(true)
+  // All TIME-WAITs are over then.
+  await machine.quiet(isWhole)
   await machine.stop()
 }
 

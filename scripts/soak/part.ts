@@ -22,6 +22,8 @@ export interface Progress {
   /** Servers that ended, and began again. */
   restarts: number
   disciplines: number
+  /** Data and notices that went from a connection's CPU to a program on another one. */
+  crossed: number
   /** How often it came to rest, and all counts added up. */
   rests: number
 }
@@ -40,7 +42,7 @@ const REST_EVERY_MS = 15_000
 const REST_MS = 75_000
 
 export class Rounds {
-  readonly progress: Progress = { rounds: 0, connections: 0, cut: 0, restarts: 0, disciplines: 0, rests: 0 }
+  readonly progress: Progress = { rounds: 0, connections: 0, cut: 0, restarts: 0, disciplines: 0, crossed: 0, rests: 0 }
   readonly #options: PartOptions
   readonly #machine: SoakMachine
 
@@ -49,8 +51,8 @@ export class Rounds {
     this.#machine = machine
   }
 
-  /** Takes rounds again and again, until the time is over or the parent says so; then all comes to rest. */
-  async run(round: (number: number) => Promise<void>): Promise<void> {
+  /** Takes rounds again and again, until the time is over; then all comes to rest. Returns false where the parent has ended it before. */
+  async run(round: (number: number) => Promise<void>): Promise<boolean> {
     const { minutes, leak } = this.#options
     const machine = this.#machine
     const { progress } = this
@@ -76,10 +78,13 @@ export class Rounds {
       await this.#quiet()
       restedAtMs = performance.now()
     }
-    if (isOver) return
+    if (isOver) return false
     await this.#quiet()
+    if (machine.members.length > 1 && progress.crossed === 0)
+      throw new Error('no connection was another CPU’s than its program’s')
     await delay(REST_MS)
     tell({ rest: await machine.live() })
+    return true
   }
 
   /** Conversations of a round have ended so. */
@@ -91,6 +96,7 @@ export class Rounds {
   async #quiet(): Promise<void> {
     await this.#machine.quiet()
     this.progress.rests++
+    this.progress.crossed = this.#machine.crossed
   }
 }
 

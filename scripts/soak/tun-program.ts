@@ -1,6 +1,6 @@
 // A host on TUN, with the kernel's TCP at the other end: a server whose program ends and begins again under clients that are programs of their
-// own, each for a few dozen connections, and connections of its own to the kernel. Node's sockets are this thread's; with several CPUs each has a queue
-// of the device, and programs of its own besides (member.ts).
+// own, each for a few dozen connections, and connections of its own to the kernel. Node's sockets are this thread's; with several CPUs each has
+// a queue of the device, and programs of its own besides (member.ts).
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer, type Server, type Socket } from 'node:net'
