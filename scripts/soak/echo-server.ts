@@ -5,6 +5,8 @@ import type { Stack, TcpListener, TcpSocket } from '../../src/stack.ts'
 
 const BACKLOG = 1024
 const BUFFER_BYTES = 16_384
+/** Of both ends. */
+export const KEEP_ALIVE = { delayMs: 2000, intervalMs: 1000, count: 8 } as const
 /** Between two attempts to close, where there is no memory for the message. */
 const RETRY_US = 10_000
 
@@ -34,6 +36,8 @@ export class EchoServer {
     // What had come before the end, and was not told.
     if (this.#isOver) return socket.abort()
     this.#sockets.add(socket)
+    // A reset may be lost: who has nothing to send would never hear of its client's end.
+    socket.setKeepAlive(KEEP_ALIVE.delayMs, KEEP_ALIVE.intervalMs, KEEP_ALIVE.count)
     let isClosed = false
     const close = () => {
       if (isClosed) return

@@ -3,6 +3,7 @@
 import { Errno } from '../../src/base/errno.ts'
 import type { Random } from '../../src/base/random.ts'
 import type { Stack } from '../../src/stack.ts'
+import { KEEP_ALIVE } from './echo-server.ts'
 
 export interface Target {
   readonly address: string
@@ -49,7 +50,10 @@ export function talk(stack: Stack, target: Target, random: Random, most: number,
     socket.shutdown()
   }
   socket.onConnect = (errno) => {
-    if (errno === 0) return fill()
+    if (errno === 0) {
+      socket.setKeepAlive(KEEP_ALIVE.delayMs, KEEP_ALIVE.intervalMs, KEEP_ALIVE.count)
+      return fill()
+    }
     // The port is in use, or was a minute ago: another conversation has another one.
     if (errno === Errno.EADDRINUSE) end('busy')
     else end(errno === Errno.ECONNREFUSED || errno === Errno.ECONNRESET ? 'cut' : 'wrong')
