@@ -84,8 +84,9 @@ export const OF_CPU: { readonly [Q in Exclude<keyof CpuReading, 'ofTimeWaitSize'
   slab: { title: 'slab objects', unit: '', scale: 1, share: 0.05, least: 100 },
   // As many zones as there ever were at the same time: a higher peak may still come.
   pages: { title: 'slab pages', unit: 'MB', scale: 1e6, share: 0.05, least: 4 * ZONE_BYTES },
-  // What is free lies there or in a zone. Each holds 2048 at most.
-  magazines: { title: 'magazines', unit: '', scale: 1, share: 0.1, least: 1000 },
+  // What is free lies there or in a zone. They fill up slowly, for a peak takes out of them what comes home later, to 2048 each: of some sizes
+  // that goes on after the warm-up, and not of all.
+  magazines: { title: 'magazines', unit: '', scale: 1, share: 0.1, least: 2 * 2048 },
   // They are taken back in the owner's next turn.
   remoteFrees: { title: 'remote frees', unit: '', scale: 1, share: 0, least: 200 },
   ports: { title: 'ports', unit: '', scale: 1, share: 0, least: 0 },
