@@ -109,7 +109,7 @@ function follow(part: Part, child: ChildProcess, interrupt: AbortSignal): Promis
     child.on('message', (message: PartMessage) => {
       silence.refresh()
       if ('error' in message) {
-        error = message.error
+        error ??= message.error
         return
       }
       if ('rest' in message) {

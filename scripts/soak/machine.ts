@@ -70,9 +70,14 @@ export class SoakMachine {
     return (performance.now() - this.#beganMs) / 1000
   }
 
-  /** Asks a member. Rejects with what it throws or answers as an error, and when the machine stops. */
-  ask(cpu: number, question: Question): Promise<unknown> {
-    return this.#machine.ask(cpu, question)
+  /** Asks a member. Rejects with what it throws or answers as an error, and where the machine stops with why it has. */
+  async ask(cpu: number, question: Question): Promise<unknown> {
+    try {
+      return await this.#machine.ask(cpu, question)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ECANCELED') await this.#machine.done
+      throw error
+    }
   }
 
   /** @throws where bytes were not those that were sent, or a socket had an error that it must not have */
@@ -85,6 +90,11 @@ export class SoakMachine {
   /** Changes a host's discipline, by its part on some CPU. */
   async setDiscipline(cpu: number, host: number, discipline: Discipline): Promise<void> {
     await this.ask(cpu, { kind: 'discipline', host, discipline })
+  }
+
+  /** `call` is called with why the machine has stopped, where a CPU has thrown. */
+  onFailure(call: (error: unknown) => void): void {
+    this.#machine.done.catch(call)
   }
 
   async read(): Promise<Reading> {

@@ -38,6 +38,7 @@ export type PartMessage =
 const READING_MS = 500
 /** Between two rests. */
 const REST_EVERY_MS = 15_000
+const MOMENT_MS = 500
 /** A TIME-WAIT's minute, and what ends a little later. */
 const REST_MS = 75_000
 
@@ -49,6 +50,7 @@ export class Rounds {
   constructor(options: PartOptions, machine: SoakMachine) {
     this.#options = options
     this.#machine = machine
+    machine.onFailure(fail)
   }
 
   /** Takes rounds again and again, until the time is over; then all comes to rest. Returns false where the parent has ended it before. */
@@ -102,16 +104,22 @@ export class Rounds {
 
 /** Runs a part's program, and tells what it throws. The process ends when nothing is open any more. */
 export async function runPart(main: (options: PartOptions) => Promise<void>): Promise<void> {
+  // Where a CPU has failed, whoever waits for it throws as well; why it has failed is heard of a moment later.
+  const failLater = (error: unknown) => void setTimeout(() => fail(error), MOMENT_MS)
+  process.on('uncaughtException', failLater)
   try {
     await main(JSON.parse(process.argv[2]!) as PartOptions)
   } catch (error) {
-    tell({ error: (error as Error).stack ?? String(error) })
-    // What is under way keeps the process alive, and has nobody left who waits for it.
-    process.exitCode = 1
-    setImmediate(() => process.exit())
+    return failLater(error)
   }
   process.removeAllListeners('disconnect')
   process.disconnect?.()
+}
+
+/** The process ends by this: what is under way keeps it alive, and has nobody left who waits for it. */
+function fail(error: unknown): void {
+  process.exitCode = 1
+  process.send!({ error: (error as Error).stack ?? String(error) } satisfies PartMessage, () => process.exit())
 }
 
 function tell(message: PartMessage): void {
