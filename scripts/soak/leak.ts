@@ -7,7 +7,7 @@ export type Leak = (typeof LEAKS)[number]
 
 /** Of each round: less than one for each connection. */
 const EACH = 8
-const HEAP_BYTES = 8192
+const HEAP_BYTES = 16_384
 const SLAB_BYTES = 500
 const NEVER_US = 1e12
 
