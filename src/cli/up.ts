@@ -328,7 +328,7 @@ function parse(args: readonly string[]): Options {
     kernelAddress,
     echoPort: wholeNumber('echo-port', values['echo-port'], 1, 65535, 7),
     pcap: values.pcap,
-    flows: wholeNumber('flows', values.flows, 1, 1000, 16),
+    flows: wholeNumber('flows', values.flows, 0, 1000, 16),
     window: wholeNumber('window', values.window, 1, 1000, 16),
     payload: wholeNumber('payload', values.payload, 0, 65507, 64),
     loss: decimalNumber('loss', values.loss, 0, 0.9, 0),

@@ -29,7 +29,7 @@ up: without a device, two hosts on an in-memory wire exchange UDP echo and ping
   --kernel-address A.B.C.D/N      the kernel's address on the interface (default: the first other one of the prefix)
   --echo-port N                   UDP port of the echo service, 1 to 65535 (default 7)
   --pcap FILE                     record what passes: FILE ends in .pcap or .pcapng
-  --flows N                       on the wire: flows of each CPU, 1 to 1000 (default 16)
+  --flows N                       on the wire: flows of each CPU, 0 to 1000 (default 16); with 0 there are pings only
   --window N                      on the wire: datagrams under way in each flow, 1 to 1000 (default 16)
   --payload N                     on the wire: bytes of each datagram, 0 to 65507 (default 64)
   --loss P                        on the wire: share of packets lost, 0 to 0.9 (default 0)
