@@ -92,7 +92,7 @@ interface Injection {
 
 type Partially<T> = T extends Bytes | string | number | boolean ? T : { readonly [K in keyof T]?: Partially<T[K]> }
 
-const MEMORY = 48 * 1024 * 1024
+const MEMORY = 32 * 1024 * 1024
 
 export class TestHost {
   readonly machine: SimMachine
