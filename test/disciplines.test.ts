@@ -14,8 +14,12 @@ import { type ConversationData, ConversationCounters as Counters, wireOf } from 
 
 const LIMIT_MS = 60_000
 const SEED = 20_040_501
+// The long form is a step of CI.
+const isLong = process.env.DAMSELFLY_LONG !== undefined
 /** Times that a busy machine is stopped: each finds its CPUs somewhere else. */
-const STOPS = 6
+const STOPS = isLong ? 6 : 2
+/** Of each CPU. */
+const CONVERSATIONS = isLong ? 100 : 25
 
 const VARIANTS: readonly (readonly [Discipline, number | undefined])[] = [
   ...DISCIPLINES.map((discipline) => [discipline, undefined] as const),
@@ -28,7 +32,7 @@ for (const [discipline, groups] of VARIANTS) {
     // With three, some CPU knows of the listener before its program has been told.
     const cpus = host === 'threads' ? 3 : 2
     test(`${name}, ${host}: many conversations on ${cpus} CPUs arrive as they were sent`, async () => {
-      const conversations = 100
+      const conversations = CONVERSATIONS
       const data: ConversationData = {
         discipline,
         cpus,
@@ -64,7 +68,7 @@ for (const [discipline, groups] of VARIANTS) {
 for (const host of ['threads', 'inline'] as const) {
   const cpus = host === 'threads' ? 3 : 2
   test(`${host}: conversations arrive as they were sent while the disciplines of both ends change`, async () => {
-    const conversations = 100
+    const conversations = CONVERSATIONS
     const data: ConversationData = { discipline: 'connp-t', cpus, conversations, atOnce: 8, changeEveryUs: 700 }
     const program = new URL('./discipline-program.js', import.meta.url)
     const regions = wireRegions(wireOf(cpus))
@@ -153,8 +157,7 @@ const everything = [
 /** How connections begin and end: a few of what each discipline has to do. */
 const few = within('../src/net/tcp', /^(handshake|closing)\.test\.js$/)
 
-// The long form, which is a step of CI, has all cases under all of them.
-const isLong = process.env.DAMSELFLY_LONG !== undefined
+// The long form has all cases under all of them.
 for (const [variant, cases] of [
   ['giant', isLong ? everything : []],
   ['msgp', isLong ? everything : []],
@@ -165,7 +168,7 @@ for (const [variant, cases] of [
 ] as const) {
   if (cases.length === 0) continue
   test(`${variant}: ${cases === everything ? 'all cases' : 'cases'} of TCP and its sockets`, () => {
-    const { status, stdout } = spawnSync(process.execPath, ['--enable-source-maps', '--test', ...cases], {
+    const { status, stdout } = spawnSync(process.execPath, [...process.execArgv, '--enable-source-maps', '--test', ...cases], {
       env: { ...process.env, [VARIABLE]: variant, NODE_TEST_CONTEXT: undefined },
       encoding: 'utf8',
       maxBuffer: 64 * 1024 * 1024,
