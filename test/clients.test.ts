@@ -18,9 +18,14 @@ import { Command, environment, MAIN, until } from './command.ts'
 
 const self = fileURLToPath(import.meta.url)
 const SERVICE = fileURLToPath(new URL('./client-service.js', import.meta.url))
-const LARGE_BYTES = 100 * 1024 * 1024
+const isLong = process.env.DAMSELFLY_LONG !== undefined
+/** Many times what any buffer holds. */
+const LARGE_MB = isLong ? 100 : 25
+const LARGE_BYTES = LARGE_MB * 1024 * 1024
 const SMALL_BYTES = 1_234_567
-const SESSION_EXCHANGES = 300
+const SESSION_EXCHANGES = isLong ? 300 : 100
+/** How long iperf3 goes on. */
+const IPERF3_UNTIL = isLong ? ['-t', '1'] : ['-n', '64M']
 /** All that one client does takes seconds; a machine with other work takes longer. */
 const CLIENT_MS = 60_000
 const HOST_MS = 10 * 60_000
@@ -94,12 +99,12 @@ function clients(label: string, host: string, [program, args]: readonly [string,
   })
 
   describe('curl', { skip: without('curl') }, () => {
-    test('downloads 100 MB, and they are the right ones', async () => {
+    test(`downloads ${LARGE_MB} MB, and they are the right ones`, async () => {
       await run('curl', '-sS', '--fail', '-o', 'downloaded', url(`/bytes/${LARGE_BYTES}`))
       assert.equal(await digest(createReadStream(join(root, 'downloaded'))), await digest(sample(LARGE_BYTES)))
     })
 
-    test('uploads 100 MB, and they are the right ones', async () => {
+    test(`uploads ${LARGE_MB} MB, and they are the right ones`, async () => {
       assert.equal(await run('curl', '-sS', '--fail', '-T', 'large', url('/sum')), await digest(sample(LARGE_BYTES)))
     })
 
@@ -141,7 +146,7 @@ function clients(label: string, host: string, [program, args]: readonly [string,
     ]
     for (const [what, options, streams] of directions) {
       test(`${what}, and agrees with the server on the result`, async () => {
-        const time = options.includes('-n') ? [] : ['-t', '1']
+        const time = options.includes('-n') ? [] : IPERF3_UNTIL
         const printed = JSON.parse(await run('iperf3', '-c', host, '-J', ...time, ...options))
         assert.equal(printed.error, undefined)
         assert.equal(printed.end.streams.length, streams)

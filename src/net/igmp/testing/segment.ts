@@ -126,7 +126,7 @@ export class Segment {
     this.#tester = hosts * cpus
     this.#jobs = Array.from({ length: this.#tester + 1 }, () => [])
     const hubs = Array.from({ length: links }, (_, i) => ({ name: `hub${i}`, mtu }))
-    this.machine = simulate({ cpus: this.#tester + 1, seed, memoryBytes: 16 * 1024 * 1024, checkOrder: true })
+    this.machine = simulate({ cpus: this.#tester + 1, seed, memoryBytes: 32 * 1024 * 1024, checkOrder: true })
     for (let host = 0; host < hosts; host++) {
       const own = Array.from({ length: cpus }, (_, i) => host * cpus + i)
       // Not the control CPU, where there are others: what it says goes by another CPU's queue.
