@@ -147,7 +147,9 @@ export class Generator {
   }
 
   #bytes(length: number): Bytes {
-    return Uint8Array.from({ length }, () => this.#random.below(256))
+    const bytes = new Uint8Array(length)
+    for (let i = 0; i < length; i++) bytes[i] = this.#random.below(256)
+    return bytes
   }
 
   #frame(payload: Bytes, isArp: boolean): Bytes {

@@ -82,8 +82,12 @@ export interface IcmpFields {
 export const Protocol = { icmp: 1, tcp: 6, udp: 17 } as const
 export const Type = { ipv4: 0x0800, arp: 0x0806, ipv6: 0x86dd } as const
 
+// Loops, and not what typed arrays make of iterators: tests make frames by the ten thousand, and that was a third of their time.
+
 export function join(...parts: readonly (Bytes | readonly number[])[]): Bytes {
-  const all = new Uint8Array(parts.reduce((bytes, part) => bytes + part.length, 0))
+  let length = 0
+  for (const part of parts) length += part.length
+  const all = new Uint8Array(length)
   let at = 0
   for (const part of parts) {
     all.set(part, at)
@@ -93,16 +97,24 @@ export function join(...parts: readonly (Bytes | readonly number[])[]): Bytes {
 }
 
 export function address(text: string): Bytes {
-  return Uint8Array.from(text.split('.'), Number)
+  return numbers(text.split('.'), 10)
 }
 
 export function link(text: string): Bytes {
-  return Uint8Array.from(text.split(':'), (pair) => Number.parseInt(pair, 16))
+  return numbers(text.split(':'), 16)
+}
+
+function numbers(texts: readonly string[], radix: number): Bytes {
+  const bytes = new Uint8Array(texts.length)
+  for (let i = 0; i < texts.length; i++) bytes[i] = Number.parseInt(texts[i]!, radix)
+  return bytes
 }
 
 /** `length` bytes that count up from `first`. */
 export function counting(length: number, first = 0): Bytes {
-  return Uint8Array.from({ length }, (_, i) => (i + first) & 0xff)
+  const bytes = new Uint8Array(length)
+  for (let i = 0; i < length; i++) bytes[i] = i + first
+  return bytes
 }
 
 export function text(string: string): Bytes {
@@ -173,10 +185,12 @@ export function tcpSegment(fields: TcpFields & { source?: string; target?: strin
   const { flags = 'A', window = 65535, urgent = 0, tcpOptions = [] } = fields
   const options = join(tcpOptions, new Array<number>((4 - (tcpOptions.length % 4)) % 4).fill(1))
   const { dataOffset = 5 + options.length / 4 } = fields
-  const bits = [...flags].reduce((sum, letter) => {
-    assert(FLAGS.includes(letter), `${letter} is no control bit`)
-    return sum | (1 << FLAGS.indexOf(letter))
-  }, 0)
+  let bits = 0
+  for (const letter of flags) {
+    const bit = FLAGS.indexOf(letter)
+    assert(bit >= 0, `${letter} is no control bit`)
+    bits |= 1 << bit
+  }
   const head = join(
     join(be16(sourcePort), be16(targetPort), be32(seq), be32(ack)),
     join([(dataOffset << 4) & 0xff, bits], be16(window), [0, 0], be16(urgent), options),
@@ -435,10 +449,14 @@ export function put16(bytes: Bytes, at: number, value: number): void {
   bytes[at + 1] = value & 0xff
 }
 
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+
 function linkText(bytes: Bytes, at: number): string {
-  return Array.from(bytes.subarray(at, at + 6), (byte) => byte.toString(16).padStart(2, '0')).join(':')
+  let text = HEX[bytes[at]!]!
+  for (let i = at + 1; i < at + 6; i++) text += `:${HEX[bytes[i]!]}`
+  return text
 }
 
 function addressText(bytes: Bytes, at: number): string {
-  return bytes.subarray(at, at + 4).join('.')
+  return `${bytes[at]}.${bytes[at + 1]}.${bytes[at + 2]}.${bytes[at + 3]}`
 }
