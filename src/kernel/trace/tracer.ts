@@ -119,9 +119,9 @@ export class Tracer {
   /** What runs now is an origin whose turn it is: the first thing that it sends begins a chain. */
   #mayBegin = false
   #sequence = 0
-  /** Timers whose cause is kept, each in the one place that its address has, and the records. */
-  readonly #timerAt = new Int32Array(TIMERS)
-  readonly #timerTrace = new Int32Array(TIMERS)
+  /** Timers whose cause is kept, each in the one place that its address has, and the records. No places until a mode is set: most machines never have one. */
+  #timerAt = new Int32Array(0)
+  #timerTrace = new Int32Array(0)
   #timersKept = 0
   readonly #sites: SiteMemory
   #sitesGeneration = 0
@@ -658,6 +658,10 @@ export class Tracer {
     const { layout } = this.#cpu.memory
     const first = this.#rings.place(this.#rings.id(this.#cpu.index, 0)) >> 2
     this.#i32.fill(0, first, first + (layout.traceRecords * TraceRecord.size) / 4)
+    if (this.#timerAt.length === 0) {
+      this.#timerAt = new Int32Array(TIMERS)
+      this.#timerTrace = new Int32Array(TIMERS)
+    }
     this.#forgetTimers()
     this.#sites.clear()
   }
