@@ -168,11 +168,15 @@ for (const [variant, cases] of [
 ] as const) {
   if (cases.length === 0) continue
   test(`${variant}: ${cases === everything ? 'all cases' : 'cases'} of TCP and its sockets`, () => {
-    const { status, stdout } = spawnSync(process.execPath, [...process.execArgv, '--enable-source-maps', '--test', ...cases], {
-      env: { ...process.env, [VARIABLE]: variant, NODE_TEST_CONTEXT: undefined },
-      encoding: 'utf8',
-      maxBuffer: 64 * 1024 * 1024,
-    })
+    const { status, stdout } = spawnSync(
+      process.execPath,
+      [...process.execArgv, '--enable-source-maps', '--test', ...cases],
+      {
+        env: { ...process.env, [VARIABLE]: variant, NODE_TEST_CONTEXT: undefined },
+        encoding: 'utf8',
+        maxBuffer: 64 * 1024 * 1024,
+      },
+    )
     const failed = stdout.split('\n').filter((line) => /^ *not ok/.test(line))
     assert.equal(status, 0, failed.join('\n'))
     const passed = Number(/^# pass (\d+)$/m.exec(stdout)?.[1])

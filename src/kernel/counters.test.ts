@@ -30,6 +30,10 @@ describe('counters', () => {
       readings.filter(({ set }) => set === 'test.device').map(({ cpu, instance, values }) => [cpu, instance, values]),
       [0, 2].flatMap((cpu) => [0, 7, 65535].map((i) => [cpu, i, { packets: cpu * 10 + i, bytes: 1e15 }])),
     )
+    assert.deepEqual(
+      readCounters(machine, Device),
+      readings.filter(({ set }) => set === 'test.device'),
+    )
     assert.equal(total(machine, CpuCounters, 'turns'), 10)
     assert.equal(total(machine, Device, 'bytes'), 6e15)
   })

@@ -149,9 +149,10 @@ export interface CounterReading {
 
 /**
  * Reads all pages of a machine, live: each count is whole, but they are not all of one instant. Those that are tallied are at most
- * a turn old; of CPUs of this thread they are up to date.
+ * a turn old; of CPUs of this thread they are up to date. With `only`, of that set: the others' counts are not even looked at.
  */
-export function readCounters(memory: Memory): CounterReading[] {
+export function readCounters(memory: Memory, only?: CounterSet<string>): CounterReading[] {
+  const wanted = only === undefined ? undefined : hashName(only.name)
   memory.fold()
   const readings: CounterReading[] = []
   for (let cpu = 0; cpu < memory.layout.cpus; cpu++) {
@@ -159,6 +160,7 @@ export function readCounters(memory: Memory): CounterReading[] {
     for (let i = 0; i < DIRECTORY_ENTRIES; i++) {
       const hash = memory.u32[(page >> 2) + i * 2]!
       if (hash === 0) break
+      if (wanted !== undefined && hash !== wanted) continue
       const set = declared.get(hash)
       if (set === undefined) continue
       const place = memory.u32[(page >> 2) + i * 2 + 1]!
@@ -173,7 +175,7 @@ export function readCounters(memory: Memory): CounterReading[] {
 /** The sum over all CPUs and instances of one counter. */
 export function total<N extends string>(memory: Memory, set: CounterSet<N>, counter: N): number {
   let sum = 0
-  for (const reading of readCounters(memory)) if (reading.set === set.name) sum += reading.values[counter]!
+  for (const { values } of readCounters(memory, set)) sum += values[counter]!
   return sum
 }
 

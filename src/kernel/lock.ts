@@ -270,7 +270,7 @@ export function readLocks(memory: Memory): LockReading[] {
 
 /** A line for each class of locks and site where any was taken. */
 export function readLockSites(memory: Memory): LockSiteReading[] {
-  const readings = readCounters(memory).filter((reading) => reading.set === LockCounters.name)
+  const readings = readCounters(memory, LockCounters)
   return places(memory).flatMap(({ place, name, site }) => {
     const mine = readings.filter(({ instance }) => instance === place).map(({ values }) => lineOf(name, values))
     const sum = sumOf(name, mine)

@@ -1,7 +1,7 @@
 // A machine that runs, as its owner sees it; what the three hosts have in common.
 
 import type { Clock } from '../base/clock.ts'
-import { type CounterReading, readCounters } from '../kernel/counters.ts'
+import { type CounterReading, type CounterSet, readCounters } from '../kernel/counters.ts'
 import type { Cpu } from '../kernel/cpu.ts'
 import { type HandoffReading, readHandoffs } from '../kernel/handoff.ts'
 import type { Layout } from '../kernel/layout.ts'
@@ -30,8 +30,8 @@ export interface Machine {
    * @param question what can be cloned
    */
   ask(cpu: number, question: unknown): Promise<unknown>
-  /** Every CPU's counters, live. */
-  counters(): CounterReading[]
+  /** Every CPU's counters, live; or those of one set. */
+  counters(only?: CounterSet<string>): CounterReading[]
   /** Every hand-off between two CPUs, live. */
   handoffs(): HandoffReading[]
   /** Every class of locks, live. */
@@ -57,8 +57,8 @@ export class MachineView {
     return this.memory.layout
   }
 
-  counters(): CounterReading[] {
-    return readCounters(this.memory)
+  counters(only?: CounterSet<string>): CounterReading[] {
+    return readCounters(this.memory, only)
   }
 
   handoffs(): HandoffReading[] {

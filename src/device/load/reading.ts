@@ -29,7 +29,7 @@ export const LOAD_ERRORS = LoadQueueCounters.counters.filter((name) => name.star
  */
 export function readLoad(memory: Memory, options: LoadOptions): LoadReading {
   const region = LoadRegion.find(memory, options)
-  const readings = readCounters(memory).filter(({ set }) => set === LoadQueueCounters.name)
+  const readings = readCounters(memory, LoadQueueCounters)
   const queues = options.cpus.map((cpu, queue) => {
     const block = region.queue(queue)
     const instance = memory.u32[(block + QueueBlock.offset.instance) >> 2]! - 1

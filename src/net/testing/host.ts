@@ -352,9 +352,9 @@ export class TestHost {
 
   counts<N extends string>(set: CounterSet<N>, ofHost = true): Record<N, number> {
     const sums = Object.fromEntries(set.counters.map((name) => [name, 0])) as Record<N, number>
-    for (const reading of this.machine.counters()) {
-      if (reading.set !== set.name || (ofHost && reading.cpu === this.#tester)) continue
-      for (const name of set.counters) sums[name] += reading.values[name]!
+    for (const { cpu, values } of this.machine.counters(set)) {
+      if (ofHost && cpu === this.#tester) continue
+      for (const name of set.counters) sums[name] += values[name]!
     }
     return sums
   }
@@ -537,8 +537,8 @@ function flowPacket(sourcePort: number, targetPort: number): Bytes {
 export function balance(machine: SimMachine, tester = -1): void {
   const sums = <N extends string>(set: CounterSet<N>): Record<N, number> => {
     const all = Object.fromEntries(set.counters.map((name) => [name, 0])) as Record<N, number>
-    for (const { set: name, values } of machine.counters()) {
-      if (name === set.name) for (const counter of set.counters) all[counter] += values[counter]!
+    for (const { values } of machine.counters(set)) {
+      for (const counter of set.counters) all[counter] += values[counter]!
     }
     return all
   }
@@ -556,8 +556,7 @@ export function balance(machine: SimMachine, tester = -1): void {
   const dispatch = sums(DispatchCounters)
 
   const wire = { ofHosts: 0, transmitted: 0, received: 0 }
-  for (const { set, cpu, values } of machine.counters()) {
-    if (set !== DeviceCounters.name) continue
+  for (const { cpu, values } of machine.counters(DeviceCounters)) {
     wire.transmitted += values.transmitted!
     wire.received += values.received!
     if (cpu !== tester) wire.ofHosts += values.received!
@@ -654,8 +653,7 @@ export function assertAllFree(machine: SimMachine): void {
   for (const cpu of machine.cpus) cpu.slab.collect()
   let allocated = 0
   let freed = 0
-  for (const { set, values } of machine.counters()) {
-    if (set !== MbufCounters.name) continue
+  for (const { values } of machine.counters(MbufCounters)) {
     allocated += values.allocated!
     freed += values.freed!
   }

@@ -277,8 +277,8 @@ export class Segment {
 
   counts<N extends string>(set: CounterSet<N>): Record<N, number> {
     const sums = Object.fromEntries(set.counters.map((name) => [name, 0])) as Record<N, number>
-    for (const { set: name, cpu, values } of this.machine.counters()) {
-      if (name === set.name && cpu !== this.#tester) for (const each of set.counters) sums[each] += values[each]!
+    for (const { cpu, values } of this.machine.counters(set)) {
+      if (cpu !== this.#tester) for (const each of set.counters) sums[each] += values[each]!
     }
     return sums
   }

@@ -480,8 +480,8 @@ export class World {
   /** The sum over a host's CPUs, or over all, of each counter of a set. */
   counts<N extends string>(set: CounterSet<N>, host = -1): Record<N, number> {
     const sums = Object.fromEntries(set.counters.map((name) => [name, 0])) as Record<N, number>
-    for (const { set: name, cpu, values } of this.machine.counters()) {
-      if (name !== set.name || (host >= 0 && Math.floor(cpu / this.#cpus) !== host)) continue
+    for (const { cpu, values } of this.machine.counters(set)) {
+      if (host >= 0 && Math.floor(cpu / this.#cpus) !== host) continue
       for (const counter of set.counters) sums[counter] += values[counter]!
     }
     return sums
