@@ -47,6 +47,17 @@ export function fakeExperiment(
   }
 }
 
+/** What "damselfly lab" is given in its tests. */
+export const FAKE_LABORATORY = {
+  experiments: [
+    fakeExperiment('sizes', { size: [1, 2, 3] }),
+    fakeExperiment('gate', { how: ['wait', 'well'] }),
+    fakeExperiment('faults', { how: ['throw', 'impossible', 'well'] }),
+    fakeExperiment('empty', { size: [] }),
+  ],
+  workloads: FAKE_WORKLOADS,
+} as const
+
 export function fakePlan(experiments: readonly Experiment[], repetitions = 3): Plan {
   return makePlan(experiments, {
     seed: 7,
