@@ -7,7 +7,7 @@ import type { Measured } from '../workload.ts'
 import hardPart from './hard-part.ts'
 import { Changes } from './hard-part-changes.ts'
 
-const SECONDS = 0.05
+const SECONDS = 0.02
 const few = { cpus: 2, host: 'inline' }
 
 async function measure(parameters: { readonly [name: string]: string | number }, seconds = SECONDS): Promise<Measured> {
