@@ -19,10 +19,10 @@ export function bucketFloor(bucket: number): number {
 
 /** A copy of 64 counts, taken out of the memory that they are kept in, to add up and to ask. */
 export class Histogram {
-  readonly counts = new Float64Array(HISTOGRAM_BUCKETS)
+  readonly counts: number[] = new Array<number>(HISTOGRAM_BUCKETS).fill(0)
   total = 0
 
-  add(counts: Float64Array, index: number): void {
+  add(counts: ArrayLike<number>, index: number): void {
     for (let i = 0; i < HISTOGRAM_BUCKETS; i++) {
       const count = counts[index + i]!
       this.counts[i]! += count

@@ -18,6 +18,7 @@ const Name = struct({
 })
 assert(Name.size === NAME_BYTES, 'a name entry is 64 bytes')
 const AT = Name.offset
+const encoder = new TextEncoder()
 
 /** What the value of a name is: the directory also has the places of locks, of groups and of wheels, which are no ports. */
 export const NameKind = { other: 0, port: 1 } as const
@@ -25,6 +26,8 @@ export type NameKind = (typeof NameKind)[keyof typeof NameKind]
 
 export class Names {
   readonly #memory: Memory
+  /** Scratch: a name that is checked. */
+  readonly #bytes = new Uint8Array(Limits.nameBytes)
 
   constructor(memory: Memory) {
     this.#memory = memory
@@ -32,11 +35,11 @@ export class Names {
 
   /** Publishes `value` (not 0) under `name`. @throws KernelError EEXIST, EINVAL, ENFILE */
   add(name: string, value: number, kind: NameKind = NameKind.other): void {
-    const length = new TextEncoder().encode(name).length
-    if (length === 0 || length > Limits.nameBytes) {
+    const { read, written: length } = encoder.encodeInto(name, this.#bytes)
+    if (length === 0 || read < name.length) {
       throw new KernelError(
         Errno.EINVAL,
-        `the name "${name}" has ${length} bytes: give 1 to ${Limits.nameBytes}`,
+        `the name "${name}" has ${encoder.encode(name).length} bytes: give 1 to ${Limits.nameBytes}`,
         'port',
       )
     }

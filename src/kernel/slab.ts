@@ -94,12 +94,16 @@ interface Batch {
  * then runs ahead, where a stack would jump about (bench/message.ts).
  */
 class Magazine {
-  readonly #items = new Int32Array(MAGAZINE)
+  readonly #items: Int32Array
   /** Places of the first address, and behind the last: both go on without end, as 32-bit numbers. */
   #top = 0
   #bottom = 0
   /** What `#top` was when `taken` was asked last. */
   #topTaken = 0
+
+  constructor(items: Int32Array) {
+    this.#items = items
+  }
 
   get count(): number {
     return (this.#bottom - this.#top) | 0
@@ -140,7 +144,7 @@ export class Slab {
   readonly #count: Float64Array
   /** Since the last fold: what was freed, and how much of that did not go to the top of a magazine, or was taken from there but not allocated. */
   readonly #tally = { freed: 0, aside: 0 }
-  readonly #magazines = SLAB_SIZES.map(() => new Magazine())
+  readonly #magazines: readonly Magazine[]
   /** Per size: the first zone with free objects. */
   readonly #partial = new Int32Array(SLAB_SIZES.length)
   readonly #zones: Address[][] = SLAB_SIZES.map(() => [])
@@ -157,6 +161,9 @@ export class Slab {
     this.#i32 = cpu.memory.i32
     this.#count = cpu.counterPage.open(SlabCounters)
     cpu.counterPage.addFold(() => this.#fold())
+    // One array for all: to allocate it outside of V8's heap costs more than to clear it.
+    const items = new Int32Array(SLAB_SIZES.length * MAGAZINE)
+    this.#magazines = SLAB_SIZES.map((_, i) => new Magazine(items.subarray(i * MAGAZINE, (i + 1) * MAGAZINE)))
     this.#staged = new Int32Array(cpu.memory.layout.cpus)
     for (let i = 0; i < cpu.memory.layout.cpus; i++) this.#batches.push({ first: 0, listed: 0, onList: false })
     let slabClass = 0

@@ -99,7 +99,7 @@ export interface ConversationOptions {
 }
 
 const PORT = 80
-const MEMORY = 24 * 1024 * 1024
+const MEMORY = 64 * 1024 * 1024
 const ENTRIES = 4096
 const BUFFER = 64 * 1024
 /** How often the world is looked at from outside. */
