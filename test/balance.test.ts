@@ -27,6 +27,9 @@ import { LocalCounters } from '../src/socket/local/counters.ts'
 import { ConversationCounters, type ConversationData, wireOf } from './discipline-program.ts'
 import { REST_US, ROUNDS, STREAM_BYTES, Talk } from './talk.ts'
 
+/** Of each CPU: enough for a thousand segments. */
+const CONVERSATIONS = 25
+
 const NOTHING = define('test.balance.nothing', () => {})
 
 /** Counters of a device and of sockets that these hosts do not have, and of what connp-t has no use for. */
@@ -196,7 +199,7 @@ describe('on threads', () => {
   for (const discipline of DISCIPLINES) {
     test(`the balance holds under ${discipline} when conversations are over`, async () => {
       const cpus = 2
-      const data: ConversationData = { discipline, cpus, conversations: 40, atOnce: 8 }
+      const data: ConversationData = { discipline, cpus, conversations: CONVERSATIONS, atOnce: 8 }
       const program = new URL('./discipline-program.js', import.meta.url)
       const machine = await boot({ cpus, program, data, regions: wireRegions(wireOf(cpus)), seed: 5, signals: false })
       try {
@@ -223,7 +226,7 @@ describe('on threads', () => {
 async function until(machine: Machine, holds: () => boolean): Promise<void> {
   const failed = machine.done.then(() => assert.fail('the machine has ended'))
   failed.catch(() => {})
-  while (!holds()) await Promise.race([failed, new Promise((resolve) => setTimeout(resolve, 5))])
+  while (!holds()) await Promise.race([failed, new Promise((resolve) => setTimeout(resolve, 20))])
 }
 
 function isAsleep({ memory }: Machine, cpus: number): boolean {

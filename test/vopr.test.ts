@@ -16,7 +16,6 @@ import { type Sabotage, World } from './world/world.ts'
 
 /** Of many faults, of few; hubs and wires; all disciplines, and changes of them; deaths. */
 const SEEDS = [14, 18, 28, 40, 44, 2728]
-const FRESH = 4
 
 const root = (() => {
   // The tests run as compiled files, two folders deeper than the sources.
@@ -53,9 +52,10 @@ describe('a world that failed once holds', () => {
 
 for (const seed of SEEDS) test(`the world of seed ${seed} holds`, () => holds(draw(seed), `${seed}`))
 
-test(`${FRESH} worlds of fresh seeds hold`, async () => {
-  const from = systemSeed()
-  for (let i = 0; i < FRESH; i++) await holds(draw((from + i) >>> 0), `${(from + i) >>> 0}`)
+// CI has a hundred more (npm run vopr).
+test('a world of a fresh seed holds', async () => {
+  const seed = systemSeed() >>> 0
+  await holds(draw(seed), `${seed}`)
 })
 
 test('a seed is the same world every time, byte for byte, and another one another', async () => {
