@@ -334,7 +334,7 @@ test('the command lists its experiments, and an unknown one is exit code 2 with 
 
 test('the laboratory’s own experiment measures messages between two CPUs', async (t) => {
   const place = new Place()
-  const args = ['lab', 'messages', '--only', 'batch=256', '--repeat', '1', '--seconds', '0.02', '--out', place.out]
+  const args = ['lab', 'messages', '--only', 'batch=256', '--repeat', '1', '--seconds', '0.2', '--out', place.out]
   const { code, stderr } = await place.start(t, args, MAIN).ended
   assert.equal(code, 0, stderr)
   const { runs } = await place.results()
