@@ -663,7 +663,6 @@ export class Tracer {
       this.#timerTrace = new Int32Array(TIMERS)
     }
     this.#forgetTimers()
-    this.#sites.clear()
   }
 
   #forgetTimers(): void {
