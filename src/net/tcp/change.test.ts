@@ -3,6 +3,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { MachineStopping } from '../../kernel/ipi.ts'
 import { MachineHeader } from '../../kernel/layout.ts'
+import { total } from '../../kernel.ts'
+import { imbalances } from '../../metrics/balance.ts'
+import { takeCounts } from '../../metrics/take.ts'
+import { TcpCounters } from '../counters.ts'
 import type { Discipline } from '../discipline.ts'
 import { HOST, PEER, TestHost, withHost } from '../testing/host.ts'
 import { Peer } from '../testing/peer.ts'
@@ -25,6 +29,25 @@ test('what a program sends in every turn stays in order while the connection com
       socket.close()
     })
   }
+})
+
+test('timers that a change moves, to those that all CPUs share and back, are accounted for', () => {
+  withHost({ cpus: 2, seed: 3, discipline: 'connp-t' }, (host) => {
+    const timers = () => imbalances(takeCounts(host.machine), true).filter(({ name }) => name.includes('timers'))
+    const { socket, peer } = openElsewhere(host)
+    socket.do((each) => each.send(Uint8Array.of(1)))
+    // Unanswered: its retransmission is armed.
+    change(host, 0, 'giant')
+    assert.ok(total(host.machine.memory, TcpCounters, 'timersMoved') > 0)
+    peer.send('A', { ack: 2 })
+    socket.do((each) => each.send(Uint8Array.of(2)))
+    change(host, 0, 'connp-t')
+    assert.deepEqual(received(peer), [1, 2])
+    peer.send('RA', { ack: 3 })
+    socket.expect('connect', 'error ECONNRESET')
+    socket.close()
+    assert.deepEqual(timers(), [])
+  })
 })
 
 test('a CPU that stops while it is held for a change has its groups to itself', async () => {
