@@ -97,6 +97,27 @@ onHosts('with 1/N the end of a connection is told with the whole chain or with n
   assert.deepEqual([...ways.keys()].sort(), ['', whole])
 })
 
+onHosts('the end of a connection is not in the chain of data that came before it', {}, (host) => {
+  const told: string[][] = []
+  const cpu = host.programCpu
+  host.listen({ port: 7 }, cpu, {
+    onConnection: (socket) => {
+      socket.onReadable = function reads() {
+        told.push(kinds(host.stacks[cpu]!.context.cpu.tracer.where()))
+        socket.receive(new Uint8Array(socket.readableBytes))
+      }
+    },
+  })
+  const peer = Peer.connect(host, {})
+  traced(host, 'all')
+  peer.send('PA', { data: text('data') })
+  traced(host, HARDLY_ANY)
+  peer.send('FA', {})
+  assert.equal(told.length, 2)
+  assert.equal(told[0]?.at(-1), 'packet')
+  assert.deepEqual(told[1], [])
+})
+
 onHosts('what waits for the peer’s window is still of its write when what opens it is not traced', {}, (host) => {
   const program = host.connect({ address: PEER, port: 80, noDelay: true }, host.programCpu)
   const peer = Peer.accept(host, { window: 0 })
@@ -168,3 +189,142 @@ test('a datagram goes on in the chain of its first fragment, when the one that c
     assert.equal(kinds(chain).at(-1), 'packet', `${kinds(chain)}`)
   })
 })
+
+test('a SYN goes back to the program on the same CPU that has asked for the connection', () => {
+  for (const mode of ['all', 2] as const) {
+    withHost({ cpus: 1, seed: 4 }, (host) => {
+      let asked = 0
+      host.on(0, ({ tcp, context: { cpu } }) => {
+        // By a timer of its own, that nothing has caused.
+        const connects = () => {
+          const socket = tcp.connect({ address: PEER, port: 80 + asked++ })
+          cpu.timers.after(2000, () => socket.abort())
+        }
+        for (let i = 0; i < 40; i++) cpu.timers.after(10_000 + 5000 * i, connects)
+      })
+      host.acquaint()
+      traced(host, mode)
+      host.run(400_000)
+      assert.equal(asked, 40)
+      const chains = host
+        .take()
+        .filter(({ tcp }) => tcp?.flags === 'S')
+        .map(({ trace }) => chainOf(host, trace))
+        .filter(({ hops }) => hops.length > 0)
+      if (mode === 'all') assert.equal(chains.length, 40)
+      else assert.ok(chains.length >= 8 && chains.length <= 32, `${chains.length} of 40`)
+      for (const chain of chains) {
+        assert.deepEqual(kinds(chain).slice(0, 3), ['transmit', 'segment', 'send'])
+        assert.ok(names(chain).includes('connects'), `${names(chain)}`)
+      }
+    })
+  }
+})
+
+test('data of a packet that is not taken are in no chain of another packet that came for the connection in the same turn', () => {
+  withHost({ cpus: 1, seed: 4, discipline: 'connp-t', layers: [] }, (host) => {
+    let read = 0
+    const chains: number[][] = []
+    host.listen({ port: 7 }, 0, {
+      onConnection: (socket) => {
+        socket.onReadable = () => {
+          const { tracer } = host.stacks[0]!.context.cpu
+          read += socket.readableBytes
+          socket.receive(new Uint8Array(socket.readableBytes))
+          chains.push(tracer.where().hops.map(({ id }) => id))
+        }
+      },
+    })
+    const peer = Peer.connect(host, {})
+    traced(host, 2)
+    const packets = { data: 0, ack: 0 }
+    for (let i = 0; i < 60; i++) {
+      const data = text('x'.repeat(100))
+      host.postPacket(peer.packet('PA', { data }))
+      host.postPacket(peer.packet('A', {}))
+      host.run(5000)
+      host.take()
+      const ids = chains.pop() ?? []
+      const origin = ids.at(-1)
+      if (origin !== undefined) {
+        const bytes = bytesOf(host, origin)
+        packets[bytes > 100 ? 'data' : 'ack']++
+      }
+    }
+    assert.equal(read, 6000)
+    assert.ok(packets.data > 0)
+    assert.equal(
+      packets.ack,
+      0,
+      `${packets.ack} of 60 reads are said to come of a packet without data, ${packets.data} of their own`,
+    )
+  })
+})
+
+test('a datagram that was taken and is sent back later, by what is in no chain, is followed to the device, as with all', () => {
+  for (const mode of ['all', HARDLY_ANY] as const) {
+    withHost({ cpus: 1, seed: 4 }, (host) => {
+      const socket = host.open({ port: 9 }, 0)
+      host.acquaint()
+      traced(host, 'all')
+      host.inject(udp({ targetPort: 9 }, text('ping')))
+      traced(host, mode)
+      host.on(0, () => socket.sendBack(socket.receive()))
+      const plain = chainOf(host, host.expect({ udp: { sourcePort: 9 } }).trace)
+      assert.deepEqual([mode, kinds(plain)[0], kinds(plain).at(-1)], [mode, 'transmit', 'packet'])
+      // The same, but the program keeps it for a while.
+      traced(host, 'all')
+      host.inject(udp({ targetPort: 9 }, text('ping')))
+      const packet = host.on(0, () => socket.receive())
+      traced(host, mode)
+      host.on(0, () => socket.sendBack(packet))
+      const chain = chainOf(host, host.expect({ udp: { sourcePort: 9 } }).trace)
+      assert.deepEqual([mode, kinds(chain)[0], kinds(chain).at(-1)], [mode, 'transmit', 'packet'])
+    })
+  }
+})
+
+test('bytes of a write that is not taken are in no chain of the write before them', () => {
+  withHost({ cpus: 1, seed: 4 }, (host) => {
+    const program = host.connect({ address: PEER, port: 80, noDelay: true }, host.programCpu)
+    const peer = Peer.accept(host, { window: 0 })
+    program.expect('connect')
+    traced(host, 'all')
+    program.do(function writesFirst(socket) {
+      socket.send(text('a'))
+    })
+    traced(host, HARDLY_ANY)
+    program.do(function writesSecond(socket) {
+      socket.send(text('b'))
+    })
+    peer.send('A', { window: 1 })
+    peer.expect('A', { data: text('a') })
+    traced(host, 'all')
+    peer.send('A', { window: 1000 })
+    const chain = chainOf(host, peer.expect('PA', { data: text('b') }).sent.trace)
+    assert.ok(!names(chain).includes('writesFirst'), `${kinds(chain)} of ${names(chain)}`)
+  })
+})
+
+test('what was noted of a connection before tracing was off is the cause of nothing after', () => {
+  withHost({ cpus: 1, seed: 4 }, (host) => {
+    const program = host.connect({ address: PEER, port: 80, noDelay: true }, host.programCpu)
+    traced(host, 'all')
+    const peer = Peer.accept(host, {})
+    program.expect('connect')
+    traced(host, 'off')
+    traced(host, HARDLY_ANY)
+    program.do((socket) => {
+      socket.shutdown()
+    })
+    const { sent } = peer.expect('FA', {})
+    assert.deepEqual(kinds(chainOf(host, sent.trace)), [])
+  })
+})
+
+/** Of a record of a packet. */
+function bytesOf(host: TestHost, id: number): number {
+  const chain = new ChainReader(host.machine.memory).chain(id)
+  const [hop] = chain.hops
+  return (hop as { bytes?: number }).bytes ?? Number.NaN
+}

@@ -448,7 +448,7 @@ export class Ports {
     // "Asked" is remembered here and not in the flags: those belong to the target while the message is under way.
     this.#u16[onAbort] = 0
     this.#count[K.messagesAborted]!++
-    if (!this.#tracer.on) functionOf(run)(this.#cpu, message, 0, 0, this.#index)
+    if (!this.#concernsTracer(message)) functionOf(run)(this.#cpu, message, 0, 0, this.#index)
     else this.#abortTraced(message, run)
     return true
   }
@@ -657,8 +657,10 @@ export class Ports {
   #callTraced(port: Port, message: Address, entry: Entry): number {
     const trace = this.#tracer.of(message)
     this.#tracer.took(trace, 'called')
+    const isLent = this.#tracer.calls(trace)
     const code = this.#call(port, message)
-    if (code === EASYNC) this.#tracer.stackOf(trace, entry)
+    if (isLent) this.#tracer.called()
+    if (code === EASYNC || this.#tracer.isKept(trace)) this.#tracer.stackOf(trace, entry)
     return code
   }
 

@@ -122,6 +122,7 @@ export class Thread {
     let over = false
     this.cpu.timers.after(us, () => {
       over = true
+      this.#overslept()
       this.cpu.threads.wake(this)
     })
     while (!over) yield* this.#block(ThreadState.waiting)
@@ -189,7 +190,7 @@ export class Thread {
       this.interruptible = false
     }
     this.cpu.memory.i32[(this.#record + AT.waitsFor) >> 2] = 0
-    if (this.cpu.tracer.isSet) this.cpu.tracer.enter(message)
+    if (this.cpu.tracer.isSet) this.cpu.tracer.resume(this.cpu.tracer.of(message))
     return ports.error(message)
   }
 
@@ -325,12 +326,18 @@ export class Thread {
     this.sleepsOn = undefined
   }
 
+  /** Its time is over, in the timer's own time. */
+  #overslept(): void {
+    if (this.cpu.tracer.isSet) this.trace = this.cpu.tracer.sleptSince(this.trace)
+  }
+
   #timeout(options: WaitOptions): { over: boolean; cancel: () => void } {
     if (options.timeoutUs === undefined) return NO_TIMEOUT
     const timer = { over: false, cancel: () => {} }
     const cancel = this.cpu.timers.after(options.timeoutUs, () => {
       timer.over = true
       timer.cancel = () => {}
+      this.#overslept()
       this.cpu.threads.wake(this)
     })
     timer.cancel = cancel

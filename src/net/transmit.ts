@@ -8,10 +8,10 @@ import { HOP } from '../kernel/trace/tracer.ts'
 
 const TOTAL = Mbuf.offset.total >> 2
 
-/** As the queue's own `transmit`. Who has kept a packet enters its trace first. */
+/** As the queue's own `transmit`. */
 export function transmit(cpu: Cpu, queue: DeviceQueue, packet: Address): boolean {
   // A boundary's queue transmits what it has kept, by this function too.
-  if (cpu.tracer.on && queue.isBoundary !== true) leaves(cpu, queue.info.name, packet)
+  if (cpu.tracer.concerns(packet) && queue.isBoundary !== true) leaves(cpu, queue.info.name, packet)
   return queue.transmit(packet)
 }
 

@@ -97,7 +97,7 @@ export class NodeLoop {
 
   /** A connection has come, which a handle will tell of: what runs now has caused that. */
   came(connection: object): void {
-    if (this.#tracer.on) this.#causes.set(connection, this.#tracer.current)
+    if (this.#tracer.isSet) this.#causes.set(connection, this.#tracer.current)
   }
 
   /** From here on the program is told of a connection. */
@@ -203,7 +203,7 @@ export class NodeLoop {
       while (told < ready.length) {
         const handle = ready[told++]!
         handle.queued = false
-        if (this.#tracer.isSet && (this.#tracer.on || handle.trace > 0)) this.#deliverTraced(handle)
+        if (this.#tracer.isSet) this.#deliverTraced(handle)
         else handle.deliver()
       }
       return told
@@ -227,11 +227,12 @@ export class NodeLoop {
     handle.trace = 0
     let isThrown = true
     try {
-      tracer.run(trace, () => handle.deliver())
+      if (tracer.tasks === undefined) handle.deliver()
+      else tracer.run(trace, () => handle.deliver())
       isThrown = false
     } finally {
       tracer.current = 0
-      if (isThrown) this.#explainNext(trace)
+      if (isThrown && trace > 0) this.#explainNext(trace)
     }
   }
 

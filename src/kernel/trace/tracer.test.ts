@@ -407,10 +407,12 @@ test('with 1/N what was taken once leaves nothing behind: of a message that is s
       const m = cpu.ports.allocate(Ask)
       // Everything; one of so many that it is none; and everything again.
       for (const [i, mode] of (['all', 1_000_000_000, 'all'] as const).entries()) {
-        cpu.threads.start(`asker ${i}`, function* (thread) {
+        cpu.threads.start(`switch ${i}`, function* (thread) {
           yield* thread.delay(5000 * (i + 1))
           setTraceMode(cpu.memory, mode)
-          yield* thread.delay(100)
+        })
+        cpu.threads.start(`asker ${i}`, function* (thread) {
+          yield* thread.delay(5000 * (i + 1) + 2000)
           cpu.sleepQueue.wakeup(1)
           // The first time it is armed anew before it fires.
           cpu.timers.arm(timer, i === 0 ? 50_000 : 100, TELL)
@@ -448,9 +450,13 @@ test('with 1/N a function that is run elsewhere knows who asked for it, where th
     { trace: 5 },
   )
   await machine.stop()
-  assert.deepEqual([...ways.keys()].sort(), ['', 'ipi 0'])
-  const taken = ways.get('ipi 0')!
-  assert.ok(taken > 4 && taken < 40, `${taken} of 60`)
+  // Where the first that was taken is the delay, what comes after it follows from that.
+  assert.ok(
+    [...ways.keys()].every((way) => /^(ipi 0(,timer 0)*)?$/.test(way)),
+    `${[...ways.keys()]}`,
+  )
+  const left = ways.get('') ?? 0
+  assert.ok(ways.has('ipi 0') && left > 4 && left < 56, `${left} of 60 left out`)
 })
 
 test('what another process is told begins with the own stack, and goes on with the chain', async () => {

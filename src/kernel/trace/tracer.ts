@@ -118,6 +118,8 @@ export class Tracer {
   #portCountdown = 0
   /** What runs now is an origin whose turn it is: the first thing that it sends begins a chain. */
   #mayBegin = false
+  /** The latest call whose number was kept, though not its message. */
+  #kept: TraceId = 0
   #sequence = 0
   /** Timers whose cause is kept, each in the one place that its address has, and the records. No places until a mode is set: most machines never have one. */
   #timerAt = new Int32Array(0)
@@ -146,6 +148,8 @@ export class Tracer {
 
   /** Looks whether the mode has changed. Called at the beginning of each turn. */
   look(): void {
+    // What a program began before this turn is over.
+    if (this.#mayBegin) this.current = 0
     const word = this.#i32[this.#modeWord]!
     const ports = this.#i32[this.#portsWord]!
     if (word === this.#word && ports === this.#ports) return
@@ -188,10 +192,14 @@ export class Tracer {
     this.#follow()
   }
 
-  /** What runs from here on nothing has caused that is known: with 1/N one of so many origins begins a chain. */
+  /**
+   * What runs from here on nothing has caused that is known: with 1/N one of so many origins begins a chain. Where it sends nothing its turn is
+   * over all the same, or those that do would be taken in the place of those that do not.
+   */
   begin(): void {
     this.#current = 0
     this.#mayBegin = this.#every > 1 && --this.#countdown <= 0
+    if (this.#mayBegin) this.#countdown = this.#interval(this.#every)
     if (this.#isFollowing) this.on = this.#mayBegin
   }
 
@@ -207,12 +215,38 @@ export class Tracer {
   passedOn(kind: number, port: number, message: Address): void {
     const parent = this.#i32[(message >> 2) + TRACE]! || this.current
     if (parent <= 0 && this.#isSampled) return
-    this.#put(kind, port, message, parent, this.#wantsAt(port, parent))
+    this.#put(kind, port, message, parent, parent > 0 ? this.#wantsAt(port, parent) : this.#everyAt(port) === 1)
   }
 
   /** Whether there is anything to note of a message, for who passes it on or takes it: what runs now is recorded, or the message has been. */
   concerns(message: Address): boolean {
     return this.isSet && (this.on || this.#i32[(message >> 2) + TRACE]! > 0)
+  }
+
+  /**
+   * A handler is called by an origin whose turn it was, which its message has used up: what the handler sends has no cause either, and would never
+   * be taken. So it has the turn until `called`. Returns whether that is so.
+   */
+  calls(trace: TraceId): boolean {
+    if (!this.#isFollowing || this.#current > 0 || trace <= 0) return false
+    this.#mayBegin = true
+    return true
+  }
+
+  /** The number of a message that a handler answers at once, but keeps as the cause of what it does later: whoever has called is worth a stack. */
+  kept(message: Address): TraceId {
+    this.#kept = this.of(message)
+    return this.#kept
+  }
+
+  /** Whether that is so. */
+  isKept(trace: TraceId): boolean {
+    return trace === this.#kept
+  }
+
+  /** The handler has returned: see `calls`. */
+  called(): void {
+    this.#mayBegin = false
   }
 
   /** The call site from which a message was sent, where it has a record that has none yet. `below` is the kernel's entry. */
@@ -235,8 +269,8 @@ export class Tracer {
     this.#i32[w + STACK] = this.#stackAt(w, below, true)
   }
 
-  /** A packet that nothing is noted of is kept: what runs now is its cause, and not what will run when it goes on. */
-  kept(packet: Address): void {
+  /** A packet that nothing is noted of is held: what runs now is its cause, and not what will run when it goes on. */
+  held(packet: Address): void {
     const word = (packet >> 2) + TRACE
     if (this.#i32[word] === 0) this.#i32[word] = this.#current || this.#refusal
   }
@@ -333,7 +367,9 @@ export class Tracer {
 
   /** With 1/N: whether a packet that comes from a device is left out, as nearly all are; then nothing has caused what runs from here on. */
   skips(packet: Address): boolean {
-    if (!this.#isFollowing || this.#i32[(packet >> 2) + TRACE]! > 0 || --this.#countdown <= 0) return false
+    const word = (packet >> 2) + TRACE
+    if (!this.#isFollowing || this.#i32[word]! > 0 || --this.#countdown <= 0) return false
+    this.#i32[word] = UNTRACED
     this.current = 0
     return true
   }
@@ -357,6 +393,14 @@ export class Tracer {
   /** What a thread that is woken now will go on with, and `before` what it would have. */
   wokenBy(before: TraceId): TraceId {
     return this.#current !== 0 || this.#isSampled ? this.#current : before
+  }
+
+  /**
+   * What a thread goes on with whose timer fires now: what it had. With 1/N it is the timer, so that a thread which lives by delays does
+   * not stay in a chain for ever (DEPTH_MAX).
+   */
+  sleptSince(before: TraceId): TraceId {
+    return this.#isSampled ? this.#current : before
   }
 
   /** As `packet`, of one that goes on: what is not traced until here begins no chain, but where all is traced. 0: nothing has changed. */
@@ -531,18 +575,24 @@ export class Tracer {
   #wants(parent: TraceId): boolean {
     const every = this.#every
     if (every <= 1) return every === 1
-    if (parent > 0) return this.#depth(parent) < DEPTH_MAX
+    // Of one that is no longer kept nobody knows how deep it was.
+    if (parent > 0) return this.#rings.isKept(parent) && this.#depth(parent) < DEPTH_MAX
     if (!this.#mayBegin) return false
     this.#mayBegin = false
-    this.#countdown = this.#interval(every)
     return true
   }
 
-  /** As `wants`, of what is put at a port, which may have a mode of its own: then each message to it may begin a chain. */
-  #wantsAt(port: number, parent: TraceId): boolean {
+  /** One of how many is taken of what is put at a port. */
+  #everyAt(port: number): number {
     const own = this.#ports === 0 ? 0 : portEvery(this.#cpu.memory, port)
-    if (own === 0) return this.#wants(parent)
-    const every = own === 1 + EXACT ? 1 : own - 1
+    if (own === 0) return this.#every
+    return own === 1 + EXACT ? 1 : own - 1
+  }
+
+  /** As `wants`, of what is sent to a port, which may have a mode of its own: then each message to it may begin a chain, wherever it comes from. */
+  #wantsAt(port: number, parent: TraceId): boolean {
+    if (this.#ports === 0 || portEvery(this.#cpu.memory, port) === 0) return this.#wants(parent)
+    const every = this.#everyAt(port)
     if (every <= 1) return every === 1
     if (parent > 0 && this.#depth(parent) < DEPTH_MAX) return true
     if (this.#portCountdown === 0) this.#portCountdown = this.#interval(every)

@@ -164,7 +164,7 @@ export class Arp {
     const { now } = this.#context.cpu
     entry.usedAt = now
     if (entry.state === State.incomplete) {
-      if (this.#context.cpu.tracer.isSet) this.#context.cpu.tracer.kept(packet)
+      if (this.#context.cpu.tracer.isSet) this.#context.cpu.tracer.held(packet)
       this.#hold(entry, packet)
       // Asked again after a while, for the question or its answer may have found no memory.
       if (now - entry.askedAt >= ArpLimits.retransmitUs * ArpLimits.tries) {
@@ -287,17 +287,13 @@ export class Arp {
     entry.lastHeld = 0
     this.#heldInAll -= entry.held
     entry.held = 0
-    const { tracer } = this.#context.cpu
-    const { current } = tracer
     while (packet !== 0) {
       this.#m.at = packet
       const next = this.#m.link
       this.#count[C.packetsReleased]!++
-      if (tracer.isSet) tracer.enter(packet)
       this.#output.frame(entry.iface, packet, entry.bytes, EtherType.ipv4)
       packet = next
     }
-    if (tracer.isSet) tracer.current = current
   }
 
   /** The control CPU: an entry's time is over. @rfc 826 related/timeout, @rfc 1122 2.3.2.1/flush */

@@ -25,6 +25,7 @@ import { CAN_SEND, State, SYNCHRONIZED } from './state.ts'
 import type { Tcp } from './tcp.ts'
 import { armSlow, armSyn, cancelAll } from './timer.ts'
 import { begin as beginTimeWait } from './timewait.ts'
+import { noteSyn } from './trace.ts'
 
 const C = TcpCounters.index
 const AT = TcpHeader.offset
@@ -185,6 +186,7 @@ export function sendSyn(t: Tcp, p: Pcb): void {
   t.hasSent = true
   p.segmentsSent++
   p.lastSentAt = t.now
+  if (t.cpu.tracer.isSet && (t.cpu.tracer.on || p.trace > 0)) noteSyn(t, p, packet)
   const errno = t.ip.output(packet, NO_FRAGMENTS)
   if (errno === 0) return
   t.count[C.sendErrors]!++

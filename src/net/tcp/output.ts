@@ -4,13 +4,10 @@
 
 import { finish, fold, pseudoHeaderSum } from '../../base/checksum.ts'
 import { Errno } from '../../base/errno.ts'
-import type { Address } from '../../base/struct.ts'
 import { MbufFlag } from '../../device/mbuf.ts'
-import { HOP } from '../../kernel/trace/tracer.ts'
 import { addressBytes, type Family } from '../address.ts'
 import { TcpCounters } from '../counters.ts'
 import { IpProtocol } from '../ip/header.ts'
-import type { IpSendOptions } from '../ip/output.ts'
 import { sumPacket } from '../ip/sum.ts'
 import { sent as prrSent } from './congestion/prr.ts'
 import { TcpFlag, TcpHeader } from './header.ts'
@@ -20,11 +17,12 @@ import { type Pcb, PcbFlag } from './pcb.ts'
 import { probeTail, probeWindow } from './probe.ts'
 import { sackBlocks } from './reassembly.ts'
 import { enterFlight, leaveLost, SegmentFlag, sent, split } from './segment.ts'
-import { copy, mbufOf, refer } from './sendbuffer.ts'
+import { copy, refer } from './sendbuffer.ts'
 import { before, distance, type SequenceNumber } from './sequence.ts'
 import { State } from './state.ts'
 import type { Tcp } from './tcp.ts'
 import { armDelayedAck, armPersist, armRetransmission, armStalled, restartRetransmission, TimerKind } from './timer.ts'
+import { noteSegment } from './trace.ts'
 import { announce } from './window.ts'
 
 const C = TcpCounters.index
@@ -283,11 +281,10 @@ export function transmit(
   t.hasSent = true
   p.segmentsSent++
   const { tracer } = t.cpu
-  const fragments = (p.flags & PcbFlag.MAY_FRAGMENT) === 0 ? NO_FRAGMENTS : FRAGMENTS
-  const errno =
-    tracer.isSet && (tracer.on || p.trace > 0 || before(start, p.tracedEnd))
-      ? outputTraced(t, p, packet, start, bytes, again, fragments)
-      : t.ip.output(packet, fragments)
+  if (tracer.isSet && (tracer.on || p.trace > 0 || before(start, p.tracedEnd))) {
+    noteSegment(t, p, packet, start, bytes, again)
+  }
+  const errno = t.ip.output(packet, (p.flags & PcbFlag.MAY_FRAGMENT) === 0 ? NO_FRAGMENTS : FRAGMENTS)
   if (errno !== 0) return refused(t, p, errno)
   p.lastSentAt = t.now
   if (!hasNews || hasRoom || (p.flags & PcbFlag.SACK) === 0) {
@@ -295,28 +292,6 @@ export function transmit(
     p.flags &= ~(ACK_NOW | ACK_DELAYED)
   }
   return true
-}
-
-/** Data was caused by the write that it is of, also when it goes again; what carries none, by what came for the connection last. */
-function outputTraced(
-  t: Tcp,
-  p: Pcb,
-  packet: Address,
-  start: SequenceNumber,
-  bytes: number,
-  again: boolean,
-  fragments: IpSendOptions,
-): number {
-  const { tracer } = t.cpu
-  const { current } = tracer
-  const written = bytes > 0 ? mbufOf(t, p, start) : 0
-  const parent = written === 0 ? p.trace : tracer.of(written)
-  const kind = again && bytes > 0 ? HOP.retransmit : HOP.segment
-  tracer.packet(kind, 'tcp', packet, bytes, parent, (p.localPort << 16) | p.remotePort)
-  tracer.enter(packet)
-  const errno = t.ip.output(packet, fragments)
-  tracer.current = current
-  return errno
 }
 
 /** IP could not send it. What was to be sent stays to be sent; the timer tries again. */

@@ -23,8 +23,10 @@ export function append(t: Tcp, p: Pcb, packet: Address): void {
   t.m.at = packet
   const { total } = t.m
   // What is traced keeps an mbuf of its own, which knows its write.
-  const isTraced = t.cpu.tracer.isSet && t.cpu.tracer.isTraced(packet)
-  if (!isTraced && total <= MERGE_BYTES_MAX && p.sndLast !== 0 && t.mbufs.tailroom(p.sndLast) >= total) {
+  const { tracer } = t.cpu
+  const isTraced = tracer.isSet && tracer.isTraced(packet)
+  const isApart = isTraced || (tracer.isSet && p.sndLast !== 0 && tracer.isTraced(p.sndLast))
+  if (!isApart && total <= MERGE_BYTES_MAX && p.sndLast !== 0 && t.mbufs.tailroom(p.sndLast) >= total) {
     const last = p.sndLast >> 2
     t.mbufs.copyOut(packet, 0, total, words[last + DATA]! + words[last + LENGTH]!)
     words[last + LENGTH]! += total

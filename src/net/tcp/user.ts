@@ -298,6 +298,9 @@ export class TcpUser {
     if (r.ttl > 0) p.ttl = r.ttl
     p.keepAliveIdleMs = r.keepAliveMs
     p.userTimeoutMs = r.value
+    const { tracer } = t.cpu
+    // A program of this CPU has called, which is no cause that runs.
+    if (tracer.isSet && tracer.current <= 0) p.trace = tracer.kept(r.at)
     const pcb = p.at
     open(t, p)
     p.at = pcb
