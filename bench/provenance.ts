@@ -1,6 +1,7 @@
 // What it costs to know who sent what: the stack in each trace mode against the same stack with no tracing in it (untraced.ts), at saturation under
 // the load device, in the same run; 64-byte questions and answers over TCP. In each round both are booted anew; then the other stack and each mode
-// of the real one are measured in turn. Rates are by processor time, as in bench/instrumentation.ts.
+// of the real one are measured in turn. Rates are by processor time, as in bench/instrumentation.ts. What traces all, or much of it, has rounds
+// of its own, for it changes what V8 makes of the code.
 //
 // Each mode is held against the other stack, and against mode off of the same machine: of two machines, though they run the same, one is often some
 // percent faster as long as it lives, so the second is the finer measure of what a mode adds. What a line of chance says is no more than that: of the
@@ -36,8 +37,14 @@ const options = {
   connections: Number(values.connections),
 } as const
 
-/** Mode off once more behind the others, for chance. */
-const MODES: readonly TraceMode[] = ['off', ...values.modes.split(',').map(parseTraceMode), 'off']
+const MODES: readonly TraceMode[] = values.modes.split(',').map(parseTraceMode)
+/** Of fewer than one of so many one does not see that they are traced. */
+const SELDOM = 100
+const isSeldom = (mode: TraceMode) => typeof mode === 'number' && mode >= SELDOM
+/** Those that are measured on one machine. */
+const GROUPS = [MODES.filter(isSeldom), ...MODES.filter((mode) => !isSeldom(mode)).map((mode) => [mode])].filter(
+  (group) => group.length > 0,
+)
 /** What the contract asks of some: the share of the throughput that is left, at least. */
 const LEAST: ReadonlyMap<TraceMode, number> = new Map<TraceMode, number>([
   ['off', 0.995],
@@ -65,7 +72,7 @@ interface Shares {
   readonly ofOff: number
 }
 
-/** For each mode the medians of a round. */
+/** For each mode the medians of a round; the first is off. */
 async function round(
   modes: readonly TraceMode[],
   Other: typeof LoadedMachine,
@@ -73,21 +80,26 @@ async function round(
 ): Promise<Shares[]> {
   const real = await LoadedMachine.boot(options)
   const other = await Other.boot(options)
+  const inMode = (mode: TraceMode, time: number) => {
+    setTraceMode(real.memory, mode)
+    return real.measure(time)
+  }
   try {
-    for (const machine of isOtherFirst ? [other, real] : [real, other]) await machine.measure(WARM_UP_MS)
-    for (const mode of new Set(modes)) {
-      // What a mode runs has to be compiled as well; with 1/N it is run seldom.
-      setTraceMode(real.memory, mode)
-      await real.measure(WARM_UP_MS)
+    // What a mode runs has to be compiled as well; with 1/N it is run seldom. The other stack has as long for itself.
+    for (const mode of modes) {
+      if (isOtherFirst) await other.measure(WARM_UP_MS)
+      await inMode(mode, WARM_UP_MS)
+      if (!isOtherFirst) await other.measure(WARM_UP_MS)
     }
     const ofOther = modes.map((): number[] => [])
     const ofOff = modes.map((): number[] => [])
     for (let turn = 0; turn < turns; turn++) {
       const otherRate = await other.measure(ms)
       const rates: number[] = []
-      for (const mode of modes) {
-        setTraceMode(real.memory, mode)
-        rates.push(await real.measure(ms))
+      // Each comes behind each other one.
+      for (let i = 0; i < modes.length; i++) {
+        const m = (i + turn) % modes.length
+        rates[m] = await inMode(modes[m]!, ms)
       }
       for (const [m, rate] of rates.entries()) {
         ofOther[m]!.push(rate / otherRate)
@@ -108,11 +120,10 @@ function share(ratios: readonly number[]): string {
   return `${percent(median(ratios)).padStart(6)} ${spread.padEnd(17)}`
 }
 
-function line(label: string, shares: readonly Shares[], least?: number): void {
-  const ofOther = share(shares.map((each) => each.ofOther))
-  const ofOff = share(shares.map((each) => each.ofOff))
+function line(label: string, ofOther: readonly number[], ofOff?: readonly number[], least?: number): void {
+  const asked = least === undefined ? '' : `  asked for: ${percent(least)}`
   console.log(
-    `  ${label.padEnd(34)} ${ofOther}  ${ofOff}${least === undefined ? '' : `  asked for: ${percent(least)}`}`,
+    `  ${label.padEnd(34)} ${share(ofOther)}  ${(ofOff === undefined ? '' : share(ofOff)).padEnd(24)}${asked}`,
   )
 }
 
@@ -123,21 +134,26 @@ async function main(): Promise<void> {
   const Untraced = await treeOf('untraced', untraceTree)
   const Copy = await treeOf('copy', (from, to) => stripTree(from, to, []))
   const chance: Shares[] = []
-  const found: Shares[][] = MODES.map(() => [])
+  const again: Shares[] = []
+  const off: Shares[] = []
+  const found = new Map<TraceMode, Shares[]>(MODES.map((mode) => [mode, []]))
   for (let i = 0; i < rounds; i++) {
-    chance.push((await round(['off'], Copy, i % 2 === 1))[0]!)
-    for (const [m, shares] of (await round(MODES, Untraced, i % 2 === 1)).entries()) found[m]!.push(shares)
+    const isOtherFirst = i % 2 === 1
+    chance.push((await round(['off'], Copy, isOtherFirst))[0]!)
+    for (const [g, group] of GROUPS.entries()) {
+      const [ofOff, ...rest] = await round(['off', ...group, 'off'], Untraced, isOtherFirst)
+      again.push(rest.pop()!)
+      if (g === 0) off.push(ofOff!)
+      for (const [m, shares] of rest.entries()) found.get(group[m]!)!.push(shares)
+    }
   }
-  console.log(`  ${''.padEnd(34)} % of the stack without      % of mode off, same machine`)
-  line('chance: a copy, nothing changed', chance)
-  for (const [m, mode] of MODES.entries()) {
-    const isAgain = m > 0 && mode === 'off'
-    line(
-      isAgain ? 'chance: mode off again' : `mode ${traceModeText(mode)}`,
-      found[m]!,
-      isAgain ? undefined : LEAST.get(mode),
-    )
-  }
+  const toOther = (all: readonly Shares[]) => all.map(({ ofOther }) => ofOther)
+  const toOff = (all: readonly Shares[]) => all.map(({ ofOff }) => ofOff)
+  console.log(`  ${''.padEnd(34)} % of the stack without     % of mode off, same machine`)
+  line('chance: a copy, nothing changed', toOther(chance))
+  line('chance: mode off again', toOther(again), toOff(again))
+  line('mode off', toOther(off), undefined, LEAST.get('off'))
+  for (const [mode, all] of found) line(`mode ${traceModeText(mode)}`, toOther(all), toOff(all), LEAST.get(mode))
 }
 
 await main()
