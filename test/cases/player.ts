@@ -167,6 +167,8 @@ class Player {
   /** Says what this CPU has, and goes on when all have said so. */
   *#hold(thread: Thread): Generator<void, void, void> {
     this.#board.hold(this.#cpu.index, this.#holding())
+    // What was tallied in this turn is else not told before it has ended.
+    this.#cpu.counterPage.fold()
     yield* this.#meet(thread)
   }
 
