@@ -257,7 +257,7 @@ export function end(t: Tcp, p: Pcb): void {
   remember(t, p)
   // A cookie stays good for a while, whoever comes with it: an old duplicate of what has opened this connection must not open it once more, and
   // give its program the same data again. What is remembered of a TIME-WAIT keeps it away.
-  if (p.ofCookie === 1) beginTimeWait(t, p)
+  if (p.ofCookie === 1) beginTimeWait(t, p, true)
   else t.table.remove(p.at)
   empty(t, p)
   p.state = State.closed

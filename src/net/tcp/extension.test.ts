@@ -510,7 +510,11 @@ describe('a flood of SYNs', () => {
         host.run(1000)
         assert.equal(host.count(TcpCounters, 'cookiesAccepted'), 1)
         assert.deepEqual(server.sockets, [])
-        host.take()
+        // A peer that has not heard of the end is told, as by any connection that is not there.
+        assert.deepEqual(
+          peer.take().map(({ flags }) => flags),
+          ['R'],
+        )
         // Nor is a new connection kept out.
         host.run(2 * 60_000_000)
         host.take()

@@ -211,7 +211,7 @@ export const TimeWait = struct({
   challenges: u16, //       82
   older: u32, //            84  by time of entering
   newer: u32, //            88
-  padding: u32,
+  isGone: u32, //           92  1: it did not end in order, and is only remembered: whatever comes for it is answered by a reset
   timer: bytes(Timer.size), // 96
 })
 assert(TimeWait.size === 128, 'a TIME-WAIT is two cache lines')

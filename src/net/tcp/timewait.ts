@@ -6,7 +6,7 @@ import type { Family } from '../address.ts'
 import { TcpCounters } from '../counters.ts'
 import { TcpFlag } from './header.ts'
 import { type Pcb, PcbFlag, TimeWait, TupleKind } from './pcb.ts'
-import { acknowledge } from './respond.ts'
+import { acknowledge, reset } from './respond.ts'
 import { after, before } from './sequence.ts'
 import { State } from './state.ts'
 import { type Tcp, tcpOf } from './tcp.ts'
@@ -20,9 +20,9 @@ const CHALLENGES_MAX = 16
 
 /**
  * The connection at `p` is in TIME-WAIT from now on: a small record takes its place in the table. When there is no memory for it, the
- * connection is over at once.
+ * connection is over at once. `isGone`: it is over, and only remembered.
  */
-export function begin(t: Tcp, p: Pcb): void {
+export function begin(t: Tcp, p: Pcb, isGone = false): void {
   const record = t.slab.tryAllocate(TimeWait.size)
   t.table.remove(p.at)
   if (record === 0) {
@@ -47,6 +47,7 @@ export function begin(t: Tcp, p: Pcb): void {
   w.tsRecent = p.tsRecent
   w.timestampOffset = p.timestampOffset
   w.window = Math.min(65535, p.rcvBuffer >>> p.rcvScale)
+  w.isGone = isGone ? 1 : 0
   t.tuple.at = record
   t.table.insert(t.tuple)
   link(t, record)
@@ -118,6 +119,10 @@ export function input(t: Tcp, record: Address): boolean {
       t.count[C.timeWaitsReused]!++
       return true
     }
+  }
+  if (w.isGone === 1 && (bits & TcpFlag.syn) === 0) {
+    reset(t)
+    return false
   }
   // The peer's FIN again: our ACK was lost, and the time begins anew (RFC 9293 3.10.7.4). Anything else is answered as well.
   if (t.fin && ((t.seq + t.bytes + 1) | 0) === w.rcvNxt) t.timers.arm(record + TIMER, TIME_WAIT_US, EXPIRE, record)
