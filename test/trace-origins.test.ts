@@ -31,6 +31,17 @@ function send(cpu: Cpu, port: string): void {
   cpu.ports.send(cpu.ports.lookup(port), cpu.ports.allocate(Ask))
 }
 
+/** The port `there`: `arrived` is told of each message whether it is in a chain. */
+function receive(cpu: Cpu, arrived: (isTaken: boolean) => void): void {
+  cpu.ports.create({
+    name: 'there',
+    handler: () => {
+      arrived(cpu.tracer.where().hops.length > 0)
+      return 0
+    },
+  })
+}
+
 /** Calls `run` every `us` from a timer that nothing has caused. */
 function every(cpu: Cpu, us: number, run: () => void): void {
   cpu.timers.after(us, () => {
@@ -44,13 +55,9 @@ test('with 1/N an origin whose first message is a call on its own CPU is taken w
   let taken = 0
   await run(2, 4, 200_000, (cpu) => {
     if (cpu.index === 1) {
-      cpu.ports.create({
-        name: 'there',
-        handler: () => {
-          arrived++
-          if (cpu.tracer.where().hops.length > 0) taken++
-          return 0
-        },
+      receive(cpu, (isTaken) => {
+        arrived++
+        if (isTaken) taken++
       })
       return
     }
@@ -218,13 +225,9 @@ async function shareOf(n: number, rounds: number, setup: (cpu: Cpu, origin: () =
   let taken = 0
   await run(2, n, rounds * 600, (cpu) => {
     if (cpu.index === 1) {
-      cpu.ports.create({
-        name: 'there',
-        handler: () => {
-          arrived++
-          if (cpu.tracer.where().hops.length > 0) taken++
-          return 0
-        },
+      receive(cpu, (isTaken) => {
+        arrived++
+        if (isTaken) taken++
       })
       return
     }
@@ -242,13 +245,9 @@ test('with 1/N threads that are woken and send nothing do not have others taken 
   let taken = 0
   await run(2, 20, 600_000, (cpu) => {
     if (cpu.index === 1) {
-      cpu.ports.create({
-        name: 'there',
-        handler: () => {
-          arrived++
-          if (cpu.tracer.where().hops.length > 0) taken++
-          return 0
-        },
+      receive(cpu, (isTaken) => {
+        arrived++
+        if (isTaken) taken++
       })
       cpu.threads.start('waker', function* (thread) {
         for (;;) {
@@ -317,13 +316,9 @@ test('with 1/N a thread that only asks and waits for the answer is taken from ti
   let taken = 0
   await run(2, 5, 300_000, (cpu) => {
     if (cpu.index === 1) {
-      cpu.ports.create({
-        name: 'there',
-        handler: () => {
-          asked++
-          if (cpu.tracer.where().hops.length > 0) taken++
-          return 0
-        },
+      receive(cpu, (isTaken) => {
+        asked++
+        if (isTaken) taken++
       })
       return
     }
