@@ -54,6 +54,9 @@ describe('what is taken out of a file', () => {
     assert.equal(text('if (!tracer.isSet || (!tracer.on && y)) a(); b()'), 'a(); b()')
     assert.equal(text('if (cpu.tracer.on) a()\nelse b()'), 'b()')
     assert.equal(text('if (!tracer.on) a()'), 'a()')
+    assert.equal(text('if (t.cpu.tracer.on || p.traced !== 0) a(); b()'), '{} b()')
+    assert.equal(text('if (!(tracer.on || socket.trace > 0)) a(); b()'), 'a(); b()')
+    assert.equal(text('const x = tracer.isTraced(m); b()'), 'const x = false; b()')
     assert.equal(text('if (tracer.on && x) a(); b()'), '{} b()')
     assert.equal(text('f(this.#tracer.on ? this.forward : undefined)'), 'f((undefined))')
   })
@@ -64,7 +67,13 @@ describe('what is taken out of a file', () => {
   })
 
   test('is nothing else', () => {
-    for (const source of ['if (this.#port.on) a()', 'tracer.onSwitch(on)', 'x = tracer.current', 'if (!x.on) a()']) {
+    for (const source of [
+      'if (this.#port.on) a()',
+      'tracer.onSwitch(on)',
+      'x = tracer.current',
+      'if (!x.on) a()',
+      'if (x || y.on) a()',
+    ]) {
       assert.equal(text(source), source)
     }
   })

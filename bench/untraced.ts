@@ -3,7 +3,8 @@
 //
 //   if (this.#tracer.isSet) …              the statement, or what stands behind its else
 //   this.#tracer.on && …, tracer.on ? … : …  false, and the last part
-//   tracer.concerns(message)               false
+//   tracer.on || …                         false: something may be traced, though what runs is not
+//   tracer.concerns(message), .isTraced(…) false
 //   tracer.current = …                     what runs now was caused by nothing
 //   this.tracer.look()                     the look at the mode, each turn
 //
@@ -48,6 +49,7 @@ export function untrace(text: string): Changed {
       if (statement?.type === 'ExpressionStatement' && isCurrent(node.left)) replace(statement, '{}')
     },
     CallExpression(node, _state, ancestors) {
+      if (isFalse(node)) replace(node, 'false')
       const statement = (ancestors as AnyNode[]).at(-2)
       if (statement?.type !== 'ExpressionStatement' || node.callee.type !== 'MemberExpression') return
       if (isTracer(node.callee.object) && nameOf(node.callee.property) === 'look') replace(statement, '{}')
@@ -67,10 +69,13 @@ export function untrace(text: string): Changed {
   return { text: untraced + text.slice(at), places }
 }
 
-/** `tracer.isSet`, `tracer.on` or `tracer.concerns(…)`, or that and something else. */
+/** `tracer.isSet`, `tracer.on`, `tracer.concerns(…)` or `tracer.isTraced(…)`, or that and something else; and `tracer.on || …`. */
 function isFalse(node: AnyNode): boolean {
-  if (node.type === 'LogicalExpression') return node.operator === '&&' && (isFalse(node.left) || isFalse(node.right))
-  if (node.type === 'CallExpression') return isAsked(node.callee, ['concerns'])
+  if (node.type === 'LogicalExpression') {
+    if (node.operator === '||') return isAsked(node.left, ['on'])
+    return node.operator === '&&' && (isFalse(node.left) || isFalse(node.right))
+  }
+  if (node.type === 'CallExpression') return isAsked(node.callee, ['concerns', 'isTraced'])
   return isAsked(node, ['isSet', 'on'])
 }
 

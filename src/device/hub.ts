@@ -102,10 +102,9 @@ const FROM = MessageHeader.offset.from >> 1
 const QUEUED_AT = MessageHeader.offset.queuedAt >> 3
 const REPLY_PORT = MessageHeader.offset.replyPort >> 2
 const ERROR = MessageHeader.offset.error >> 2
-const TRACE = MessageHeader.offset.trace >> 2
 const ON_ABORT = MessageHeader.offset.onAbort >> 2
 const { HASHED } = MbufFlag
-const { DONE } = MessageFlag
+const { DONE, TRACED } = MessageFlag
 const C = DeviceCounters.index
 const H = HubCounters.index
 /** Of a hash, the upper bits are the better ones. */
@@ -335,11 +334,10 @@ export class HubQueue implements DeviceQueue {
   #leaveBehind(packet: Address): void {
     const words = this.#i32
     const w = packet >> 2
-    words[w] = DONE
+    // How it came about is told across the hub, where anybody wants to know.
+    words[w] = DONE | (words[w]! & TRACED)
     words[w + REPLY_PORT] = FREE_PORT
     words[w + ERROR] = 0
-    // How it came about is told across the hub, where anybody wants to know.
-    if (!this.#cpu.tracer.isSet) words[w + TRACE] = 0
     words[w + ON_ABORT] = 0
     this.#u16[(packet >> 1) + FROM] = this.#cpu.index
     this.#u16[(packet >> 1) + FLAGS]! &= HASHED

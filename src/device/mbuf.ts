@@ -103,7 +103,7 @@ export const MbufCounters = counterSet('mbuf', [
 ] as const)
 const C = MbufCounters.index
 const MbufTally = tallyOf(MbufCounters, ['allocated', 'freed'])
-const DONE = MessageFlag.DONE
+const { DONE, TRACED, LEFT_OUT } = MessageFlag
 const HEADER = Mbuf.size
 const DATA = Mbuf.offset.data >> 2
 const LENGTH = Mbuf.offset.length >> 2
@@ -252,9 +252,8 @@ export class Mbufs {
   handOff(port: PortId, packet: Address, entry?: Entry): boolean {
     const own = this.detach(packet)
     if (own === 0) return false
-    this.#i32[own >> 2] = DONE
-    const { tracer } = this.#cpu
-    if (tracer.isSet && (tracer.on || this.#i32[(own >> 2) + TRACE]! > 0)) this.#sendTraced(port, own, entry)
+    this.#i32[own >> 2] = DONE | (this.#i32[own >> 2]! & (TRACED | LEFT_OUT))
+    if (this.#cpu.tracer.concerns(own)) this.#sendTraced(port, own, entry)
     else this.#cpu.ports.send(port, own)
     return true
   }
@@ -378,7 +377,7 @@ export class Mbufs {
   /** A packet with a copy of part of another: what a fragment carries. */
   copySlice(packet: Address, offset: number, length: number, headroom = HEADROOM): Address {
     const first = this.#chain(length, headroom)
-    if (first !== 0) this.#u32[(first >> 2) + TRACE] = this.#u32[(packet >> 2) + TRACE]!
+    if (first !== 0) this.#noteTrace(packet, first)
     let at = offset
     for (let m = first; m !== 0; m = this.#u32[(m >> 2) + PART]!) {
       const count = this.#u32[(m >> 2) + LENGTH]!
@@ -548,7 +547,7 @@ export class Mbufs {
     const t = to >> 2
     const storage = words[t + STORAGE]! & STORAGE_MASK
     words[t + TOTAL] = words[f + TOTAL]!
-    words[t + TRACE] = words[f + TRACE]!
+    this.#noteTrace(from, to)
     this.#cpu.memory.f64[(to >> 3) + QUEUED_AT] = this.#cpu.memory.f64[(from >> 3) + QUEUED_AT]!
     for (let i = HASH; i < HEADER >> 2; i++) words[t + i] = words[f + i]!
     words[t + STORAGE] = storage | (this.#u16[(from >> 1) + SEGMENT_BYTES]! << 16)
@@ -557,6 +556,12 @@ export class Mbufs {
       const offset = words[f + pointer]! - words[f + DATA]!
       if (offset >= 0 && offset < words[f + LENGTH]!) words[t + pointer] = words[t + DATA]! + offset
     }
+  }
+
+  #noteTrace(from: Address, to: Address): void {
+    const words = this.#u32
+    words[to >> 2]! |= words[from >> 2]! & (TRACED | LEFT_OUT)
+    words[(to >> 2) + TRACE] = words[(from >> 2) + TRACE]!
   }
 
   #copied(length: number): void {

@@ -81,11 +81,10 @@ const ARRIVED_AT = M.arrivedAt >> 3
 const QUEUED_AT = MessageHeader.offset.queuedAt >> 3
 const REPLY_PORT = MessageHeader.offset.replyPort >> 2
 const ERROR = MessageHeader.offset.error >> 2
-const TRACE = MessageHeader.offset.trace >> 2
 const ON_ABORT = MessageHeader.offset.onAbort >> 2
 const SECOND_LINE = 64 >> 2
 const { HASHED, CHECKED, SEGMENTED, PARTIAL_CHECKSUM } = MbufFlag
-const { DONE } = MessageFlag
+const { DONE, TRACED } = MessageFlag
 const HOME = FREE_PORT
 const C = DeviceCounters.index
 const RECEIVED = C.received
@@ -253,11 +252,10 @@ export class WireQueue implements DeviceQueue {
     const w = packet >> 2
     // What the sender's stack noted of the packet stays behind. Here, and not by the receiver, because these lines are
     // still in this cache; the flow hash is symmetric, so it is the receiver's as well.
-    words[w] = DONE
+    // How it came about is told across the wire, where anybody wants to know.
+    words[w] = DONE | (words[w]! & TRACED)
     words[w + REPLY_PORT] = HOME
     words[w + ERROR] = 0
-    // How it came about is told across the wire, where anybody wants to know.
-    if (!this.#cpu.tracer.isSet) words[w + TRACE] = 0
     words[w + ON_ABORT] = 0
     const flags = this.#u16[(packet >> 1) + FLAGS]!
     this.#u16[(packet >> 1) + FLAGS] = (flags & this.#kept) | ((flags & this.#vouched) === 0 ? 0 : CHECKED)

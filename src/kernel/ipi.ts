@@ -312,7 +312,7 @@ export class Ipi {
         toPublish = 0
       }
       if (id === 0) cpu.ports.arrived(words[entry + PORT]!, a, b, c, words[entry + FOURTH]!)
-      else if (this.#tracer.isSet && (this.#tracer.on || words[entry + TRACE]! > 0)) {
+      else if (this.#tracer.on || words[entry + TRACE]! > 0) {
         this.#runTraced(id, a, b, c, ring.source, words[entry + TRACE]!)
       } else functionOf(id)(cpu, a, b, c, ring.source)
     }

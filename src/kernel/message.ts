@@ -23,6 +23,10 @@ export const MessageFlag = {
   PRIORITY: 1 << 8,
   /** `onReceipt` runs on the target's CPU when the message has been put, before it can be pulled. */
   RECEIPT: 1 << 9,
+  /** It is recorded how it came here, as `trace`; without this flag that word is of an earlier way. */
+  TRACED: 1 << 10,
+  /** Else: it was sent, or came, while nothing was recorded. With neither it has gone no way yet. */
+  LEFT_OUT: 1 << 11,
   USER0: 1 << 12,
   USER1: 1 << 13,
   USER2: 1 << 14,
@@ -43,7 +47,7 @@ const header = {
   from: u16, //        26  the CPU that put it where it is now: another than `origin` after a forward
   sequence: u32, //    28  for the order checker: counts what `from` put on `port`
   queuedAt: f64, //    32  µs: the time of the put, by the clock of the sender's turn
-  trace: i32, //       40  TraceId: how it came here (trace/tracer.ts)
+  trace: i32, //       40  TraceId: how it came here, with TRACED (trace/tracer.ts)
   onAbort: u16, //     44  id of a registered function; 0 again once the abort was asked for
   onReceipt: u16, //   46  id of a registered function
 }
@@ -98,7 +102,14 @@ export function onFree(type: number, release: (cpu: Cpu, address: Address) => vo
 /** A message that carries nothing but itself. */
 export const Plain = message('plain', {})
 
-const { DONE } = MessageFlag
+const { DONE, TRACED } = MessageFlag
+const TRACE = MessageHeader.offset.trace >> 2
+
+/** What the trace of a message says; 0: nothing. For whoever only reads. */
+export function traceOf(words: Int32Array, message: Address): number {
+  const w = message >> 2
+  return (words[w]! & TRACED) === 0 ? 0 : words[w + TRACE]!
+}
 
 /**
  * Makes `address` an unsent message: DONE, no error, nothing to abort. What its send sets is left as it is: the line was last

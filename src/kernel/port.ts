@@ -31,7 +31,6 @@ import {
 } from './message.ts'
 import { NameKind } from './name.ts'
 import type { Thread } from './thread.ts'
-import { UNTRACED } from './trace/record.ts'
 import { type Entry, HOP, nobody, type Tracer } from './trace/tracer.ts'
 
 /** A port's number: the same on every CPU. */
@@ -96,13 +95,12 @@ const TAIL = AT.tail >> 2
 const PRIORITY_HEAD = AT.priorityHead >> 2
 const PRIORITY_TAIL = AT.priorityTail >> 2
 const DEPTH = AT.depth >> 2
-const { DONE, REPLY, QUEUED, SYNC, DROPABLE, ABORTABLE, PRIORITY, RECEIPT } = MessageFlag
+const { DONE, REPLY, QUEUED, SYNC, DROPABLE, ABORTABLE, PRIORITY, RECEIPT, TRACED, LEFT_OUT } = MessageFlag
 const THREAD = PortKind.thread
 const PUT_ONLY = PortKind.putOnly
 const RECEIVED = K.messagesReceived
 const REPLIES_QUEUED = K.repliesQueued
 const TYPE = M.type >> 2
-const TRACE = M.trace >> 2
 const { send: SEND, call: CALL, forward: FORWARD, reply: ANSWER, abort: ABORT } = HOP
 assert(FLAGS === 0, 'the flags are the first word of a message')
 
@@ -598,22 +596,17 @@ export class Ports {
   #start(id: PortId, message: Address, sync: number, entry: Entry): number {
     const flags = this.#flags(message)
     assert((flags & (DONE | QUEUED)) === DONE, 'only a message that is done and not queued is sent')
-    this.#i32[message >> 2] = (flags & ~(DONE | REPLY | SYNC)) | QUEUED | sync
+    this.#i32[message >> 2] = (flags & ~(DONE | REPLY | SYNC | TRACED)) | QUEUED | LEFT_OUT | sync
     this.#i32[(message >> 2) + ORIGIN_AND_FROM] = this.#index * 0x10001
     this.#tally.messagesSent++
-    if (!this.#tracer.isSet) return this.#put(id, message, undefined)
-    if (!this.#tracer.on) {
-      // What it carries from before is no longer true.
-      this.#i32[(message >> 2) + TRACE] = UNTRACED
-      return this.#put(id, message, undefined)
-    }
+    if (!this.#tracer.on) return this.#put(id, message, undefined)
     this.#tracer.sent(sync === 0 ? SEND : CALL, id, message)
     return this.#put(id, message, entry)
   }
 
   /** Whether there is anything to note of a message that is passed on or taken: what runs now is recorded, or the message has been. */
   #concernsTracer(message: Address): boolean {
-    return this.#tracer.isSet && (this.#tracer.on || this.#i32[(message >> 2) + TRACE]! > 0)
+    return this.#tracer.on || (this.#flags(message) & TRACED) !== 0
   }
 
   /** What asks for the end was caused by whoever runs now, and by how the message came to be sent. */
@@ -693,7 +686,7 @@ export class Ports {
 
   #finish(message: Address, error: number, entry?: Entry): void {
     const words = this.#i32
-    const flags = this.#flags(message)
+    let flags = this.#flags(message)
     this.#tally.messagesReplied++
     const replyPort = words[(message >> 2) + REPLY_PORT]!
     if (replyPort === FREE_PORT && (flags & SYNC) === 0) {
@@ -707,6 +700,7 @@ export class Ports {
     const home = words[this.#homes + replyPort]!
     if (this.#concernsTracer(message)) {
       this.#tracer.passedOn(ANSWER, replyPort, message)
+      flags = this.#flags(message)
       if (entry !== undefined) this.#tracer.stack(message, entry)
     }
     if ((flags & SYNC) !== 0) {

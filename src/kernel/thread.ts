@@ -589,8 +589,10 @@ export class Threads {
       !tracer.on || tracer.tasks === undefined
         ? generator.next()
         : tracer.run(this.#wakerOf(thread), () => generator.next())
-    thread.trace = tracer.current
-    tracer.current = 0
+    if (tracer.isSet) {
+      thread.trace = tracer.current
+      tracer.current = 0
+    }
     this.#current = undefined
     for (let i = thread.tokens.length - 1; i >= 0; i--) thread.tokens[i]!.suspend(this.#cpu)
     // `restart` has given it another generator: only the one that was run can be over.

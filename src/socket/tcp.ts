@@ -553,7 +553,7 @@ export class TcpSockets {
         if (socket.isEarly) continue
         this.tally.notifications++
         const connected = (socket.pending & CONNECTED) !== 0
-        tracer.current = socket.trace
+        if (tracer.on || socket.trace > 0) tracer.current = socket.trace
         socket.run()
         if (connected) socket.wasConnected = true
       }
@@ -572,7 +572,7 @@ export class TcpSockets {
   /** @internal What the program does from here on it does because of what it has taken. `entry` is the function that it has called. */
   taken(socket: TcpSocket, bytes: number, entry: Entry): void {
     const { tracer } = this.#context.cpu
-    if (!tracer.isSet || (!tracer.on && socket.trace <= 0)) return
+    if (!(tracer.on || socket.trace > 0)) return
     const ports = (socket.localPort << 16) | socket.remotePort
     const id = tracer.noteOn(HOP.read, 'tcp', bytes, socket.trace, ports)
     tracer.stackOfProgram(id, entry)

@@ -4,7 +4,7 @@ import { Limits } from '../../base/limits.ts'
 import type { Address } from '../../base/struct.ts'
 import { PORT_BYTES } from '../layout.ts'
 import type { Memory } from '../memory.ts'
-import { MessageHeader, messageTypeName } from '../message.ts'
+import { MessageHeader, messageTypeName, traceOf } from '../message.ts'
 import { NameKind, Names } from '../name.ts'
 import { type PortId, PortRecordOffset } from '../port.ts'
 import type { Chain } from './chain.ts'
@@ -67,7 +67,7 @@ export function readQueue(memory: Memory, port: PortId, limit: number): QueuedMe
         origin: u16[(message + M.origin) >> 1]!,
         from: u16[(message + M.from) >> 1]!,
         atUs: f64[(message + M.queuedAt) >> 3]!,
-        chain: reader.chain(i32[(message + M.trace) >> 2]!),
+        chain: reader.chain(traceOf(i32, message)),
       })
       message = u32[(message + M.next) >> 2]!
     }

@@ -20,16 +20,23 @@ test('what was seen sixteen times from one place is taken to come from there, an
   assert.equal(sites.guess(6), undefined)
 })
 
-test('one of some is looked at all the same', () => {
+test('one of some is looked at all the same, the more seldom the more have agreed', () => {
   const sites = new SiteMemory(new Random(2))
   looksOf(sites, 5, 77)
-  let looks = 0
-  for (let i = 0; i < 10_000; i++) {
-    if (sites.guess(5) !== undefined) continue
-    looks++
-    sites.saw(5, 77)
+  const looksIn = (count: number) => {
+    let looks = 0
+    for (let i = 0; i < count; i++) {
+      if (sites.guess(5) !== undefined) continue
+      looks++
+      sites.saw(5, 77)
+    }
+    return looks
   }
-  assert.ok(looks > 200 && looks < 500, `${looks}`)
+  const looks = [looksIn(10_000), looksIn(10_000), looksIn(100_000), looksIn(100_000)]
+  const [first, second, , steady] = looks as [number, number, number, number]
+  assert.ok(first > 90 && first < 180, `${looks}`)
+  assert.ok(second < first * 0.6, `${looks}`)
+  assert.ok(steady > 300 && steady < 500, `${looks}`)
 })
 
 test('a second place has every one looked at from then on', () => {

@@ -1,14 +1,14 @@
 // What is known of call sites without looking: a stack costs as much as all else that is done for a message, several times over, and a
 // thing of one kind, sent to one port by one function from within one handler, nearly always comes from the same place. So after SURE
-// looks that all saw the same, one of some is looked at, and the others are taken to have come from there, which their records say. As soon as one is seen
-// that came from elsewhere, each is looked at, for good. Mode `exact` looks always.
+// looks that all saw the same, one of some is looked at, the more seldom the more have agreed, and the others are taken to have come from there, which
+// their records say. As soon as one is seen that came from elsewhere, each is looked at, for good. Mode `exact` looks always.
 import type { Random } from '../../base/random.ts'
 import type { TextId } from './text.ts'
 
 /** Looks that have to agree first. */
 const SURE = 16
-/** One of so many is looked at then, at most. */
-const LOOK_EVERY = 64
+/** One of as many as have agreed is looked at then, on average, but of so many always one. */
+const LOOK_EVERY_MAX = 256
 const KNOWN_MAX = 4096
 /** Of a record's stack: nobody has looked. Above all numbers of texts. */
 export const INFERRED = 1 << 30
@@ -46,7 +46,7 @@ export class SiteMemory {
     }
     if (site.stack !== stack) site.isMixed = true
     site.looks++
-    site.left = 1 + this.#random.below(LOOK_EVERY)
+    site.left = 1 + this.#random.below(2 * Math.min(site.looks, LOOK_EVERY_MAX))
   }
 
   clear(): void {

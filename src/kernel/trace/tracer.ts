@@ -16,7 +16,7 @@ import type { Address } from '../../base/struct.ts'
 import { counterSet } from '../counters.ts'
 import type { Cpu } from '../cpu.ts'
 import { type FunctionId, functionName } from '../function.ts'
-import { MessageHeader, messageTypeName, STORES_IN_ORDER } from '../message.ts'
+import { MessageFlag, MessageHeader, messageTypeName, STORES_IN_ORDER } from '../message.ts'
 import { type CallSite, callSites, framesOf, hasProgram, sitesHash, sitesText } from './callsite.ts'
 import { type Chain, chainText, HOP_KINDS, type Hop, type HopKind } from './chain.ts'
 import type { TraceContext } from './context.ts'
@@ -56,6 +56,7 @@ const DEEPER = -1
 /** Stacks that are known without looking at their text. */
 const KNOWN_MAX = 4096
 
+const { TRACED, LEFT_OUT } = MessageFlag
 const M = MessageHeader.offset
 const TRACE = M.trace >> 2
 const TYPE = M.type >> 2
@@ -166,8 +167,9 @@ export class Tracer {
     // What was noted of messages before says nothing of their next way.
     if (this.isSet && !wasSet) this.#forget()
     if (!this.isSet) this.#forgetTimers()
+    this.#current = 0
+    this.#mayBegin = false
     this.#follow()
-    this.current = 0
     if (this.isSet !== wasSet) this.onSwitch(this.isSet)
   }
 
@@ -177,6 +179,8 @@ export class Tracer {
   }
 
   set current(id: TraceId) {
+    // What still carries a number of before the mode was off is no cause of anything.
+    if (!this.isSet) return
     this.#current = id
     this.#mayBegin = false
     if (this.#isFollowing) this.on = id > 0
@@ -213,14 +217,18 @@ export class Tracer {
 
   /** As `sent`, of one that has come a part of its way already: forwarded, or answered. It begins no chain, but where all is traced. */
   passedOn(kind: number, port: number, message: Address): void {
-    const parent = this.#i32[(message >> 2) + TRACE]! || this.current
+    if (!this.isSet) return
+    const parent = this.of(message) || this.current
     if (parent <= 0 && this.#isSampled) return
     this.#put(kind, port, message, parent, parent > 0 ? this.#wantsAt(port, parent) : this.#everyAt(port) === 1)
   }
 
-  /** Whether there is anything to note of a message, for who passes it on or takes it: what runs now is recorded, or the message has been. */
+  /**
+   * Whether there may be anything to note of a message, for who passes it on or takes it: what runs now is recorded, or the message was. Of a message
+   * that was when the mode is off by now it is said as well: then nothing comes of it.
+   */
   concerns(message: Address): boolean {
-    return this.isSet && (this.on || this.#i32[(message >> 2) + TRACE]! > 0)
+    return this.on || this.isTraced(message)
   }
 
   /**
@@ -251,7 +259,7 @@ export class Tracer {
 
   /** The call site from which a message was sent, where it has a record that has none yet. `below` is the kernel's entry. */
   stack(message: Address, below: Entry): void {
-    this.stackOf(this.#i32[(message >> 2) + TRACE]!, below)
+    this.stackOf(this.of(message), below)
   }
 
   /** As `stack`, of a record of this CPU. */
@@ -271,23 +279,25 @@ export class Tracer {
 
   /** A packet that nothing is noted of is held: what runs now is its cause, and not what will run when it goes on. */
   held(packet: Address): void {
-    const word = (packet >> 2) + TRACE
-    if (this.#i32[word] === 0) this.#i32[word] = this.#current || this.#refusal
+    if (this.of(packet) === 0) this.#mark(packet, this.#current || this.#refusal)
   }
 
   /** The number that a message carries. */
   of(message: Address): TraceId {
-    return this.#i32[(message >> 2) + TRACE]!
+    const w = message >> 2
+    const state = this.#i32[w]!
+    if ((state & TRACED) !== 0) return this.#i32[w + TRACE]!
+    return (state & LEFT_OUT) === 0 ? 0 : UNTRACED
   }
 
   /** Whether a message has a record of how it came here. */
   isTraced(message: Address): boolean {
-    return this.of(message) > 0
+    return (this.#i32[message >> 2]! & TRACED) !== 0
   }
 
   /** From here on runs what a message has caused. */
   enter(message: Address): void {
-    this.current = this.#i32[(message >> 2) + TRACE]!
+    this.current = this.of(message)
   }
 
   /** An abort is asked for: as `note`, of the message. */
@@ -358,19 +368,22 @@ export class Tracer {
    * a segment's own one, in the upper half, and the peer's.
    */
   packet(kind: number, label: string, packet: Address, bytes: number, parent: TraceId, ports = 0): TraceId {
-    if (!this.#wants(parent)) return this.#refuse(packet)
+    if (!this.#wants(parent)) {
+      this.#mark(packet, this.#refusal)
+      return this.#refusal
+    }
     const id = this.#record(kind, this.#texts.intern(label), ports, parent)
     this.#i32[(this.#rings.place(id) >> 2) + EXTRA] = bytes
-    this.#i32[(packet >> 2) + TRACE] = id
+    this.#mark(packet, id)
     return id
   }
 
   /** With 1/N: whether a packet that comes from a device is left out, as nearly all are; then nothing has caused what runs from here on. */
   skips(packet: Address): boolean {
-    const word = (packet >> 2) + TRACE
-    if (!this.#isFollowing || this.#i32[word]! > 0 || --this.#countdown <= 0) return false
-    this.#i32[word] = UNTRACED
-    this.current = 0
+    const state = this.#i32[packet >> 2]!
+    if (!this.#isFollowing || (state & TRACED) !== 0 || --this.#countdown <= 0) return false
+    this.#i32[packet >> 2] = state | LEFT_OUT
+    if (this.on) this.current = 0
     return true
   }
 
@@ -406,7 +419,7 @@ export class Tracer {
   /** As `packet`, of one that goes on: what is not traced until here begins no chain, but where all is traced. 0: nothing has changed. */
   packetOn(kind: number, label: string, packet: Address, bytes: number, parent: TraceId, ports = 0): TraceId {
     const id = this.noteOn(kind, label, bytes, parent, ports)
-    if (id !== 0) this.#i32[(packet >> 2) + TRACE] = id
+    if (id !== 0) this.#mark(packet, id)
     return id
   }
 
@@ -534,9 +547,8 @@ export class Tracer {
   }
 
   #put(kind: number, port: number, message: Address, parent: TraceId, isWanted: boolean): void {
-    const word = message >> 2
-    if (isWanted) this.#i32[word + TRACE] = this.#record(kind, port, this.#typeLabel(this.#i32[word + TYPE]!), parent)
-    else this.#refuse(message)
+    const type = this.#i32[(message >> 2) + TYPE]!
+    this.#mark(message, isWanted ? this.#record(kind, port, this.#typeLabel(type), parent) : this.#refusal)
   }
 
   /** Of a chain that is not taken nothing is; but where only single ports are traced, nobody was asked. */
@@ -544,10 +556,14 @@ export class Tracer {
     return this.#every > 1 ? UNTRACED : 0
   }
 
-  #refuse(message: Address): TraceId {
-    const none = this.#refusal
-    this.#i32[(message >> 2) + TRACE] = none
-    return none
+  #mark(message: Address, id: TraceId): void {
+    const w = message >> 2
+    const state = this.#i32[w]! & ~(TRACED | LEFT_OUT)
+    if (id <= 0) this.#i32[w] = id === 0 ? state : state | LEFT_OUT
+    else {
+      this.#i32[w] = state | TRACED
+      this.#i32[w + TRACE] = id
+    }
   }
 
   #noteFunction(kind: number, run: FunctionId, below: Entry): TraceId {

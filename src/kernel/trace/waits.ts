@@ -5,7 +5,7 @@ import { Limits } from '../../base/limits.ts'
 import type { Address } from '../../base/struct.ts'
 import { PORT_BYTES, THREAD_BYTES } from '../layout.ts'
 import type { Memory } from '../memory.ts'
-import { MessageFlag, MessageHeader, messageTypeName } from '../message.ts'
+import { MessageFlag, MessageHeader, messageTypeName, traceOf } from '../message.ts'
 import { NameKind, Names } from '../name.ts'
 import { PortRecordOffset } from '../port.ts'
 import { type ThreadId, ThreadRecordOffset } from '../thread.ts'
@@ -81,7 +81,7 @@ function waitFor(
     isQueued: (flags & MessageFlag.QUEUED) !== 0,
     server,
     serverName: server === undefined ? '' : threadName(memory, server),
-    chain: reader.chain(i32[(message + M.trace) >> 2]!),
+    chain: reader.chain(traceOf(i32, message)),
   }
 }
 

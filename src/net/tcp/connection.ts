@@ -25,7 +25,7 @@ import { CAN_SEND, State, SYNCHRONIZED } from './state.ts'
 import type { Tcp } from './tcp.ts'
 import { armSlow, armSyn, cancelAll } from './timer.ts'
 import { begin as beginTimeWait } from './timewait.ts'
-import { noteSyn } from './trace.ts'
+import { noteCause, noteSyn } from './trace.ts'
 
 const C = TcpCounters.index
 const AT = TcpHeader.offset
@@ -60,7 +60,7 @@ export function create(t: Tcp, sendBytes: number, receiveBytes: number): boolean
   p.kind = TupleKind.connection
   p.host = t.host
   p.group = t.groups.current
-  p.trace = t.cpu.tracer.current
+  noteCause(p, t.cpu.tracer.current)
   p.ttl = DEFAULT_TTL
   p.rcvBuffer = receiveBytes || Limits.tcpReceiveBytes
   p.rcvBufferMax = receiveBytes || Limits.tcpReceiveBytesMax
@@ -186,7 +186,7 @@ export function sendSyn(t: Tcp, p: Pcb): void {
   t.hasSent = true
   p.segmentsSent++
   p.lastSentAt = t.now
-  if (t.cpu.tracer.isSet && (t.cpu.tracer.on || p.trace > 0)) noteSyn(t, p, packet)
+  if (t.cpu.tracer.on || p.traced !== 0) noteSyn(t, p, packet)
   const errno = t.ip.output(packet, NO_FRAGMENTS)
   if (errno === 0) return
   t.count[C.sendErrors]!++

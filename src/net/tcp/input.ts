@@ -15,6 +15,7 @@ import { TupleKind } from './pcb.ts'
 import { reset } from './respond.ts'
 import type { Tcp } from './tcp.ts'
 import { input as timeWaitInput } from './timewait.ts'
+import { noteCause } from './trace.ts'
 
 const C = TcpCounters.index
 const { fin: FIN } = TcpFlag
@@ -69,7 +70,7 @@ export function input(t: Tcp, packet: Address, isBroadcast: boolean): void {
       const { p } = t
       p.at = record
       t.tally.toConnection++
-      if (t.cpu.tracer.isSet) p.trace = t.cpu.tracer.current
+      if (t.cpu.tracer.on || p.traced !== 0) noteCause(p, t.cpu.tracer.current)
       segment(t, p)
       if (t.packet !== 0) t.mbufs.free(t.packet)
       return

@@ -18,7 +18,7 @@ import { probeTail, probeWindow } from './probe.ts'
 import { sackBlocks } from './reassembly.ts'
 import { enterFlight, leaveLost, SegmentFlag, sent, split } from './segment.ts'
 import { copy, refer } from './sendbuffer.ts'
-import { before, distance, type SequenceNumber } from './sequence.ts'
+import { distance, type SequenceNumber } from './sequence.ts'
 import { State } from './state.ts'
 import type { Tcp } from './tcp.ts'
 import { armDelayedAck, armPersist, armRetransmission, armStalled, restartRetransmission, TimerKind } from './timer.ts'
@@ -280,10 +280,7 @@ export function transmit(
   t.tally.sent++
   t.hasSent = true
   p.segmentsSent++
-  const { tracer } = t.cpu
-  if (tracer.isSet && (tracer.on || p.trace > 0 || before(start, p.tracedEnd))) {
-    noteSegment(t, p, packet, start, bytes, again)
-  }
+  if (t.cpu.tracer.on || p.traced !== 0) noteSegment(t, p, packet, start, bytes, again)
   const errno = t.ip.output(packet, (p.flags & PcbFlag.MAY_FRAGMENT) === 0 ? NO_FRAGMENTS : FRAGMENTS)
   if (errno !== 0) return refused(t, p, errno)
   p.lastSentAt = t.now

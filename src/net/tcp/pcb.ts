@@ -148,12 +148,12 @@ export const TcpPcb = struct({
   keepAliveCount: u16,
   teller: u16, //  the CPU that tells the program: always the same, so that nothing changes places on the way
   bytesPerRound: u32, // received bytes that the program has consumed in this round trip (auto-tuning)
+  traced: u32, //  1: `trace` and `tracedEnd` may say something
   trace: i32, //   TraceId of what came for it last, where that is traced: the cause of what it tells and acknowledges
   tracedEnd: i32, // before it there are bytes whose write is traced
   segmentsSent: u32,
   segmentsReceived: u32,
   retransmitted: u32, // segments
-  padding: u32,
   ofCookie: u32, // 1: a cookie has opened it, and would do so again
   // Times in µs of the CPU's clock, and f64s of the algorithms.
   srtt: f64, //    0: none measured yet

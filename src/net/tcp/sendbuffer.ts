@@ -24,9 +24,9 @@ export function append(t: Tcp, p: Pcb, packet: Address): void {
   const { total } = t.m
   // What is traced keeps an mbuf of its own, which knows its write.
   const { tracer } = t.cpu
-  const isTraced = tracer.isSet && tracer.isTraced(packet)
-  const isApart = isTraced || (tracer.isSet && p.sndLast !== 0 && tracer.isTraced(p.sndLast))
-  if (!isApart && total <= MERGE_BYTES_MAX && p.sndLast !== 0 && t.mbufs.tailroom(p.sndLast) >= total) {
+  const isTraced = tracer.isTraced(packet)
+  const isShort = p.sndLast !== 0 && total <= MERGE_BYTES_MAX && t.mbufs.tailroom(p.sndLast) >= total
+  if (isShort && !isTraced && !tracer.isTraced(p.sndLast)) {
     const last = p.sndLast >> 2
     t.mbufs.copyOut(packet, 0, total, words[last + DATA]! + words[last + LENGTH]!)
     words[last + LENGTH]! += total
@@ -42,7 +42,10 @@ export function append(t: Tcp, p: Pcb, packet: Address): void {
     p.sndLast = last
   }
   p.sndEnd = add(p.sndEnd, total)
-  if (isTraced) p.tracedEnd = p.sndEnd
+  if (isTraced) {
+    p.tracedEnd = p.sndEnd
+    p.traced = 1
+  }
 }
 
 /** The first `count` bytes are acknowledged. */

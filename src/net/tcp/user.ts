@@ -32,6 +32,7 @@ import { CAN_SEND, State } from './state.ts'
 import type { Tcp } from './tcp.ts'
 import { armSlow } from './timer.ts'
 import { end as endTimeWait } from './timewait.ts'
+import { noteCause } from './trace.ts'
 import { consumed } from './window.ts'
 
 const C = TcpCounters.index
@@ -300,7 +301,7 @@ export class TcpUser {
     p.userTimeoutMs = r.value
     const { tracer } = t.cpu
     // A program of this CPU has called, which is no cause that runs.
-    if (tracer.isSet && tracer.current <= 0) p.trace = tracer.kept(r.at)
+    if (tracer.isSet && tracer.current <= 0) noteCause(p, tracer.kept(r.at))
     const pcb = p.at
     open(t, p)
     p.at = pcb
@@ -340,7 +341,7 @@ export class TcpUser {
       p.at = pcb
       const next = p.eventNext
       p.flags &= ~PcbFlag.IN_EVENTS
-      if (tracer.isSet) tracer.current = p.trace
+      if (tracer.on || p.traced !== 0) tracer.current = p.trace
       this.#tellOne(p, pcb)
       pcb = next
     }
