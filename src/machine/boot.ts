@@ -3,6 +3,7 @@ import { Errno, KernelError } from '../base/errno.ts'
 import { Limits } from '../base/limits.ts'
 import { batchesOf } from '../kernel/batch.ts'
 import { InlineMachine } from './inline.ts'
+import { inlineMore } from './inlining.ts'
 import type { Machine } from './machine.ts'
 import type { BootOptions, CpuProgram } from './options.ts'
 import { loadProgram } from './program.ts'
@@ -17,11 +18,15 @@ import { ThreadsMachine } from './threads.ts'
  *     ...
  *     await machine.stop()
  *
+ * On threads and inline it has V8 inline more, in the whole process: inlining.ts.
+ *
  * @throws KernelError EINVAL, ENOMEM where an option cannot be; CpuFailure where a program threw while it started
  */
 export async function boot(options: BootOptions): Promise<Machine> {
   const { host = 'threads' } = options
   check(options)
+  // A simulation is over before V8 has compiled that much.
+  if (host !== 'sim') inlineMore()
   const machine = host === 'threads' ? await ThreadsMachine.boot(options) : await bootHere(options, host)
   if (options.signals ?? true) stopAtSignals(machine)
   return machine

@@ -11,6 +11,7 @@ import { MachineHeader } from '../kernel/layout.ts'
 import { Memory } from '../kernel/memory.ts'
 import { EventLoopDriver } from './eventloop.ts'
 import { CpuFailure } from './failure.ts'
+import { inlineMore } from './inlining.ts'
 import { isInspected } from './inspector.ts'
 import { createMemory, MachineView } from './machine.ts'
 import type { MachineOptions } from './options.ts'
@@ -40,6 +41,7 @@ export class InstanceMachine extends MachineView {
   /** @throws KernelError EINVAL, ENOMEM */
   constructor(options: MachineOptions) {
     super(createMemory(options, true))
+    inlineMore()
     const since = epoch()
     const { wasm } = this.memory
     // A worker cannot tell whether its process has an inspector.
