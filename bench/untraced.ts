@@ -4,7 +4,8 @@
 //   if (this.#tracer.isSet) …              the statement, or what stands behind its else
 //   this.#tracer.on && …, tracer.on ? … : …  false, and the last part
 //   tracer.on || …                         false: something may be traced, though what runs is not
-//   tracer.concerns(message), .isTraced(…) false
+//   tracer.concerns(message)               false
+//   (state & TRACED) !== 0                 false, and what holds it against === 0 true
 //   tracer.current = …                     what runs now was caused by nothing
 //   this.tracer.look()                     the look at the mode, each turn
 //
@@ -38,6 +39,9 @@ export function untrace(text: string): Changed {
       if (isFalse(node.test)) replace(node, node.alternate ? part(node.alternate) : '{}')
       else if (isTrue(node.test)) replace(node, part(node.consequent))
     },
+    BinaryExpression(node) {
+      if (isFlag(node.left)) replace(node, node.operator === '===' ? 'true' : 'false')
+    },
     ConditionalExpression(node) {
       if (isFalse(node.test)) replace(node, `(${part(node.alternate)})`)
     },
@@ -69,13 +73,13 @@ export function untrace(text: string): Changed {
   return { text: untraced + text.slice(at), places }
 }
 
-/** `tracer.isSet`, `tracer.on`, `tracer.concerns(…)` or `tracer.isTraced(…)`, or that and something else; and `tracer.on || …`. */
+/** `tracer.isSet`, `tracer.on` or `tracer.concerns(…)`, or that and something else; and `tracer.on || …`. */
 function isFalse(node: AnyNode): boolean {
   if (node.type === 'LogicalExpression') {
     if (node.operator === '||') return isAsked(node.left, ['on'])
     return node.operator === '&&' && (isFalse(node.left) || isFalse(node.right))
   }
-  if (node.type === 'CallExpression') return isAsked(node.callee, ['concerns', 'isTraced'])
+  if (node.type === 'CallExpression') return isAsked(node.callee, ['concerns'])
   return isAsked(node, ['isSet', 'on'])
 }
 
@@ -87,6 +91,11 @@ function isAsked(node: AnyNode, names: readonly string[]): boolean {
 function isTrue(node: AnyNode): boolean {
   if (node.type === 'LogicalExpression') return node.operator === '||' && (isTrue(node.left) || isTrue(node.right))
   return node.type === 'UnaryExpression' && node.operator === '!' && isFalse(node.argument)
+}
+
+/** `… & TRACED`: the flag of a message. */
+function isFlag(node: AnyNode): boolean {
+  return node.type === 'BinaryExpression' && node.operator === '&' && nameOf(node.right) === 'TRACED'
 }
 
 function isCurrent(node: AnyNode): boolean {

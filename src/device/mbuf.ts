@@ -16,7 +16,7 @@ import type { Cpu } from '../kernel/cpu.ts'
 import { MessageFlag, MessageHeader, message, onFree } from '../kernel/message.ts'
 import { FREE_PORT, type PortId } from '../kernel/port.ts'
 import { SLAB_SIZES } from '../kernel/slab.ts'
-import type { Entry } from '../kernel/trace/tracer.ts'
+import type { Entry, Tracer } from '../kernel/trace/tracer.ts'
 
 export const Mbuf = message('mbuf', {
   data: u32, //         48  address of the first byte
@@ -125,6 +125,7 @@ const TYPE = Mbuf.type
 /** One CPU's way to mbufs. `Mbufs.of(cpu)` is the one of the CPU. */
 export class Mbufs {
   readonly #cpu: Cpu
+  readonly #tracer: Tracer
   readonly #u32: Uint32Array
   readonly #i32: Int32Array
   readonly #u16: Uint16Array
@@ -133,6 +134,7 @@ export class Mbufs {
 
   private constructor(cpu: Cpu) {
     this.#cpu = cpu
+    this.#tracer = cpu.tracer
     this.#u32 = cpu.memory.u32
     this.#i32 = cpu.memory.i32
     this.#u16 = cpu.memory.u16
@@ -252,8 +254,9 @@ export class Mbufs {
   handOff(port: PortId, packet: Address, entry?: Entry): boolean {
     const own = this.detach(packet)
     if (own === 0) return false
-    this.#i32[own >> 2] = DONE | (this.#i32[own >> 2]! & (TRACED | LEFT_OUT))
-    if (this.#cpu.tracer.concerns(own)) this.#sendTraced(port, own, entry)
+    const traced = this.#i32[own >> 2]! & (TRACED | LEFT_OUT)
+    this.#i32[own >> 2] = DONE | traced
+    if (this.#tracer.on || (traced & TRACED) !== 0) this.#sendTraced(port, own, entry)
     else this.#cpu.ports.send(port, own)
     return true
   }

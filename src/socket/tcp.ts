@@ -14,7 +14,7 @@ import { EASYNC, MessageHeader } from '../kernel/message.ts'
 import { FREE_PORT, type Port, type PortId } from '../kernel/port.ts'
 import { Timer } from '../kernel/timer.ts'
 import type { TraceId } from '../kernel/trace/record.ts'
-import { type Entry, HOP } from '../kernel/trace/tracer.ts'
+import { type Entry, HOP, type Tracer } from '../kernel/trace/tracer.ts'
 import {
   addressBytes,
   Family,
@@ -73,6 +73,7 @@ export class TcpSockets {
   /** @internal */
   readonly tally: TallyOf<typeof TcpSocketTally>
   readonly #context: NetContext
+  readonly #tracer: Tracer
   readonly #tcp: Tcp
   readonly #ip: IpOutput
   readonly #rounds: Rounds
@@ -103,6 +104,7 @@ export class TcpSockets {
   constructor(context: NetContext, tcp: Tcp, ip: IpOutput, rounds: Rounds) {
     const { cpu, memory } = context
     this.#context = context
+    this.#tracer = cpu.tracer
     this.#tcp = tcp
     this.#ip = ip
     this.#rounds = rounds
@@ -256,7 +258,7 @@ export class TcpSockets {
   tell(socket: TcpSocket, events: number): void {
     if (socket.pending === 0) {
       this.#told.push(socket)
-      socket.trace = this.#context.cpu.tracer.current
+      socket.trace = this.#tracer.current
     }
     socket.pending |= events
   }
@@ -485,7 +487,7 @@ export class TcpSockets {
     socket.remotePort = n.remotePort
     socket.notice(0, 0, 0, n.limit)
     const { cpu } = this.#context
-    socket.trace = cpu.tracer.current
+    socket.trace = this.#tracer.current
     this.#arrivals.push({ listener, socket, at: cpu.now })
     cpu.handoffs.enqueued(this.#accept, 1)
     cpu.handoffs.depth(this.#accept, this.#arrivals.length + this.#early.length)
@@ -522,7 +524,8 @@ export class TcpSockets {
 
   /** The end of the batch: the programs are told what is new, each socket once. */
   #tellAll(): void {
-    const { handoffs, now, tracer } = this.#context.cpu
+    const { handoffs, now } = this.#context.cpu
+    const tracer = this.#tracer
     while (this.#arrivals.length > 0) {
       const arrivals = this.#arrivals
       this.#arrivals = []
@@ -566,12 +569,12 @@ export class TcpSockets {
 
   #accepted(socket: TcpSocket): TraceId {
     const ports = (socket.localPort << 16) | socket.remotePort
-    return this.#context.cpu.tracer.noteOn(HOP.accept, 'tcp', 0, socket.trace, ports) || socket.trace
+    return this.#tracer.noteOn(HOP.accept, 'tcp', 0, socket.trace, ports) || socket.trace
   }
 
   /** @internal What the program does from here on it does because of what it has taken. `entry` is the function that it has called. */
   taken(socket: TcpSocket, bytes: number, entry: Entry): void {
-    const { tracer } = this.#context.cpu
+    const tracer = this.#tracer
     if (!(tracer.on || socket.trace > 0)) return
     const ports = (socket.localPort << 16) | socket.remotePort
     const id = tracer.noteOn(HOP.read, 'tcp', bytes, socket.trace, ports)

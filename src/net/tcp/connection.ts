@@ -60,7 +60,7 @@ export function create(t: Tcp, sendBytes: number, receiveBytes: number): boolean
   p.kind = TupleKind.connection
   p.host = t.host
   p.group = t.groups.current
-  noteCause(p, t.cpu.tracer.current)
+  noteCause(p, t.tracer.current)
   p.ttl = DEFAULT_TTL
   p.rcvBuffer = receiveBytes || Limits.tcpReceiveBytes
   p.rcvBufferMax = receiveBytes || Limits.tcpReceiveBytesMax
@@ -186,7 +186,7 @@ export function sendSyn(t: Tcp, p: Pcb): void {
   t.hasSent = true
   p.segmentsSent++
   p.lastSentAt = t.now
-  if (t.cpu.tracer.on || p.traced !== 0) noteSyn(t, p, packet)
+  if (t.tracer.on || p.traced !== 0) noteSyn(t, p, packet)
   const errno = t.ip.output(packet, NO_FRAGMENTS)
   if (errno === 0) return
   t.count[C.sendErrors]!++

@@ -6,6 +6,7 @@
 import { assert } from '../../base/assert.ts'
 import type { Address } from '../../base/struct.ts'
 import { Mbuf } from '../../device/mbuf.ts'
+import { MessageFlag } from '../../kernel/message.ts'
 import type { Pcb } from './pcb.ts'
 import { add, distance, type SequenceNumber } from './sequence.ts'
 import type { Tcp } from './tcp.ts'
@@ -13,6 +14,7 @@ import type { Tcp } from './tcp.ts'
 const DATA = Mbuf.offset.data >> 2
 const LENGTH = Mbuf.offset.length >> 2
 const PART = Mbuf.offset.part >> 2
+const { TRACED } = MessageFlag
 
 /** Written behind what is there, if that has room: a program that writes byte by byte does not get an mbuf for each. */
 const MERGE_BYTES_MAX = 512
@@ -23,10 +25,9 @@ export function append(t: Tcp, p: Pcb, packet: Address): void {
   t.m.at = packet
   const { total } = t.m
   // What is traced keeps an mbuf of its own, which knows its write.
-  const { tracer } = t.cpu
-  const isTraced = tracer.isTraced(packet)
+  const isTraced = (words[packet >> 2]! & TRACED) !== 0
   const isShort = p.sndLast !== 0 && total <= MERGE_BYTES_MAX && t.mbufs.tailroom(p.sndLast) >= total
-  if (isShort && !isTraced && !tracer.isTraced(p.sndLast)) {
+  if (isShort && !isTraced && (words[p.sndLast >> 2]! & TRACED) === 0) {
     const last = p.sndLast >> 2
     t.mbufs.copyOut(packet, 0, total, words[last + DATA]! + words[last + LENGTH]!)
     words[last + LENGTH]! += total

@@ -27,6 +27,7 @@ import type { Cpu } from '../../kernel/cpu.ts'
 import { SharedTimers } from '../../kernel/shared-timer.ts'
 import type { Slab } from '../../kernel/slab.ts'
 import type { TimerSet } from '../../kernel/timer.ts'
+import type { Tracer } from '../../kernel/trace/tracer.ts'
 import type { NetContext } from '../context.ts'
 import { TcpCounters, TcpTally } from '../counters.ts'
 import type { HostCache } from '../hostcache/hostcache.ts'
@@ -45,6 +46,7 @@ import { TcpTable } from './table.ts'
 export class Tcp {
   readonly context: NetContext
   readonly cpu: Cpu
+  readonly tracer: Tracer
   readonly words: Uint32Array
   readonly u8: Uint8Array
   readonly f64: Float64Array
@@ -117,6 +119,7 @@ export class Tcp {
     const { cpu, memory } = context
     this.context = context
     this.cpu = cpu
+    this.tracer = cpu.tracer
     this.words = memory.u32
     this.u8 = memory.u8
     this.f64 = memory.f64

@@ -22,7 +22,7 @@ export function noteSegment(
   bytes: number,
   again: boolean,
 ): void {
-  const { tracer } = t.cpu
+  const { tracer } = t
   if (!tracer.on && p.trace <= 0 && !isWriteTraced(p, start)) return
   const written = bytes > 0 ? mbufOf(t, p, start) : 0
   const parent = written === 0 ? p.trace : tracer.of(written)
@@ -42,5 +42,5 @@ function isWriteTraced(p: Pcb, start: SequenceNumber): boolean {
 
 function note(t: Tcp, p: Pcb, packet: Address, again: boolean, bytes: number, parent: number): void {
   const kind = again ? HOP.retransmit : HOP.segment
-  t.cpu.tracer.packet(kind, 'tcp', packet, bytes, parent, (p.localPort << 16) | p.remotePort)
+  t.tracer.packet(kind, 'tcp', packet, bytes, parent, (p.localPort << 16) | p.remotePort)
 }

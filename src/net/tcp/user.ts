@@ -299,7 +299,7 @@ export class TcpUser {
     if (r.ttl > 0) p.ttl = r.ttl
     p.keepAliveIdleMs = r.keepAliveMs
     p.userTimeoutMs = r.value
-    const { tracer } = t.cpu
+    const { tracer } = t
     // A program of this CPU has called, which is no cause that runs.
     if (tracer.isSet && tracer.current <= 0) noteCause(p, tracer.kept(r.at))
     const pcb = p.at
@@ -333,7 +333,7 @@ export class TcpUser {
   #tellAll(): void {
     const t = this.#t
     const { p } = t
-    const { tracer } = t.cpu
+    const { tracer } = t
     // Programs answer at once, and put connections on a new list.
     let pcb = t.eventFirst
     t.eventFirst = 0
