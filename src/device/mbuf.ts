@@ -256,8 +256,9 @@ export class Mbufs {
     if (own === 0) return false
     const traced = this.#i32[own >> 2]! & (TRACED | LEFT_OUT)
     this.#i32[own >> 2] = DONE | traced
-    if (this.#tracer.on || (traced & TRACED) !== 0) this.#sendTraced(port, own, entry)
-    else this.#cpu.ports.send(port, own)
+    // One that has gone no way yet, as a program's, is the send's to note.
+    if (traced !== 0 && (this.#tracer.on || (traced & TRACED) !== 0)) this.#sendTraced(port, own, entry)
+    else this.#cpu.ports.sendFor(port, own, entry)
     return true
   }
 
