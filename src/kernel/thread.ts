@@ -589,10 +589,9 @@ export class Threads {
       !tracer.on || tracer.tasks === undefined
         ? generator.next()
         : tracer.run(this.#wakerOf(thread), () => generator.next())
-    if (tracer.isSet) {
-      thread.trace = tracer.current
-      tracer.current = 0
-    }
+    // In mode off this is 0, and what it was before is forgotten.
+    thread.trace = tracer.current
+    tracer.current = 0
     this.#current = undefined
     for (let i = thread.tokens.length - 1; i >= 0; i--) thread.tokens[i]!.suspend(this.#cpu)
     // `restart` has given it another generator: only the one that was run can be over.

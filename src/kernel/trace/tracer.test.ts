@@ -379,6 +379,26 @@ test('with 1/N one origin of N is taken, with all that follows from it', async (
   assert.ok(traced >= 4 && traced <= 25, `${traced} of ${asked}`)
 })
 
+test('what a thread was caused by before the mode was off is its cause no more when it is set again', async () => {
+  const ends: string[] = []
+  const machine = run(1, (cpu) => {
+    cpu.threads.start('watch', function* watch(thread) {
+      while (true) {
+        yield* thread.delay(1000)
+        ends.push(cpu.tracer.where().end)
+      }
+    })
+  })
+  setTraceMode(machine.memory, 'off')
+  machine.run({ untilUs: 110_000 })
+  setTraceMode(machine.memory, 'all')
+  ends.length = 0
+  machine.run({ untilUs: 120_000 })
+  await machine.stop()
+  assert.ok(ends.length > 5, `${ends.length}`)
+  assert.deepEqual(new Set(ends), new Set(['origin']))
+})
+
 test('with 1/N what was taken once leaves nothing behind: of a message that is sent again, a timer that is armed anew, a thread that sleeps', async () => {
   const seen: { readonly what: string; readonly hops: number }[] = []
   const machine = run(
