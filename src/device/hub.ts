@@ -335,7 +335,7 @@ export class HubQueue implements DeviceQueue {
     const words = this.#i32
     const w = packet >> 2
     // How it came about is told across the hub, where anybody wants to know.
-    words[w] = DONE | (words[w]! & TRACED)
+    words[w] = this.#cpu.tracer.isSet ? DONE | (words[w]! & TRACED) : DONE
     words[w + REPLY_PORT] = FREE_PORT
     words[w + ERROR] = 0
     words[w + ON_ABORT] = 0

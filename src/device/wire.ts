@@ -253,7 +253,7 @@ export class WireQueue implements DeviceQueue {
     // What the sender's stack noted of the packet stays behind. Here, and not by the receiver, because these lines are
     // still in this cache; the flow hash is symmetric, so it is the receiver's as well.
     // How it came about is told across the wire, where anybody wants to know.
-    words[w] = DONE | (words[w]! & TRACED)
+    words[w] = this.#cpu.tracer.isSet ? DONE | (words[w]! & TRACED) : DONE
     words[w + REPLY_PORT] = HOME
     words[w + ERROR] = 0
     words[w + ON_ABORT] = 0

@@ -25,7 +25,7 @@ export const MessageFlag = {
   RECEIPT: 1 << 9,
   /** It is recorded how it came here, as `trace`; without this flag that word is of an earlier way. */
   TRACED: 1 << 10,
-  /** Else: it was sent, or came, while nothing was recorded. With neither it has gone no way yet. */
+  /** Else: with 1/N it was left out, where it was sent or came. With neither nobody was asked. */
   LEFT_OUT: 1 << 11,
   USER0: 1 << 12,
   USER1: 1 << 13,

@@ -96,6 +96,8 @@ const PRIORITY_HEAD = AT.priorityHead >> 2
 const PRIORITY_TAIL = AT.priorityTail >> 2
 const DEPTH = AT.depth >> 2
 const { DONE, REPLY, QUEUED, SYNC, DROPABLE, ABORTABLE, PRIORITY, RECEIPT, TRACED, LEFT_OUT } = MessageFlag
+/** What a send leaves as it is. */
+const OF_ITS_OWN = ~(DONE | REPLY | SYNC | TRACED | LEFT_OUT)
 const THREAD = PortKind.thread
 const PUT_ONLY = PortKind.putOnly
 const RECEIVED = K.messagesReceived
@@ -596,7 +598,7 @@ export class Ports {
   #start(id: PortId, message: Address, sync: number, entry: Entry): number {
     const flags = this.#flags(message)
     assert((flags & (DONE | QUEUED)) === DONE, 'only a message that is done and not queued is sent')
-    this.#i32[message >> 2] = (flags & ~(DONE | REPLY | SYNC | TRACED)) | QUEUED | LEFT_OUT | sync
+    this.#i32[message >> 2] = (flags & OF_ITS_OWN) | QUEUED | this.#tracer.leftOut | sync
     this.#i32[(message >> 2) + ORIGIN_AND_FROM] = this.#index * 0x10001
     this.#tally.messagesSent++
     if (!this.#tracer.on) return this.#put(id, message, undefined)

@@ -7,7 +7,7 @@ import type { TextId } from './text.ts'
 
 /** Looks that have to agree first. */
 const SURE = 16
-/** One of as many as have agreed is looked at then, on average, but of so many always one. */
+/** On average one of as many as have agreed is looked at then, and one of so many at least; the distance is up to twice that. */
 const LOOK_EVERY_MAX = 256
 const KNOWN_MAX = 4096
 /** Of a record's stack: nobody has looked. Above all numbers of texts. */

@@ -399,6 +399,98 @@ test('what a thread was caused by before the mode was off is its cause no more w
   assert.deepEqual(new Set(ends), new Set(['origin']))
 })
 
+for (const how of ['reply', 'forward'] as const) {
+  test(`what was sent in mode off goes on, in mode all, with what passes it on: ${how}`, async () => {
+    let chain: Chain | undefined
+    const told = (cpu: Cpu) => {
+      chain ??= cpu.tracer.where()
+    }
+    const machine = run(
+      2,
+      (cpu) => {
+        const { ports } = cpu
+        if (cpu.index === 1) {
+          let kept: Address = 0
+          ports.create({
+            name: 'keeper',
+            handler: (m) => {
+              kept = m
+              return EASYNC
+            },
+          })
+          ports.create({
+            name: 'poke',
+            handler: () => {
+              if (how === 'reply') ports.reply(kept)
+              else ports.forward(ports.lookup('end'), kept)
+              return 0
+            },
+          })
+          return
+        }
+        ports.create({
+          name: 'end',
+          handler: () => {
+            told(cpu)
+            return 0
+          },
+        })
+        const answers = ports.create({ onReply: () => told(cpu) })
+        cpu.threads.start('asker', function* asking(thread) {
+          yield* thread.until(() => ports.find('poke') !== undefined)
+          ports.send(ports.lookup('keeper'), ports.allocate(Ask, answers.id))
+          yield* thread.delay(10_000)
+          setTraceMode(cpu.memory, 'all')
+          yield* thread.delay(10_000)
+          sendAsk(cpu, 'poke')
+        })
+      },
+      { trace: 'off' },
+    )
+    await machine.stop()
+    assert.ok(chain !== undefined)
+    assert.deepEqual(kinds(chain).slice(0, 2), [`${how} 1`, 'send 0'])
+  })
+}
+
+test('in mode off no stack is taken for what was recorded before', async () => {
+  let stacks = Number.NaN
+  let answered = false
+  const machine = run(2, (cpu) => {
+    const { ports } = cpu
+    if (cpu.index === 1) {
+      let kept: Address = 0
+      ports.create({
+        name: 'keeper',
+        handler: (m) => {
+          kept = m
+          return EASYNC
+        },
+      })
+      cpu.threads.start('answerer', function* answering(thread) {
+        yield* thread.delay(20_000)
+        setTraceMode(cpu.memory, 'off')
+        yield* thread.delay(10_000)
+        stacks = total(cpu.memory, TraceCounters, 'stacks')
+        ports.reply(kept)
+      })
+      return
+    }
+    const answers = ports.create({
+      onReply: () => {
+        answered = true
+      },
+    })
+    cpu.threads.start('asker', function* asking(thread) {
+      yield* thread.until(() => ports.find('keeper') !== undefined)
+      ports.sendFor(ports.lookup('keeper'), ports.allocate(Ask, answers.id), undefined)
+    })
+  })
+  await machine.stop()
+  assert.ok(answered)
+  assert.equal(total(machine.memory, TraceCounters, 'stacks'), stacks)
+})
+
 test('with 1/N what was taken once leaves nothing behind: of a message that is sent again, a timer that is armed anew, a thread that sleeps', async () => {
   const seen: { readonly what: string; readonly hops: number }[] = []
   const machine = run(

@@ -84,6 +84,8 @@ export class Tracer {
    * an origin whose turn it is.
    */
   on = false
+  /** What the state of a message says that is sent while `on` is not: with 1/N, that it was left out. */
+  leftOut = 0
   /** Told whenever `isSet` changes. For the host: what its thread shows of traces depends on it (machine/tracing.ts). */
   onSwitch: (isSet: boolean) => void = () => {}
   /** What shows hops to a debugger, where there is one. The host's, and looked at only while `on`. */
@@ -160,6 +162,7 @@ export class Tracer {
     this.#infers = word !== EXACT && ports === 0
     this.#ports = ports
     this.#isSampled = every > 1 && ports === 0
+    this.leftOut = this.#isSampled ? LEFT_OUT : 0
     this.#countdown = this.#interval(every)
     this.#portCountdown = 0
     const wasSet = this.isSet
@@ -265,7 +268,7 @@ export class Tracer {
   /** As `stack`, of a record of this CPU. */
   stackOf(id: TraceId, below: Entry): void {
     // What was done meanwhile may have taken its place.
-    if (below === nobody || !this.#rings.isKept(id)) return
+    if (below === nobody || !this.isSet || !this.#rings.isKept(id)) return
     const w = this.#rings.place(id) >> 2
     if (this.#i32[w + STACK] === 0) this.#i32[w + STACK] = this.#stackAt(w, below, false)
   }
@@ -302,6 +305,7 @@ export class Tracer {
 
   /** An abort is asked for: as `note`, of the message. */
   aborted(kind: number, port: number, message: Address, below: Entry): TraceId {
+    if (!this.isSet) return 0
     return this.note(kind, port, this.#typeLabel(this.#i32[(message >> 2) + TYPE]!), below, this.of(message))
   }
 
@@ -343,7 +347,7 @@ export class Tracer {
 
   /** What hop `id` sent is taken now, after as long as it is ago; or by a call. The record may be another CPU's. */
   took(id: TraceId, how?: Taken): void {
-    if (!this.#rings.isKept(id)) return
+    if (!this.isSet || !this.#rings.isKept(id)) return
     const place = this.#rings.place(id)
     const taken = how ?? this.#cpu.clock.now() - this.#f64[(place >> 3) + TIME]!
     this.#i32[(place >> 2) + TAKEN] = this.#rings.takenWord(id, taken)
@@ -561,8 +565,9 @@ export class Tracer {
     const state = this.#i32[w]! & ~(TRACED | LEFT_OUT)
     if (id <= 0) this.#i32[w] = id === 0 ? state : state | LEFT_OUT
     else {
-      this.#i32[w] = state | TRACED
+      // In this order, for whoever reads it from outside.
       this.#i32[w + TRACE] = id
+      this.#i32[w] = state | TRACED
     }
   }
 
