@@ -4,7 +4,7 @@
 import { setFlagsFromString } from 'node:v8'
 
 const FLAG = '--max-inlined-bytecode-size-cumulative'
-/** From 6000 on it becomes no faster; what is compiled becomes larger, and compiling it longer. */
+/** With more it becomes no faster; what is compiled becomes larger, and compiling it longer. */
 const BYTES = 4000
 
 /** What V8 has to be told in a process that was started with these options: nothing where one of them is that bound. */

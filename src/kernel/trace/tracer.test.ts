@@ -47,6 +47,19 @@ function sendAsk(cpu: Cpu, port: string): Address {
   return m
 }
 
+/** A port "keeper", which answers nothing by itself: gives the message that it has. */
+function keeper({ ports }: Cpu): () => Address {
+  let kept: Address = 0
+  ports.create({
+    name: 'keeper',
+    handler: (m) => {
+      kept = m
+      return EASYNC
+    },
+  })
+  return () => kept
+}
+
 test('a message tells who sent it, from where in the source, and when, on another CPU', async () => {
   let chain: Chain | undefined
   let text = ''
@@ -410,19 +423,12 @@ for (const how of ['reply', 'forward'] as const) {
       (cpu) => {
         const { ports } = cpu
         if (cpu.index === 1) {
-          let kept: Address = 0
-          ports.create({
-            name: 'keeper',
-            handler: (m) => {
-              kept = m
-              return EASYNC
-            },
-          })
+          const kept = keeper(cpu)
           ports.create({
             name: 'poke',
             handler: () => {
-              if (how === 'reply') ports.reply(kept)
-              else ports.forward(ports.lookup('end'), kept)
+              if (how === 'reply') ports.reply(kept())
+              else ports.forward(ports.lookup('end'), kept())
               return 0
             },
           })
@@ -459,20 +465,13 @@ test('in mode off no stack is taken for what was recorded before', async () => {
   const machine = run(2, (cpu) => {
     const { ports } = cpu
     if (cpu.index === 1) {
-      let kept: Address = 0
-      ports.create({
-        name: 'keeper',
-        handler: (m) => {
-          kept = m
-          return EASYNC
-        },
-      })
+      const kept = keeper(cpu)
       cpu.threads.start('answerer', function* answering(thread) {
         yield* thread.delay(20_000)
         setTraceMode(cpu.memory, 'off')
         yield* thread.delay(10_000)
         stacks = total(cpu.memory, TraceCounters, 'stacks')
-        ports.reply(kept)
+        ports.reply(kept())
       })
       return
     }
