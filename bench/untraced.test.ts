@@ -60,6 +60,11 @@ describe('what is taken out of a file', () => {
     assert.equal(text('if (x && (words[m] & TRACED) === 0) b()'), 'if (x && true) b()')
     assert.equal(text('if (tracer.on && x) a(); b()'), '{} b()')
     assert.equal(text('f(this.#tracer.on ? this.forward : undefined)'), 'f((undefined))')
+    assert.equal(text('if (t.isTracing && (t.tracer.on || p.traced !== 0)) a(); b()'), '{} b()')
+    assert.equal(text('if (!(this.#isTracing && x)) a(); b()'), 'a(); b()')
+    assert.equal(text('if (isTracing) a(); b()'), '{} b()')
+    assert.equal(text('const x = this.#isTracing ? f(m) : 0'), 'const x = (0)')
+    assert.equal(text('s = f | this.#traceMarks'), 's = f | 0')
   })
 
   test('is the look at the mode, and the cause of what runs', () => {
@@ -73,6 +78,8 @@ describe('what is taken out of a file', () => {
       'tracer.onSwitch(on)',
       'x = tracer.current',
       'if (!x.on) a()',
+      'this.#isTracing = isSet',
+      'this.#traceMarks = marks',
       'if (x || y.on) a()',
     ]) {
       assert.equal(text(source), source)

@@ -1,6 +1,8 @@
-// The compiled stack once more, with no tracing in it: what bench/provenance.ts holds the real one against. Whatever asks a tracer whether it is
-// on is taken out of the JavaScript that tsc has made, in its syntax tree, as if the answer were always no:
+// The compiled stack once more, with no tracing in it: what bench/provenance.ts holds the real one against. Whatever asks whether something is
+// traced is taken out of the JavaScript that tsc has made, in its syntax tree, as if the answer were always no:
 //
+//   t.isTracing && …, if (isTracing) …     false, as whoever watches a tracer is told in mode off
+//   this.#traceMarks                       0, likewise
 //   if (this.#tracer.isSet) …              the statement, or what stands behind its else
 //   this.#tracer.on && …, tracer.on ? … : …  false, and the last part
 //   tracer.on || …                         false: something may be traced, though what runs is not
@@ -48,6 +50,11 @@ export function untrace(text: string): Changed {
     LogicalExpression(node) {
       if (isFalse(node)) replace(node, 'false')
     },
+    MemberExpression(node, _state, ancestors) {
+      const parent = (ancestors as AnyNode[]).at(-2)
+      const isTarget = parent?.type === 'AssignmentExpression' && parent.left === node
+      if (nameOf(node.property) === '#traceMarks' && !isTarget) replace(node, '0')
+    },
     AssignmentExpression(node, _state, ancestors) {
       const statement = (ancestors as AnyNode[]).at(-2)
       if (statement?.type === 'ExpressionStatement' && isCurrent(node.left)) replace(statement, '{}')
@@ -80,6 +87,7 @@ function isFalse(node: AnyNode): boolean {
     return node.operator === '&&' && (isFalse(node.left) || isFalse(node.right))
   }
   if (node.type === 'CallExpression') return isAsked(node.callee, ['concerns'])
+  if (/^#?isTracing$/.test(nameOf(node.type === 'MemberExpression' ? node.property : node))) return true
   return isAsked(node, ['isSet', 'on'])
 }
 

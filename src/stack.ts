@@ -184,7 +184,7 @@ export class Stack {
     this.icmp.input.onError[IpProtocol.tcp] = (type, code, quote, mtu) => tcpError(tcp, type, code, quote, mtu)
     // Down, and up again: what is for ourselves.
     const local = (packet: Address) => {
-      if (cpu.tracer.isSet) loop(cpu, packet)
+      if (cpu.isTracing) loop(cpu, packet)
       this.dispatch.defer(packet)
     }
     this.ip.output.onLocal = local
@@ -274,11 +274,15 @@ export class Stack {
     const m = this.#m
     const isEthernet = iface.info.framing === 'ethernet'
     const { tracer } = this.context.cpu
+    let isTracing = false
+    tracer.watch((isSet) => {
+      isTracing = isSet
+    })
     if (this.#plan.policies.ether === 'direct') {
       return (packet) => {
         m.at = packet
         m.interfaceIndex = iface.index
-        if (tracer.isSet) noteArrival(tracer, m, packet, iface.name)
+        if (isTracing) noteArrival(tracer, m, packet, iface.name)
         if (isEthernet) this.#ether.input(iface, packet)
         else this.dispatch.steer(packet)
       }
@@ -294,7 +298,7 @@ export class Stack {
     return (packet) => {
       m.at = packet
       m.interfaceIndex = iface.index
-      if (tracer.isSet) noteArrival(tracer, m, packet, iface.name)
+      if (isTracing) noteArrival(tracer, m, packet, iface.name)
       input(packet)
     }
   }

@@ -126,6 +126,8 @@ const TYPE = Mbuf.type
 export class Mbufs {
   readonly #cpu: Cpu
   readonly #tracer: Tracer
+  /** See `Tracer.watch`. */
+  #isTracing = false
   readonly #u32: Uint32Array
   readonly #i32: Int32Array
   readonly #u16: Uint16Array
@@ -135,6 +137,9 @@ export class Mbufs {
   private constructor(cpu: Cpu) {
     this.#cpu = cpu
     this.#tracer = cpu.tracer
+    this.#tracer.watch((isSet) => {
+      this.#isTracing = isSet
+    })
     this.#u32 = cpu.memory.u32
     this.#i32 = cpu.memory.i32
     this.#u16 = cpu.memory.u16
@@ -254,7 +259,7 @@ export class Mbufs {
   handOff(port: PortId, packet: Address, entry?: Entry): boolean {
     const own = this.detach(packet)
     if (own === 0) return false
-    const traced = this.#i32[own >> 2]! & (TRACED | LEFT_OUT)
+    const traced = this.#isTracing ? this.#i32[own >> 2]! & (TRACED | LEFT_OUT) : 0
     this.#i32[own >> 2] = DONE | traced
     // One that has gone no way yet, as a program's, is the send's to note.
     if (traced !== 0 && (this.#tracer.on || (traced & TRACED) !== 0)) this.#sendTraced(port, own, entry)

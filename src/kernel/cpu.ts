@@ -95,6 +95,8 @@ export class Cpu {
   readonly handoffs: Handoffs
   /** Who sent this? (provenance) */
   readonly tracer: Tracer
+  /** Whether its mode is another than off (`Tracer.watch`). */
+  isTracing = false
   readonly locks: LockProfile
   readonly ipi: Ipi
   readonly slab: Slab
@@ -139,6 +141,9 @@ export class Cpu {
     this.tally = this.counterPage.tally(CpuTally)
     this.handoffs = new Handoffs(memory, index)
     this.tracer = new Tracer(this)
+    this.tracer.watch((isSet) => {
+      this.isTracing = isSet
+    })
     this.locks = new LockProfile(this)
     this.order = options.checkOrder === true ? new OrderChecker(this) : undefined
     this.profileLocks = options.profileLocks ?? false

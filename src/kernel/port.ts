@@ -170,6 +170,8 @@ export class Ports {
   readonly #tally: Cpu['tally']
   readonly #handoffs: Handoffs
   readonly #tracer: Tracer
+  /** What the tracer wants of each message that is sent: see `watchSends`. */
+  #traceMarks = 0
   readonly #i32: Int32Array
   readonly #u16: Uint16Array
   readonly #f64: Float64Array
@@ -196,6 +198,9 @@ export class Ports {
     this.#tally = cpu.tally
     this.#handoffs = cpu.handoffs
     this.#tracer = cpu.tracer
+    this.#tracer.watchSends((marks) => {
+      this.#traceMarks = marks
+    })
     const { layout, i32, u16, f64 } = cpu.memory
     this.#i32 = i32
     this.#u16 = u16
@@ -337,7 +342,7 @@ export class Ports {
     this.#u16[(message >> 1) + FROM] = this.#index
     this.#count[K.messagesForwarded]!++
     if (this.#concernsTracer(message)) this.#tracer.passedOn(FORWARD, id, message)
-    const code = this.#put(id, message, this.#tracer.on ? this.forward : undefined)
+    const code = this.#put(id, message, (this.#traceMarks & TRACED) !== 0 ? this.forward : undefined)
     if (code !== EASYNC) this.#finish(message, code)
   }
 
@@ -598,17 +603,18 @@ export class Ports {
   #start(id: PortId, message: Address, sync: number, entry: Entry): number {
     const flags = this.#flags(message)
     assert((flags & (DONE | QUEUED)) === DONE, 'only a message that is done and not queued is sent')
-    this.#i32[message >> 2] = (flags & OF_ITS_OWN) | QUEUED | this.#tracer.leftOut | sync
+    const marks = this.#traceMarks
+    this.#i32[message >> 2] = (flags & OF_ITS_OWN) | QUEUED | marks | sync
     this.#i32[(message >> 2) + ORIGIN_AND_FROM] = this.#index * 0x10001
     this.#tally.messagesSent++
-    if (!this.#tracer.on) return this.#put(id, message, undefined)
+    if ((marks & TRACED) === 0) return this.#put(id, message, undefined)
     this.#tracer.sent(sync === 0 ? SEND : CALL, id, message)
     return this.#put(id, message, entry)
   }
 
   /** Whether there is anything to note of a message that is passed on or taken: what runs now is recorded, or the message has been. */
   #concernsTracer(message: Address): boolean {
-    return this.#tracer.on || (this.#flags(message) & TRACED) !== 0
+    return this.#traceMarks !== 0 && ((this.#traceMarks | this.#flags(message)) & TRACED) !== 0
   }
 
   /** What asks for the end was caused by whoever runs now, and by how the message came to be sent. */
@@ -867,7 +873,7 @@ export class Ports {
     }
     port.running = false
     this.#serving = false
-    if (this.#tracer.isSet) this.#tracer.current = 0
+    if (this.#traceMarks !== 0) this.#tracer.current = 0
     this.#publishDone()
     this.#count[RECEIVED]! += served
     if (ofRecord > 0) {

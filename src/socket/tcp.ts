@@ -74,6 +74,8 @@ export class TcpSockets {
   readonly tally: TallyOf<typeof TcpSocketTally>
   readonly #context: NetContext
   readonly #tracer: Tracer
+  /** See `Tracer.watch`. */
+  #isTracing = false
   readonly #tcp: Tcp
   readonly #ip: IpOutput
   readonly #rounds: Rounds
@@ -105,6 +107,9 @@ export class TcpSockets {
     const { cpu, memory } = context
     this.#context = context
     this.#tracer = cpu.tracer
+    this.#tracer.watch((isSet) => {
+      this.#isTracing = isSet
+    })
     this.#tcp = tcp
     this.#ip = ip
     this.#rounds = rounds
@@ -540,7 +545,7 @@ export class TcpSockets {
         else {
           handoffs.waited(this.#accept, now - at)
           accepted++
-          tracer.current = tracer.isSet ? this.#accepted(socket) : 0
+          tracer.current = this.#isTracing ? this.#accepted(socket) : 0
           listener.onConnection(socket)
         }
       }
@@ -556,7 +561,7 @@ export class TcpSockets {
         if (socket.isEarly) continue
         this.tally.notifications++
         const connected = (socket.pending & CONNECTED) !== 0
-        if (tracer.on || socket.trace > 0) tracer.current = socket.trace
+        if (this.#isTracing && (tracer.on || socket.trace > 0)) tracer.current = socket.trace
         socket.run()
         if (connected) socket.wasConnected = true
       }
@@ -575,7 +580,7 @@ export class TcpSockets {
   /** @internal What the program does from here on it does because of what it has taken. `entry` is the function that it has called. */
   taken(socket: TcpSocket, bytes: number, entry: Entry): void {
     const tracer = this.#tracer
-    if (!(tracer.on || socket.trace > 0)) return
+    if (!(this.#isTracing && (tracer.on || socket.trace > 0))) return
     const ports = (socket.localPort << 16) | socket.remotePort
     const id = tracer.noteOn(HOP.read, 'tcp', bytes, socket.trace, ports)
     tracer.stackOfProgram(id, entry)

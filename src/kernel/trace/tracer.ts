@@ -4,7 +4,7 @@
 // fired, what its thread was last given. What it sends is recorded with that as its parent, and travels with its own number.
 // So the chain from any message back to its origin is in memory, and costs nothing to carry.
 //
-//   off      nothing is recorded; the cost is a look at `isSet` for each message
+//   off      nothing is recorded; the cost is a look at a boolean wherever something is sent or taken (`watch`)
 //   1/N      of N things that begin without a cause, one is recorded with all that follows from it, up to DEPTH_MAX hops; `on` says
 //            while that is so, and the rest costs as good as nothing
 //   all      everything; as with 1/N stacks that are known without looking are taken as known (site.ts)
@@ -77,17 +77,15 @@ export type Entry = (...parameters: never[]) => unknown
 export const nobody: Entry = () => {}
 
 export class Tracer {
-  /** Whether the mode is another than off: looked at wherever something is sent or taken, and changed between turns only. */
+  /** Whether the mode is another than off. Changed between turns only; what looks at it for each packet keeps its own copy (`watch`). */
   isSet = false
   /**
    * Whether what runs now is to tell what it sends. While `isSet` it always is, but with 1/N: then only in chains that are taken, and in
    * an origin whose turn it is.
    */
   on = false
-  /** What the state of a message says that is sent while `on` is not: with 1/N, that it was left out. */
-  leftOut = 0
-  /** Told whenever `isSet` changes. For the host: what its thread shows of traces depends on it (machine/tracing.ts). */
-  onSwitch: (isSet: boolean) => void = () => {}
+  readonly #watchers: ((isSet: boolean) => void)[] = []
+  #markSends: (marks: number) => void = () => {}
   /** What shows hops to a debugger, where there is one. The host's, and looked at only while `on`. */
   tasks: HopTasks | undefined = undefined
   #outside: (() => TraceContext | undefined) | undefined = undefined
@@ -162,7 +160,6 @@ export class Tracer {
     this.#infers = word !== EXACT && ports === 0
     this.#ports = ports
     this.#isSampled = every > 1 && ports === 0
-    this.leftOut = this.#isSampled ? LEFT_OUT : 0
     this.#countdown = this.#interval(every)
     this.#portCountdown = 0
     const wasSet = this.isSet
@@ -173,7 +170,25 @@ export class Tracer {
     this.#current = 0
     this.#mayBegin = false
     this.#follow()
-    if (this.isSet !== wasSet) this.onSwitch(this.isSet)
+    if (this.isSet !== wasSet) for (const watcher of this.#watchers) watcher(this.isSet)
+  }
+
+  /**
+   * Tells `watcher` whether the mode is another than off: now, and whenever that changes. So whoever looks at that for each packet has it in an
+   * object that it has at hand anyway, and the look is one load and a test.
+   */
+  watch(watcher: (isSet: boolean) => void): void {
+    this.#watchers.push(watcher)
+    watcher(this.isSet)
+  }
+
+  /**
+   * As `watch`, for what sends: what the state of a message is to say first. 0 in mode off, LEFT_OUT of what is left out with 1/N; TRACED while
+   * `on`, and then `sent` says what it is.
+   */
+  watchSends(watcher: (marks: number) => void): void {
+    this.#markSends = watcher
+    this.#tellMarks()
   }
 
   /** What the code that runs now was caused by; 0 where that is not known, UNTRACED where it is left out. */
@@ -186,7 +201,7 @@ export class Tracer {
     if (!this.isSet) return
     this.#current = id
     this.#mayBegin = false
-    if (this.#isFollowing) this.on = id > 0
+    if (this.#isFollowing) this.#turn(id > 0)
   }
 
   /** Whose trace of another kind is being worked on right now, where somebody knows (otel/span.ts). Looked at only while `on`, which it then always is. */
@@ -207,7 +222,7 @@ export class Tracer {
     this.#current = 0
     this.#mayBegin = this.#every > 1 && --this.#countdown <= 0
     if (this.#mayBegin) this.#countdown = this.#interval(this.#every)
-    if (this.#isFollowing) this.on = this.#mayBegin
+    if (this.#isFollowing) this.#turn(this.#mayBegin)
   }
 
   // What the kernel tells of.
@@ -624,6 +639,17 @@ export class Tracer {
   #follow(): void {
     this.#isFollowing = this.#isSampled && this.#outside === undefined
     this.on = this.#isFollowing ? this.#current > 0 || this.#mayBegin : this.isSet
+    this.#tellMarks()
+  }
+
+  #turn(on: boolean): void {
+    if (on === this.on) return
+    this.on = on
+    this.#tellMarks()
+  }
+
+  #tellMarks(): void {
+    this.#markSends(this.on ? TRACED : this.isSet ? LEFT_OUT : 0)
   }
 
   /** `every` on average, and by chance: what comes in a regular pattern is then taken alike. */

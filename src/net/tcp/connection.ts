@@ -186,7 +186,7 @@ export function sendSyn(t: Tcp, p: Pcb): void {
   t.hasSent = true
   p.segmentsSent++
   p.lastSentAt = t.now
-  if (t.tracer.on || p.traced !== 0) noteSyn(t, p, packet)
+  if (t.isTracing && (t.tracer.on || p.traced !== 0)) noteSyn(t, p, packet)
   const errno = t.ip.output(packet, NO_FRAGMENTS)
   if (errno === 0) return
   t.count[C.sendErrors]!++

@@ -70,7 +70,7 @@ export function input(t: Tcp, packet: Address, isBroadcast: boolean): void {
       const { p } = t
       p.at = record
       t.tally.toConnection++
-      if (t.tracer.on || p.traced !== 0) noteCause(p, t.tracer.current)
+      if (t.isTracing && (t.tracer.on || p.traced !== 0)) noteCause(p, t.tracer.current)
       segment(t, p)
       if (t.packet !== 0) t.mbufs.free(t.packet)
       return

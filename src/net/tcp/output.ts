@@ -280,7 +280,7 @@ export function transmit(
   t.tally.sent++
   t.hasSent = true
   p.segmentsSent++
-  if (t.tracer.on || p.traced !== 0) noteSegment(t, p, packet, start, bytes, again)
+  if (t.isTracing && (t.tracer.on || p.traced !== 0)) noteSegment(t, p, packet, start, bytes, again)
   const errno = t.ip.output(packet, (p.flags & PcbFlag.MAY_FRAGMENT) === 0 ? NO_FRAGMENTS : FRAGMENTS)
   if (errno !== 0) return refused(t, p, errno)
   p.lastSentAt = t.now

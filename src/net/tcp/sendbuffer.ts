@@ -25,9 +25,9 @@ export function append(t: Tcp, p: Pcb, packet: Address): void {
   t.m.at = packet
   const { total } = t.m
   // What is traced keeps an mbuf of its own, which knows its write.
-  const isTraced = (words[packet >> 2]! & TRACED) !== 0
+  const isTraced = t.isTracing && (words[packet >> 2]! & TRACED) !== 0
   const isShort = p.sndLast !== 0 && total <= MERGE_BYTES_MAX && t.mbufs.tailroom(p.sndLast) >= total
-  if (isShort && !isTraced && (words[p.sndLast >> 2]! & TRACED) === 0) {
+  if (isShort && !(t.isTracing && (isTraced || (words[p.sndLast >> 2]! & TRACED) !== 0))) {
     const last = p.sndLast >> 2
     t.mbufs.copyOut(packet, 0, total, words[last + DATA]! + words[last + LENGTH]!)
     words[last + LENGTH]! += total

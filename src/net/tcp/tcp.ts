@@ -47,6 +47,8 @@ export class Tcp {
   readonly context: NetContext
   readonly cpu: Cpu
   readonly tracer: Tracer
+  /** See `Tracer.watch`. Otherwise nothing that is noted of connections and their segments says anything. */
+  isTracing = false
   readonly words: Uint32Array
   readonly u8: Uint8Array
   readonly f64: Float64Array
@@ -120,6 +122,9 @@ export class Tcp {
     this.context = context
     this.cpu = cpu
     this.tracer = cpu.tracer
+    this.tracer.watch((isSet) => {
+      this.isTracing = isSet
+    })
     this.words = memory.u32
     this.u8 = memory.u8
     this.f64 = memory.f64

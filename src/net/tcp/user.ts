@@ -301,7 +301,7 @@ export class TcpUser {
     p.userTimeoutMs = r.value
     const { tracer } = t
     // A program of this CPU has called, which is no cause that runs.
-    if (tracer.isSet && tracer.current <= 0) noteCause(p, tracer.kept(r.at))
+    if (t.isTracing && tracer.current <= 0) noteCause(p, tracer.kept(r.at))
     const pcb = p.at
     open(t, p)
     p.at = pcb
@@ -341,7 +341,7 @@ export class TcpUser {
       p.at = pcb
       const next = p.eventNext
       p.flags &= ~PcbFlag.IN_EVENTS
-      if (tracer.on || p.traced !== 0) tracer.current = p.trace
+      if (t.isTracing && (tracer.on || p.traced !== 0)) tracer.current = p.trace
       this.#tellOne(p, pcb)
       pcb = next
     }
