@@ -60,10 +60,10 @@ describe('what is taken out of a file', () => {
     assert.equal(text('if (x && (words[m] & TRACED) === 0) b()'), 'if (x && true) b()')
     assert.equal(text('if (tracer.on && x) a(); b()'), '{} b()')
     assert.equal(text('f(this.#tracer.on ? this.forward : undefined)'), 'f((undefined))')
-    assert.equal(text('if (t.isTracing && (t.tracer.on || p.traced !== 0)) a(); b()'), '{} b()')
-    assert.equal(text('if (!(this.#isTracing && x)) a(); b()'), 'a(); b()')
-    assert.equal(text('if (isTracing) a(); b()'), '{} b()')
-    assert.equal(text('const x = this.#isTracing ? f(m) : 0'), 'const x = (0)')
+    assert.equal(text('if (t.traceMarks !== 0 && (t.traceMarks === TRACED || p.traced !== 0)) a(); b()'), '{} b()')
+    assert.equal(text('if (this.#traceMarks === 0 || x <= 0) a(); b()'), 'a(); b()')
+    assert.equal(text('if (traceMarks !== 0) a(); b()'), '{} b()')
+    assert.equal(text('const x = this.#traceMarks === 0 ? 0 : f(m)'), 'const x = (0)')
     assert.equal(text('s = f | this.#traceMarks'), 's = f | 0')
   })
 
@@ -78,7 +78,6 @@ describe('what is taken out of a file', () => {
       'tracer.onSwitch(on)',
       'x = tracer.current',
       'if (!x.on) a()',
-      'this.#isTracing = isSet',
       'this.#traceMarks = marks',
       'if (x || y.on) a()',
     ]) {

@@ -1,8 +1,8 @@
 // The compiled stack once more, with no tracing in it: what bench/provenance.ts holds the real one against. Whatever asks whether something is
 // traced is taken out of the JavaScript that tsc has made, in its syntax tree, as if the answer were always no:
 //
-//   t.isTracing && …, if (isTracing) …     false, as whoever watches a tracer is told in mode off
-//   this.#traceMarks                       0, likewise
+//   t.traceMarks !== 0                     false, as in mode off, and what holds them against it by === 0 true
+//   this.#traceMarks                       0
 //   if (this.#tracer.isSet) …              the statement, or what stands behind its else
 //   this.#tracer.on && …, tracer.on ? … : …  false, and the last part
 //   tracer.on || …                         false: something may be traced, though what runs is not
@@ -46,6 +46,7 @@ export function untrace(text: string): Changed {
     },
     ConditionalExpression(node) {
       if (isFalse(node.test)) replace(node, `(${part(node.alternate)})`)
+      else if (isTrue(node.test)) replace(node, `(${part(node.consequent)})`)
     },
     LogicalExpression(node) {
       if (isFalse(node)) replace(node, 'false')
@@ -53,7 +54,7 @@ export function untrace(text: string): Changed {
     MemberExpression(node, _state, ancestors) {
       const parent = (ancestors as AnyNode[]).at(-2)
       const isTarget = parent?.type === 'AssignmentExpression' && parent.left === node
-      if (nameOf(node.property) === '#traceMarks' && !isTarget) replace(node, '0')
+      if (isMarks(node) && !isTarget) replace(node, '0')
     },
     AssignmentExpression(node, _state, ancestors) {
       const statement = (ancestors as AnyNode[]).at(-2)
@@ -87,7 +88,7 @@ function isFalse(node: AnyNode): boolean {
     return node.operator === '&&' && (isFalse(node.left) || isFalse(node.right))
   }
   if (node.type === 'CallExpression') return isAsked(node.callee, ['concerns'])
-  if (/^#?isTracing$/.test(nameOf(node.type === 'MemberExpression' ? node.property : node))) return true
+  if (isMarksAgainstZero(node, '!==')) return true
   return isAsked(node, ['isSet', 'on'])
 }
 
@@ -98,7 +99,16 @@ function isAsked(node: AnyNode, names: readonly string[]): boolean {
 /** `!tracer.isSet`, or that or something else. */
 function isTrue(node: AnyNode): boolean {
   if (node.type === 'LogicalExpression') return node.operator === '||' && (isTrue(node.left) || isTrue(node.right))
+  if (isMarksAgainstZero(node, '===')) return true
   return node.type === 'UnaryExpression' && node.operator === '!' && isFalse(node.argument)
+}
+
+function isMarks(node: AnyNode): boolean {
+  return /^#?traceMarks$/.test(nameOf(node.type === 'MemberExpression' ? node.property : node))
+}
+
+function isMarksAgainstZero(node: AnyNode, operator: string): boolean {
+  return node.type === 'BinaryExpression' && node.operator === operator && isMarks(node.left)
 }
 
 /** `… & TRACED`: the flag of a message. */

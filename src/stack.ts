@@ -22,6 +22,7 @@ import type { Cpu } from './kernel/cpu.ts'
 import { lockSite } from './kernel/lock.ts'
 import type { Memory } from './kernel/memory.ts'
 import type { Thread } from './kernel/thread.ts'
+import type { Marks } from './kernel/trace/tracer.ts'
 import { networkBytes, parsePrefix } from './net/address.ts'
 import type { HostConfig, InterfaceConfig, RouteConfig } from './net/config.ts'
 import { NetContext } from './net/context.ts'
@@ -184,7 +185,7 @@ export class Stack {
     this.icmp.input.onError[IpProtocol.tcp] = (type, code, quote, mtu) => tcpError(tcp, type, code, quote, mtu)
     // Down, and up again: what is for ourselves.
     const local = (packet: Address) => {
-      if (cpu.isTracing) loop(cpu, packet)
+      if (cpu.traceMarks !== 0) loop(cpu, packet)
       this.dispatch.defer(packet)
     }
     this.ip.output.onLocal = local
@@ -274,15 +275,15 @@ export class Stack {
     const m = this.#m
     const isEthernet = iface.info.framing === 'ethernet'
     const { tracer } = this.context.cpu
-    let isTracing = false
-    tracer.watch((isSet) => {
-      isTracing = isSet
+    let traceMarks: Marks = 0
+    tracer.watch((marks) => {
+      traceMarks = marks
     })
     if (this.#plan.policies.ether === 'direct') {
       return (packet) => {
         m.at = packet
         m.interfaceIndex = iface.index
-        if (isTracing) noteArrival(tracer, m, packet, iface.name)
+        if (traceMarks !== 0) noteArrival(tracer, m, packet, iface.name)
         if (isEthernet) this.#ether.input(iface, packet)
         else this.dispatch.steer(packet)
       }
@@ -298,7 +299,7 @@ export class Stack {
     return (packet) => {
       m.at = packet
       m.interfaceIndex = iface.index
-      if (isTracing) noteArrival(tracer, m, packet, iface.name)
+      if (traceMarks !== 0) noteArrival(tracer, m, packet, iface.name)
       input(packet)
     }
   }

@@ -16,7 +16,7 @@ import type { Cpu } from '../kernel/cpu.ts'
 import { MessageFlag, MessageHeader, message, onFree } from '../kernel/message.ts'
 import { FREE_PORT, type PortId } from '../kernel/port.ts'
 import { SLAB_SIZES } from '../kernel/slab.ts'
-import type { Entry, Tracer } from '../kernel/trace/tracer.ts'
+import type { Entry, Marks, Tracer } from '../kernel/trace/tracer.ts'
 
 export const Mbuf = message('mbuf', {
   data: u32, //         48  address of the first byte
@@ -127,7 +127,7 @@ export class Mbufs {
   readonly #cpu: Cpu
   readonly #tracer: Tracer
   /** See `Tracer.watch`. */
-  #isTracing = false
+  #traceMarks: Marks = 0
   readonly #u32: Uint32Array
   readonly #i32: Int32Array
   readonly #u16: Uint16Array
@@ -137,8 +137,8 @@ export class Mbufs {
   private constructor(cpu: Cpu) {
     this.#cpu = cpu
     this.#tracer = cpu.tracer
-    this.#tracer.watch((isSet) => {
-      this.#isTracing = isSet
+    this.#tracer.watch((marks) => {
+      this.#traceMarks = marks
     })
     this.#u32 = cpu.memory.u32
     this.#i32 = cpu.memory.i32
@@ -259,10 +259,10 @@ export class Mbufs {
   handOff(port: PortId, packet: Address, entry?: Entry): boolean {
     const own = this.detach(packet)
     if (own === 0) return false
-    const traced = this.#isTracing ? this.#i32[own >> 2]! & (TRACED | LEFT_OUT) : 0
+    const traced = this.#traceMarks === 0 ? 0 : this.#i32[own >> 2]! & (TRACED | LEFT_OUT)
     this.#i32[own >> 2] = DONE | traced
     // One that has gone no way yet, as a program's, is the send's to note.
-    if (traced !== 0 && (this.#tracer.on || (traced & TRACED) !== 0)) this.#sendTraced(port, own, entry)
+    if (traced !== 0 && ((this.#traceMarks | traced) & TRACED) !== 0) this.#sendTraced(port, own, entry)
     else this.#cpu.ports.sendFor(port, own, entry)
     return true
   }

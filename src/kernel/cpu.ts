@@ -23,7 +23,7 @@ import { Slab } from './slab.ts'
 import { SleepQueue } from './sleep.ts'
 import { Threads } from './thread.ts'
 import { Timers } from './timer.ts'
-import { Tracer } from './trace/tracer.ts'
+import { type Marks, Tracer } from './trace/tracer.ts'
 import { Witness } from './witness.ts'
 
 /** What a CPU needs of whoever runs it. */
@@ -95,8 +95,8 @@ export class Cpu {
   readonly handoffs: Handoffs
   /** Who sent this? (provenance) */
   readonly tracer: Tracer
-  /** Whether its mode is another than off (`Tracer.watch`). */
-  isTracing = false
+  /** Of the tracer (`Tracer.watch`). */
+  traceMarks: Marks = 0
   readonly locks: LockProfile
   readonly ipi: Ipi
   readonly slab: Slab
@@ -141,8 +141,8 @@ export class Cpu {
     this.tally = this.counterPage.tally(CpuTally)
     this.handoffs = new Handoffs(memory, index)
     this.tracer = new Tracer(this)
-    this.tracer.watch((isSet) => {
-      this.isTracing = isSet
+    this.tracer.watch((marks) => {
+      this.traceMarks = marks
     })
     this.locks = new LockProfile(this)
     this.order = options.checkOrder === true ? new OrderChecker(this) : undefined

@@ -31,7 +31,7 @@ import {
 } from './message.ts'
 import { NameKind } from './name.ts'
 import type { Thread } from './thread.ts'
-import { type Entry, HOP, nobody, type Tracer } from './trace/tracer.ts'
+import { type Entry, HOP, type Marks, nobody, type Tracer } from './trace/tracer.ts'
 
 /** A port's number: the same on every CPU. */
 export type PortId = number
@@ -170,8 +170,7 @@ export class Ports {
   readonly #tally: Cpu['tally']
   readonly #handoffs: Handoffs
   readonly #tracer: Tracer
-  /** What the tracer wants of each message that is sent: see `watchSends`. */
-  #traceMarks = 0
+  #traceMarks: Marks = 0
   readonly #i32: Int32Array
   readonly #u16: Uint16Array
   readonly #f64: Float64Array
@@ -198,7 +197,7 @@ export class Ports {
     this.#tally = cpu.tally
     this.#handoffs = cpu.handoffs
     this.#tracer = cpu.tracer
-    this.#tracer.watchSends((marks) => {
+    this.#tracer.watch((marks) => {
       this.#traceMarks = marks
     })
     const { layout, i32, u16, f64 } = cpu.memory

@@ -11,7 +11,8 @@ export function shown(cpu: Cpu, { inspect }: Pick<MachineOptions, 'inspect'>): C
     else stackHook.remove(cpu)
     cpu.tracer.tasks = isSet && (inspect ?? isInspected()) ? tasksOf(cpu.memory) : undefined
   }
-  cpu.tracer.watch(show)
+  cpu.tracer.onSwitch = show
+  if (cpu.tracer.isSet) show(true)
   // The first that is added is the last that runs.
   cpu.onStop(() => show(false))
   return cpu

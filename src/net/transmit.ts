@@ -11,7 +11,8 @@ const TOTAL = Mbuf.offset.total >> 2
 /** As the queue's own `transmit`. */
 export function transmit(cpu: Cpu, queue: DeviceQueue, packet: Address): boolean {
   // A boundary's queue transmits what it has kept, by this function too.
-  if (cpu.isTracing && cpu.tracer.concerns(packet) && queue.isBoundary !== true) leaves(cpu, queue.info.name, packet)
+  if (cpu.traceMarks !== 0 && cpu.tracer.concerns(packet) && queue.isBoundary !== true)
+    leaves(cpu, queue.info.name, packet)
   return queue.transmit(packet)
 }
 

@@ -10,11 +10,11 @@ import { Mbuf, type Mbufs } from '../device/mbuf.ts'
 import type { TallyOf } from '../kernel/counters.ts'
 import { define } from '../kernel/function.ts'
 import { POINT } from '../kernel/handoff.ts'
-import { EASYNC, MessageHeader } from '../kernel/message.ts'
+import { EASYNC, MessageFlag, MessageHeader } from '../kernel/message.ts'
 import { FREE_PORT, type Port, type PortId } from '../kernel/port.ts'
 import { Timer } from '../kernel/timer.ts'
 import type { TraceId } from '../kernel/trace/record.ts'
-import { type Entry, HOP, type Tracer } from '../kernel/trace/tracer.ts'
+import { type Entry, HOP, type Marks, type Tracer } from '../kernel/trace/tracer.ts'
 import {
   addressBytes,
   Family,
@@ -42,6 +42,7 @@ import { Phase, type TcpConnectOptions, TcpSocket, type TcpSocketOptions } from 
 import { checkTtl } from './ttl.ts'
 
 const C = TcpSocketCounters.index
+const { TRACED } = MessageFlag
 const TYPE = MessageHeader.offset.type >> 2
 const SOCKET = Mbuf.offset.socket >> 2
 const { CONNECTED, INCOMING, ERROR, CLOSED } = TcpEvent
@@ -75,7 +76,7 @@ export class TcpSockets {
   readonly #context: NetContext
   readonly #tracer: Tracer
   /** See `Tracer.watch`. */
-  #isTracing = false
+  #traceMarks: Marks = 0
   readonly #tcp: Tcp
   readonly #ip: IpOutput
   readonly #rounds: Rounds
@@ -107,8 +108,8 @@ export class TcpSockets {
     const { cpu, memory } = context
     this.#context = context
     this.#tracer = cpu.tracer
-    this.#tracer.watch((isSet) => {
-      this.#isTracing = isSet
+    this.#tracer.watch((marks) => {
+      this.#traceMarks = marks
     })
     this.#tcp = tcp
     this.#ip = ip
@@ -263,7 +264,7 @@ export class TcpSockets {
   tell(socket: TcpSocket, events: number): void {
     if (socket.pending === 0) {
       this.#told.push(socket)
-      socket.trace = this.#tracer.current
+      if (this.#traceMarks !== 0) socket.trace = this.#tracer.current
     }
     socket.pending |= events
   }
@@ -545,7 +546,7 @@ export class TcpSockets {
         else {
           handoffs.waited(this.#accept, now - at)
           accepted++
-          tracer.current = this.#isTracing ? this.#accepted(socket) : 0
+          tracer.current = this.#traceMarks !== 0 ? this.#accepted(socket) : 0
           listener.onConnection(socket)
         }
       }
@@ -561,7 +562,7 @@ export class TcpSockets {
         if (socket.isEarly) continue
         this.tally.notifications++
         const connected = (socket.pending & CONNECTED) !== 0
-        if (this.#isTracing && (tracer.on || socket.trace > 0)) tracer.current = socket.trace
+        if (this.#traceMarks !== 0 && (this.#traceMarks === TRACED || socket.trace > 0)) tracer.current = socket.trace
         socket.run()
         if (connected) socket.wasConnected = true
       }
@@ -580,7 +581,7 @@ export class TcpSockets {
   /** @internal What the program does from here on it does because of what it has taken. `entry` is the function that it has called. */
   taken(socket: TcpSocket, bytes: number, entry: Entry): void {
     const tracer = this.#tracer
-    if (!(this.#isTracing && (tracer.on || socket.trace > 0))) return
+    if (this.#traceMarks === 0 || (this.#traceMarks !== TRACED && socket.trace <= 0)) return
     const ports = (socket.localPort << 16) | socket.remotePort
     const id = tracer.noteOn(HOP.read, 'tcp', bytes, socket.trace, ports)
     tracer.stackOfProgram(id, entry)

@@ -545,8 +545,8 @@ export class UdpSockets {
 
   /** What the program does from here on it does because of this packet. `entry` is the function that it has called. */
   taken(packet: Address, entry: Entry): void {
-    const { tracer, isTracing } = this.#context.cpu
-    if (!(isTracing && tracer.concerns(packet))) return
+    const { tracer, traceMarks } = this.#context.cpu
+    if (traceMarks === 0 || !tracer.concerns(packet)) return
     const { m } = this
     m.at = packet
     const ports = (m.targetPort << 16) | m.sourcePort
@@ -556,8 +556,8 @@ export class UdpSockets {
 
   /** Notes of a packet who sends it: `entry` is the function that the program has called. */
   trace(packet: Address, entry: Entry): void {
-    const { tracer, isTracing } = this.#context.cpu
-    if (!(isTracing && tracer.concerns(packet))) return
+    const { tracer, traceMarks } = this.#context.cpu
+    if (traceMarks === 0 || !tracer.concerns(packet)) return
     const { m } = this
     m.at = packet
     const ports = (m.sourcePort << 16) | m.targetPort

@@ -4,7 +4,7 @@
 // fired, what its thread was last given. What it sends is recorded with that as its parent, and travels with its own number.
 // So the chain from any message back to its origin is in memory, and costs nothing to carry.
 //
-//   off      nothing is recorded; the cost is a look at a boolean wherever something is sent or taken (`watch`)
+//   off      nothing is recorded; the cost is one look at a small number wherever something is sent or taken (Marks)
 //   1/N      of N things that begin without a cause, one is recorded with all that follows from it, up to DEPTH_MAX hops; `on` says
 //            while that is so, and the rest costs as good as nothing
 //   all      everything; as with 1/N stacks that are known without looking are taken as known (site.ts)
@@ -76,16 +76,24 @@ export type Entry = (...parameters: never[]) => unknown
 /** As an entry: the sender is the kernel or the stack itself, of which no call sites are taken. */
 export const nobody: Entry = () => {}
 
+/**
+ * What the state of a message says first that is sent now: 0 in mode off, LEFT_OUT of what is left out with 1/N; TRACED while `on`, for `sent` says
+ * then what it is.
+ */
+export type Marks = number
+
 export class Tracer {
-  /** Whether the mode is another than off. Changed between turns only; what looks at it for each packet keeps its own copy (`watch`). */
+  /** Whether the mode is another than off. Changed between turns only. */
   isSet = false
   /**
    * Whether what runs now is to tell what it sends. While `isSet` it always is, but with 1/N: then only in chains that are taken, and in
    * an origin whose turn it is.
    */
   on = false
-  readonly #watchers: ((isSet: boolean) => void)[] = []
-  #markSends: (marks: number) => void = () => {}
+  /** Told whenever `isSet` changes. For the host: what its thread shows of traces depends on it (machine/tracing.ts). */
+  onSwitch: (isSet: boolean) => void = () => {}
+  #marks: Marks = 0
+  readonly #watchers: ((marks: Marks) => void)[] = []
   /** What shows hops to a debugger, where there is one. The host's, and looked at only while `on`. */
   tasks: HopTasks | undefined = undefined
   #outside: (() => TraceContext | undefined) | undefined = undefined
@@ -170,25 +178,16 @@ export class Tracer {
     this.#current = 0
     this.#mayBegin = false
     this.#follow()
-    if (this.isSet !== wasSet) for (const watcher of this.#watchers) watcher(this.isSet)
+    if (this.isSet !== wasSet) this.onSwitch(this.isSet)
   }
 
   /**
-   * Tells `watcher` whether the mode is another than off: now, and whenever that changes. So whoever looks at that for each packet has it in an
-   * object that it has at hand anyway, and the look is one load and a test.
+   * Tells `watcher` the marks: now, and whenever they change. So whoever looks at them for each packet has them in an object that it has at hand
+   * anyway, and the look is one load and a test.
    */
-  watch(watcher: (isSet: boolean) => void): void {
+  watch(watcher: (marks: Marks) => void): void {
     this.#watchers.push(watcher)
-    watcher(this.isSet)
-  }
-
-  /**
-   * As `watch`, for what sends: what the state of a message is to say first. 0 in mode off, LEFT_OUT of what is left out with 1/N; TRACED while
-   * `on`, and then `sent` says what it is.
-   */
-  watchSends(watcher: (marks: number) => void): void {
-    this.#markSends = watcher
-    this.#tellMarks()
+    watcher(this.#marks)
   }
 
   /** What the code that runs now was caused by; 0 where that is not known, UNTRACED where it is left out. */
@@ -246,7 +245,7 @@ export class Tracer {
    * that was when the mode is off by now it is said as well: then nothing comes of it.
    */
   concerns(message: Address): boolean {
-    return this.on || this.isTraced(message)
+    return ((this.#marks | this.#i32[message >> 2]!) & TRACED) !== 0
   }
 
   /**
@@ -639,17 +638,20 @@ export class Tracer {
   #follow(): void {
     this.#isFollowing = this.#isSampled && this.#outside === undefined
     this.on = this.#isFollowing ? this.#current > 0 || this.#mayBegin : this.isSet
-    this.#tellMarks()
+    this.#tell()
   }
 
   #turn(on: boolean): void {
     if (on === this.on) return
     this.on = on
-    this.#tellMarks()
+    this.#tell()
   }
 
-  #tellMarks(): void {
-    this.#markSends(this.on ? TRACED : this.isSet ? LEFT_OUT : 0)
+  #tell(): void {
+    const marks = this.on ? TRACED : this.isSet ? LEFT_OUT : 0
+    if (marks === this.#marks) return
+    this.#marks = marks
+    for (let i = 0; i < this.#watchers.length; i++) this.#watchers[i]!(marks)
   }
 
   /** `every` on average, and by chance: what comes in a regular pattern is then taken alike. */

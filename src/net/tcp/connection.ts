@@ -4,6 +4,7 @@ import { finish, pseudoHeaderSum } from '../../base/checksum.ts'
 import { Errno } from '../../base/errno.ts'
 import { Limits } from '../../base/limits.ts'
 import type { Address } from '../../base/struct.ts'
+import { MessageFlag } from '../../kernel/message.ts'
 import { addressBytes, type Family } from '../address.ts'
 import { TcpCounters } from '../counters.ts'
 import { HostMetrics } from '../hostcache/hostcache.ts'
@@ -28,6 +29,7 @@ import { begin as beginTimeWait } from './timewait.ts'
 import { noteCause, noteSyn } from './trace.ts'
 
 const C = TcpCounters.index
+const { TRACED } = MessageFlag
 const AT = TcpHeader.offset
 const HEADER = TcpHeader.size
 const SYN_OPTION_BYTES = 20
@@ -186,7 +188,7 @@ export function sendSyn(t: Tcp, p: Pcb): void {
   t.hasSent = true
   p.segmentsSent++
   p.lastSentAt = t.now
-  if (t.isTracing && (t.tracer.on || p.traced !== 0)) noteSyn(t, p, packet)
+  if (t.traceMarks !== 0 && (t.traceMarks === TRACED || (p.flags & PcbFlag.TRACED) !== 0)) noteSyn(t, p, packet)
   const errno = t.ip.output(packet, NO_FRAGMENTS)
   if (errno === 0) return
   t.count[C.sendErrors]!++
@@ -271,19 +273,19 @@ function afterlife(t: Tcp, p: Pcb): void {
 
 /** Somebody still has the record, which is in no table any more: the words of the hash chain are the list's. */
 export function addShell(t: Tcp, p: Pcb): void {
-  if ((p.flags & PcbFlag.SHELL) !== 0) return
+  if (p.shell === 1) return
   const first = t.shellFirst
   p.next = first
   p.hash = 0
   if (first !== 0) t.words[(first + HASH) >> 2] = p.at
   t.shellFirst = p.at
-  p.flags |= PcbFlag.SHELL
+  p.shell = 1
 }
 
 /** Nobody has it any more, if it is such a record. */
 export function removeShell(t: Tcp, p: Pcb): void {
-  if ((p.flags & PcbFlag.SHELL) === 0) return
-  p.flags &= ~PcbFlag.SHELL
+  if (p.shell === 0) return
+  p.shell = 0
   const { next, hash: previous } = p
   if (previous === 0) t.shellFirst = next
   else t.words[(previous + NEXT) >> 2] = next

@@ -4,6 +4,7 @@
 import { finish, pseudoHeaderSum } from '../../base/checksum.ts'
 import type { Address } from '../../base/struct.ts'
 import { MbufFlag } from '../../device/mbuf.ts'
+import { MessageFlag } from '../../kernel/message.ts'
 import { addressBytes, type Family } from '../address.ts'
 import { TcpCounters } from '../counters.ts'
 import { IpProtocol } from '../ip/header.ts'
@@ -11,13 +12,14 @@ import { sumPacket } from '../ip/sum.ts'
 import { segment } from './arrival.ts'
 import { checkTcpHeader, TcpDrop, TcpFlag, tcpHeaderBytes } from './header.ts'
 import { embryoInput, listen } from './listen.ts'
-import { TupleKind } from './pcb.ts'
+import { PcbFlag, TupleKind } from './pcb.ts'
 import { reset } from './respond.ts'
 import type { Tcp } from './tcp.ts'
 import { input as timeWaitInput } from './timewait.ts'
 import { noteCause } from './trace.ts'
 
 const C = TcpCounters.index
+const { TRACED } = MessageFlag
 const { fin: FIN } = TcpFlag
 const CONGESTION_EXPERIENCED = 3
 
@@ -70,7 +72,8 @@ export function input(t: Tcp, packet: Address, isBroadcast: boolean): void {
       const { p } = t
       p.at = record
       t.tally.toConnection++
-      if (t.isTracing && (t.tracer.on || p.traced !== 0)) noteCause(p, t.tracer.current)
+      if (t.traceMarks !== 0 && (t.traceMarks === TRACED || (p.flags & PcbFlag.TRACED) !== 0))
+        noteCause(p, t.tracer.current)
       segment(t, p)
       if (t.packet !== 0) t.mbufs.free(t.packet)
       return

@@ -7,7 +7,7 @@ import { TcpCounters } from '../counters.ts'
 import { flowHash } from '../toeplitz.ts'
 import { addShell } from './connection.ts'
 import { GroupRecord, type GroupSet } from './groupset.ts'
-import { Embryo, PcbFlag, TcpPcb, TimeWait, TupleKind } from './pcb.ts'
+import { Embryo, TcpPcb, TimeWait, TupleKind } from './pcb.ts'
 import type { Tcp } from './tcp.ts'
 import { link } from './timewait.ts'
 
@@ -127,7 +127,7 @@ function moveConnections(t: Tcp, to: GroupSet, all: Holdings, timers: TimersOf):
   for (const pcb of all.shells.reverse()) {
     stand(t, to, pcb)
     p.at = pcb
-    p.flags &= ~PcbFlag.SHELL
+    p.shell = 0
     addShell(t, p)
   }
 }

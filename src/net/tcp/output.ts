@@ -5,6 +5,7 @@
 import { finish, fold, pseudoHeaderSum } from '../../base/checksum.ts'
 import { Errno } from '../../base/errno.ts'
 import { MbufFlag } from '../../device/mbuf.ts'
+import { MessageFlag } from '../../kernel/message.ts'
 import { addressBytes, type Family } from '../address.ts'
 import { TcpCounters } from '../counters.ts'
 import { IpProtocol } from '../ip/header.ts'
@@ -26,6 +27,7 @@ import { noteSegment } from './trace.ts'
 import { announce } from './window.ts'
 
 const C = TcpCounters.index
+const { TRACED } = MessageFlag
 const AT = TcpHeader.offset
 const HEADER = TcpHeader.size
 const TCP = IpProtocol.tcp
@@ -280,8 +282,11 @@ export function transmit(
   t.tally.sent++
   t.hasSent = true
   p.segmentsSent++
-  if (t.isTracing && (t.tracer.on || p.traced !== 0)) noteSegment(t, p, packet, start, bytes, again)
-  const errno = t.ip.output(packet, (p.flags & PcbFlag.MAY_FRAGMENT) === 0 ? NO_FRAGMENTS : FRAGMENTS)
+  const { flags } = p
+  if (t.traceMarks !== 0 && (t.traceMarks === TRACED || (flags & PcbFlag.TRACED) !== 0)) {
+    noteSegment(t, p, packet, start, bytes, again)
+  }
+  const errno = t.ip.output(packet, (flags & PcbFlag.MAY_FRAGMENT) === 0 ? NO_FRAGMENTS : FRAGMENTS)
   if (errno !== 0) return refused(t, p, errno)
   p.lastSentAt = t.now
   if (!hasNews || hasRoom || (p.flags & PcbFlag.SACK) === 0) {

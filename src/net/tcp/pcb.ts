@@ -37,7 +37,7 @@ const tuple = {
   sndScale: u8, //      46  shift of the windows that the peer announces
   rcvScale: u8, //      47  of those that we announce
   state: u32, //        48  State, one bit
-  flags: u32, //        52  PcbFlag
+  flags: i32, //        52  PcbFlag
   host: u32, //         56  the host's index: which Tcp a timer belongs to
   group: u32, //        60  the group's record
 }
@@ -148,13 +148,13 @@ export const TcpPcb = struct({
   keepAliveCount: u16,
   teller: u16, //  the CPU that tells the program: always the same, so that nothing changes places on the way
   bytesPerRound: u32, // received bytes that the program has consumed in this round trip (auto-tuning)
-  traced: u32, //  1: `trace` and `tracedEnd` may say something
-  trace: i32, //   TraceId of what came for it last, where that is traced: the cause of what it tells and acknowledges
+  trace: i32, //   TraceId of what came for it last, where that is traced (PcbFlag.TRACED): the cause of what it tells and acknowledges
   tracedEnd: i32, // before it there are bytes whose write is traced
   segmentsSent: u32,
   segmentsReceived: u32,
   retransmitted: u32, // segments
   ofCookie: u32, // 1: a cookie has opened it, and would do so again
+  shell: u32, //   1: it is over and still belongs to a program, or a call of it is under way: in the list of those
   // Times in µs of the CPU's clock, and f64s of the algorithms.
   srtt: f64, //    0: none measured yet
   rttvar: f64,
@@ -262,8 +262,8 @@ export const PcbFlag = {
   STALLED: 1 << 29,
   /** The path carries less than IP's least useful packet: it may cut ours. */
   MAY_FRAGMENT: 1 << 30,
-  /** It is over and still belongs to a program, or a call of it is under way: in the list of those. */
-  SHELL: 1 << 31,
+  /** `trace` and `tracedEnd` may say something. */
+  TRACED: 1 << 31,
 } as const
 
 /** The type of a cursor over a PCB. */

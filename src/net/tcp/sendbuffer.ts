@@ -7,7 +7,7 @@ import { assert } from '../../base/assert.ts'
 import type { Address } from '../../base/struct.ts'
 import { Mbuf } from '../../device/mbuf.ts'
 import { MessageFlag } from '../../kernel/message.ts'
-import type { Pcb } from './pcb.ts'
+import { type Pcb, PcbFlag } from './pcb.ts'
 import { add, distance, type SequenceNumber } from './sequence.ts'
 import type { Tcp } from './tcp.ts'
 
@@ -25,9 +25,9 @@ export function append(t: Tcp, p: Pcb, packet: Address): void {
   t.m.at = packet
   const { total } = t.m
   // What is traced keeps an mbuf of its own, which knows its write.
-  const isTraced = t.isTracing && (words[packet >> 2]! & TRACED) !== 0
+  const isTraced = t.traceMarks !== 0 && (words[packet >> 2]! & TRACED) !== 0
   const isShort = p.sndLast !== 0 && total <= MERGE_BYTES_MAX && t.mbufs.tailroom(p.sndLast) >= total
-  if (isShort && !(t.isTracing && (isTraced || (words[p.sndLast >> 2]! & TRACED) !== 0))) {
+  if (isShort && !(t.traceMarks !== 0 && (isTraced || (words[p.sndLast >> 2]! & TRACED) !== 0))) {
     const last = p.sndLast >> 2
     t.mbufs.copyOut(packet, 0, total, words[last + DATA]! + words[last + LENGTH]!)
     words[last + LENGTH]! += total
@@ -45,7 +45,7 @@ export function append(t: Tcp, p: Pcb, packet: Address): void {
   p.sndEnd = add(p.sndEnd, total)
   if (isTraced) {
     p.tracedEnd = p.sndEnd
-    p.traced = 1
+    p.flags |= PcbFlag.TRACED
   }
 }
 

@@ -27,7 +27,7 @@ import type { Cpu } from '../../kernel/cpu.ts'
 import { SharedTimers } from '../../kernel/shared-timer.ts'
 import type { Slab } from '../../kernel/slab.ts'
 import type { TimerSet } from '../../kernel/timer.ts'
-import type { Tracer } from '../../kernel/trace/tracer.ts'
+import type { Marks, Tracer } from '../../kernel/trace/tracer.ts'
 import type { NetContext } from '../context.ts'
 import { TcpCounters, TcpTally } from '../counters.ts'
 import type { HostCache } from '../hostcache/hostcache.ts'
@@ -47,8 +47,8 @@ export class Tcp {
   readonly context: NetContext
   readonly cpu: Cpu
   readonly tracer: Tracer
-  /** See `Tracer.watch`. Otherwise nothing that is noted of connections and their segments says anything. */
-  isTracing = false
+  /** See `Tracer.watch`. While they are 0 nothing that was noted of connections and their segments says anything. */
+  traceMarks: Marks = 0
   readonly words: Uint32Array
   readonly u8: Uint8Array
   readonly f64: Float64Array
@@ -122,8 +122,8 @@ export class Tcp {
     this.context = context
     this.cpu = cpu
     this.tracer = cpu.tracer
-    this.tracer.watch((isSet) => {
-      this.isTracing = isSet
+    this.tracer.watch((marks) => {
+      this.traceMarks = marks
     })
     this.words = memory.u32
     this.u8 = memory.u8

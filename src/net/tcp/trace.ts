@@ -2,7 +2,7 @@
 import type { Address } from '../../base/struct.ts'
 import type { TraceId } from '../../kernel/trace/record.ts'
 import { HOP } from '../../kernel/trace/tracer.ts'
-import type { Pcb } from './pcb.ts'
+import { type Pcb, PcbFlag } from './pcb.ts'
 import { mbufOf } from './sendbuffer.ts'
 import { before, type SequenceNumber } from './sequence.ts'
 import type { Tcp } from './tcp.ts'
@@ -10,7 +10,7 @@ import type { Tcp } from './tcp.ts'
 /** What a connection tells and acknowledges from here on was caused by `cause`. */
 export function noteCause(p: Pcb, cause: TraceId): void {
   p.trace = cause
-  if (cause !== 0) p.traced = 1
+  if (cause !== 0) p.flags |= PcbFlag.TRACED
 }
 
 /** Data was caused by the write that it is of, also when it goes again; what carries none, by what came for the connection last. */
@@ -36,7 +36,7 @@ export function noteSyn(t: Tcp, p: Pcb, packet: Address): void {
 
 /** Whether there may be traced bytes from `start` on. That none wait any more is found here, once. */
 function isWriteTraced(p: Pcb, start: SequenceNumber): boolean {
-  if (!before(p.sndUna, p.tracedEnd)) p.traced = 0
+  if (!before(p.sndUna, p.tracedEnd)) p.flags &= ~PcbFlag.TRACED
   return before(start, p.tracedEnd)
 }
 

@@ -5,7 +5,7 @@ import { Errno } from '../../base/errno.ts'
 import type { Address } from '../../base/struct.ts'
 import { Mbuf } from '../../device/mbuf.ts'
 import { lockSite } from '../../kernel/lock.ts'
-import { EASYNC, MessageHeader } from '../../kernel/message.ts'
+import { EASYNC, MessageFlag, MessageHeader } from '../../kernel/message.ts'
 import { FREE_PORT, type Port, type PortId } from '../../kernel/port.ts'
 import { addressBytes, type Family } from '../address.ts'
 import { TcpCounters } from '../counters.ts'
@@ -35,6 +35,7 @@ import { end as endTimeWait } from './timewait.ts'
 import { noteCause } from './trace.ts'
 import { consumed } from './window.ts'
 
+const { TRACED } = MessageFlag
 const C = TcpCounters.index
 const TYPE = MessageHeader.offset.type >> 2
 const SOCKET = Mbuf.offset.socket >> 2
@@ -301,7 +302,7 @@ export class TcpUser {
     p.userTimeoutMs = r.value
     const { tracer } = t
     // A program of this CPU has called, which is no cause that runs.
-    if (t.isTracing && tracer.current <= 0) noteCause(p, tracer.kept(r.at))
+    if (t.traceMarks !== 0 && tracer.current <= 0) noteCause(p, tracer.kept(r.at))
     const pcb = p.at
     open(t, p)
     p.at = pcb
@@ -340,8 +341,9 @@ export class TcpUser {
     while (pcb !== 0) {
       p.at = pcb
       const next = p.eventNext
-      p.flags &= ~PcbFlag.IN_EVENTS
-      if (t.isTracing && (tracer.on || p.traced !== 0)) tracer.current = p.trace
+      const { flags } = p
+      p.flags = flags & ~PcbFlag.IN_EVENTS
+      if (t.traceMarks !== 0 && (t.traceMarks === TRACED || (flags & PcbFlag.TRACED) !== 0)) tracer.current = p.trace
       this.#tellOne(p, pcb)
       pcb = next
     }
