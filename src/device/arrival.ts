@@ -8,11 +8,12 @@ import { type MbufCursor, MbufFlag } from './mbuf.ts'
 const { ARRIVED } = MbufFlag
 
 /**
- * From here on runs what this packet causes. For who has seen that the tracer is set; moves `m` to the packet. One that has crossed a wire
+ * From here on runs what this packet causes. For who has seen that the tracer is set; may move `m` to the packet. One that has crossed a wire
  * of this machine goes on from what sent it.
  */
 export function noteArrival(tracer: Tracer, m: MbufCursor, packet: Address, device: string): void {
+  if (tracer.skips(packet)) return
   m.at = packet
   if ((m.flags & ARRIVED) !== 0) tracer.enter(packet)
-  else if (!tracer.skips(packet)) tracer.arrived(device, packet, m.total)
+  else tracer.arrived(device, packet, m.total)
 }

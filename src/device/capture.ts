@@ -138,6 +138,7 @@ export class CaptureQueue implements DeviceQueue {
     const { tracer } = this.#cpu
     if (tracer.isSet) {
       noteArrival(tracer, this.#m, packet, this.info.name)
+      this.#m.at = packet
       this.#m.flags |= MbufFlag.ARRIVED
     }
     this.#record(packet, 'in')

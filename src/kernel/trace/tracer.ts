@@ -396,10 +396,13 @@ export class Tracer {
     return id
   }
 
-  /** With 1/N: whether a packet that comes from a device is left out, as nearly all are; then nothing has caused what runs from here on. */
+  /**
+   * With 1/N: whether a packet that comes from a device is left out, as nearly all are; then nothing has caused what runs from here on. Of one that
+   * has a mark that was decided before.
+   */
   skips(packet: Address): boolean {
     const state = this.#i32[packet >> 2]!
-    if (!this.#isFollowing || (state & TRACED) !== 0 || --this.#countdown <= 0) return false
+    if (!this.#isFollowing || (state & (TRACED | LEFT_OUT)) !== 0 || --this.#countdown <= 0) return false
     this.#i32[packet >> 2] = state | LEFT_OUT
     if (this.on) this.current = 0
     return true
