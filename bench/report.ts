@@ -38,6 +38,26 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
 }
 
+/**
+ * Where the median of that lies of which `values` are samples, with 95 %: from one of them to another, however they are distributed (order statistics:
+ * Conover, Practical Nonparametric Statistics, 3.2). Of fewer than six it is all of them, which is less than 95 %.
+ */
+export function medianInterval(values: readonly number[]): { readonly from: number; readonly to: number } {
+  const sorted = [...values].sort((a, b) => a - b)
+  const n = sorted.length
+  // Of n samples k are below the median by a chance of C(n, k) / 2^n.
+  let chance = 2 ** -n
+  let below = chance
+  let k = 0
+  while (below <= 0.025) {
+    k++
+    chance *= (n - k + 1) / k
+    below += chance
+  }
+  const out = Math.max(k - 1, 0)
+  return { from: sorted[out]!, to: sorted[n - 1 - out]! }
+}
+
 /** Prints the results of one comparison as a table. `unit` is what a rate counts, `scale` divides it. */
 export function print(title: string, results: readonly Result[], unit: string, scale = 1): void {
   console.log(`\n${title}`)

@@ -148,6 +148,8 @@ class Player {
   *#settle(thread: Thread, objects: number, packets: number, name: string): Generator<void, void, void> {
     const board = this.#board
     const { cpu } = thread
+    // When the programs of all CPUs have ended, and not only this one's.
+    yield* this.#meet(thread)
     const end = cpu.clock.now() + SETTLE_US[this.#data.setting.host]
     const step = board.step + 1
     for (let lookUs = LOOK_US; ; lookUs *= 2) {
