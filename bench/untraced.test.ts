@@ -61,6 +61,7 @@ describe('what is taken out of a file', () => {
     assert.equal(text('if (tracer.on && x) a(); b()'), '{} b()')
     assert.equal(text('f(this.#tracer.on ? this.forward : undefined)'), 'f((undefined))')
     assert.equal(text('if (t.traceMarks !== 0 && (t.traceMarks === TRACED || p.traced !== 0)) a(); b()'), '{} b()')
+    assert.equal(text('if (t.traceMarks === TRACED || (p.flags & x) !== 0) a(); b()'), '{} b()')
     assert.equal(text('if (this.#traceMarks === 0 || x <= 0) a(); b()'), 'a(); b()')
     assert.equal(text('if (traceMarks !== 0) a(); b()'), '{} b()')
     assert.equal(text('const x = this.#traceMarks === 0 ? 0 : f(m)'), 'const x = (0)')

@@ -6,6 +6,7 @@
 //   if (this.#tracer.isSet) …              the statement, or what stands behind its else
 //   this.#tracer.on && …, tracer.on ? … : …  false, and the last part
 //   tracer.on || …                         false: something may be traced, though what runs is not
+//   t.traceMarks === TRACED || …           likewise
 //   tracer.concerns(message)               false
 //   (state & TRACED) !== 0                 false, and what holds it against === 0 true
 //   tracer.current = …                     what runs now was caused by nothing
@@ -84,11 +85,11 @@ export function untrace(text: string): Changed {
 /** `tracer.isSet`, `tracer.on` or `tracer.concerns(…)`, or that and something else; and `tracer.on || …`. */
 function isFalse(node: AnyNode): boolean {
   if (node.type === 'LogicalExpression') {
-    if (node.operator === '||') return isAsked(node.left, ['on'])
+    if (node.operator === '||') return isAsked(node.left, ['on']) || isOn(node.left)
     return node.operator === '&&' && (isFalse(node.left) || isFalse(node.right))
   }
   if (node.type === 'CallExpression') return isAsked(node.callee, ['concerns'])
-  if (isMarksAgainstZero(node, '!==')) return true
+  if (isMarksAgainst(node, '!==', '0')) return true
   return isAsked(node, ['isSet', 'on'])
 }
 
@@ -99,7 +100,7 @@ function isAsked(node: AnyNode, names: readonly string[]): boolean {
 /** `!tracer.isSet`, or that or something else. */
 function isTrue(node: AnyNode): boolean {
   if (node.type === 'LogicalExpression') return node.operator === '||' && (isTrue(node.left) || isTrue(node.right))
-  if (isMarksAgainstZero(node, '===')) return true
+  if (isMarksAgainst(node, '===', '0')) return true
   return node.type === 'UnaryExpression' && node.operator === '!' && isFalse(node.argument)
 }
 
@@ -107,8 +108,14 @@ function isMarks(node: AnyNode): boolean {
   return /^#?traceMarks$/.test(nameOf(node.type === 'MemberExpression' ? node.property : node))
 }
 
-function isMarksAgainstZero(node: AnyNode, operator: string): boolean {
-  return node.type === 'BinaryExpression' && node.operator === operator && isMarks(node.left)
+function isMarksAgainst(node: AnyNode, operator: string, what: string): boolean {
+  if (node.type !== 'BinaryExpression' || node.operator !== operator || !isMarks(node.left)) return false
+  return (node.right.type === 'Literal' ? node.right.raw : nameOf(node.right)) === what
+}
+
+/** `t.traceMarks === TRACED`. */
+function isOn(node: AnyNode): boolean {
+  return isMarksAgainst(node, '===', 'TRACED')
 }
 
 /** `… & TRACED`: the flag of a message. */

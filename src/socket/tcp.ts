@@ -264,7 +264,7 @@ export class TcpSockets {
   tell(socket: TcpSocket, events: number): void {
     if (socket.pending === 0) {
       this.#told.push(socket)
-      if (this.#traceMarks !== 0) socket.trace = this.#tracer.current
+      socket.trace = this.#tracer.current
     }
     socket.pending |= events
   }

@@ -72,8 +72,8 @@ export function input(t: Tcp, packet: Address, isBroadcast: boolean): void {
       const { p } = t
       p.at = record
       t.tally.toConnection++
-      if (t.traceMarks !== 0 && (t.traceMarks === TRACED || (p.flags & PcbFlag.TRACED) !== 0))
-        noteCause(p, t.tracer.current)
+      // Also in mode off: what came before it must not be the cause of what comes behind it.
+      if (t.traceMarks === TRACED || (p.flags & PcbFlag.TRACED) !== 0) noteCause(p, t.tracer.current)
       segment(t, p)
       if (t.packet !== 0) t.mbufs.free(t.packet)
       return

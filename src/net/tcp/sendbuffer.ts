@@ -27,7 +27,7 @@ export function append(t: Tcp, p: Pcb, packet: Address): void {
   // What is traced keeps an mbuf of its own, which knows its write.
   const isTraced = t.traceMarks !== 0 && (words[packet >> 2]! & TRACED) !== 0
   const isShort = p.sndLast !== 0 && total <= MERGE_BYTES_MAX && t.mbufs.tailroom(p.sndLast) >= total
-  if (isShort && !(t.traceMarks !== 0 && (isTraced || (words[p.sndLast >> 2]! & TRACED) !== 0))) {
+  if (isShort && !isTraced && (words[p.sndLast >> 2]! & TRACED) === 0) {
     const last = p.sndLast >> 2
     t.mbufs.copyOut(packet, 0, total, words[last + DATA]! + words[last + LENGTH]!)
     words[last + LENGTH]! += total

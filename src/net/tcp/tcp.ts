@@ -47,7 +47,7 @@ export class Tcp {
   readonly context: NetContext
   readonly cpu: Cpu
   readonly tracer: Tracer
-  /** See `Tracer.watch`. While they are 0 nothing that was noted of connections and their segments says anything. */
+  /** See `Tracer.watch`. */
   traceMarks: Marks = 0
   readonly words: Uint32Array
   readonly u8: Uint8Array
