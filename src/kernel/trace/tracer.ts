@@ -200,7 +200,7 @@ export class Tracer {
     if (!this.isSet) return
     this.#current = id
     this.#mayBegin = false
-    if (this.#isFollowing) this.#turn(id > 0)
+    if (this.#isFollowing) this.#setOn(id > 0)
   }
 
   /** Whose trace of another kind is being worked on right now, where somebody knows (otel/span.ts). Looked at only while `on`, which it then always is. */
@@ -221,7 +221,7 @@ export class Tracer {
     this.#current = 0
     this.#mayBegin = this.#every > 1 && --this.#countdown <= 0
     if (this.#mayBegin) this.#countdown = this.#interval(this.#every)
-    if (this.#isFollowing) this.#turn(this.#mayBegin)
+    if (this.#isFollowing) this.#setOn(this.#mayBegin)
   }
 
   // What the kernel tells of.
@@ -644,7 +644,7 @@ export class Tracer {
     this.#tell()
   }
 
-  #turn(on: boolean): void {
+  #setOn(on: boolean): void {
     if (on === this.on) return
     this.on = on
     this.#tell()
