@@ -82,10 +82,10 @@ export function untrace(text: string): Changed {
   return { text: untraced + text.slice(at), places }
 }
 
-/** `tracer.isSet`, `tracer.on` or `tracer.concerns(…)`, or that and something else; and `tracer.on || …`. */
+/** `tracer.isSet`, `tracer.on`, `tracer.concerns(…)` or `traceMarks !== 0`, or that and something else; and `tracer.on || …`, `traceMarks === TRACED || …`. */
 function isFalse(node: AnyNode): boolean {
   if (node.type === 'LogicalExpression') {
-    if (node.operator === '||') return isAsked(node.left, ['on']) || isOn(node.left)
+    if (node.operator === '||') return isAsked(node.left, ['on']) || isMarksAgainst(node.left, '===', 'TRACED')
     return node.operator === '&&' && (isFalse(node.left) || isFalse(node.right))
   }
   if (node.type === 'CallExpression') return isAsked(node.callee, ['concerns'])
@@ -97,7 +97,7 @@ function isAsked(node: AnyNode, names: readonly string[]): boolean {
   return node.type === 'MemberExpression' && isTracer(node.object) && names.includes(nameOf(node.property))
 }
 
-/** `!tracer.isSet`, or that or something else. */
+/** `!tracer.isSet` or `traceMarks === 0`, or that or something else. */
 function isTrue(node: AnyNode): boolean {
   if (node.type === 'LogicalExpression') return node.operator === '||' && (isTrue(node.left) || isTrue(node.right))
   if (isMarksAgainst(node, '===', '0')) return true
@@ -111,11 +111,6 @@ function isMarks(node: AnyNode): boolean {
 function isMarksAgainst(node: AnyNode, operator: string, what: string): boolean {
   if (node.type !== 'BinaryExpression' || node.operator !== operator || !isMarks(node.left)) return false
   return (node.right.type === 'Literal' ? node.right.raw : nameOf(node.right)) === what
-}
-
-/** `t.traceMarks === TRACED`. */
-function isOn(node: AnyNode): boolean {
-  return isMarksAgainst(node, '===', 'TRACED')
 }
 
 /** `… & TRACED`: the flag of a message. */

@@ -11,7 +11,7 @@ import type { Tcp } from './tcp.ts'
 export function noteCause(p: Pcb, cause: TraceId): void {
   p.trace = cause
   if (cause !== 0) p.flags |= PcbFlag.TRACED
-  else if (!hasTraced(p)) p.flags &= ~PcbFlag.TRACED
+  else forget(p)
 }
 
 /** Data was caused by the write that it is of, also when it goes again; what carries none, by what came for the connection last. */
@@ -37,13 +37,13 @@ export function noteSyn(t: Tcp, p: Pcb, packet: Address): void {
 
 /** Whether there may be traced bytes from `start` on. That none wait any more is found here, once. */
 function isWriteTraced(p: Pcb, start: SequenceNumber): boolean {
-  if (!hasTraced(p)) p.flags &= ~PcbFlag.TRACED
+  forget(p)
   return before(start, p.tracedEnd)
 }
 
-/** Whether there may be traced bytes in the send buffer. */
-function hasTraced(p: Pcb): boolean {
-  return before(p.sndUna, p.tracedEnd)
+/** Nothing else is noted of the connection: so there is nothing, if no traced bytes wait in its send buffer. */
+function forget(p: Pcb): void {
+  if (!before(p.sndUna, p.tracedEnd)) p.flags &= ~PcbFlag.TRACED
 }
 
 function note(t: Tcp, p: Pcb, packet: Address, again: boolean, bytes: number, parent: number): void {
